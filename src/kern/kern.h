@@ -1,0 +1,220 @@
+/* Operations on memory: what an operation is (shape rule, parameters, what its backward pass reads), and what a backend does for
+ * it. `ref` is double precision in plain loops, the oracle; `cpu` is float. A backend's kernel never allocates, never draws state
+ * from anywhere but its call, and gives the same bits for the same call.
+ *
+ * An operation is one row in ops.h, one file op/NAME.c (lk_op_NAME: the rules), one file a backend (lk_kern_ref_NAME,
+ * lk_kern_cpu_NAME) and one row in tests/kern/cases.h.
+ *
+ * Dimension letters: B rows (samples) of a microbatch, C channels or features, H W height and width, K classes. */
+#ifndef LK_KERN_KERN_H
+#define LK_KERN_KERN_H
+
+#include "base/status.h"
+#include "kern/ops.h"
+#include <stddef.h>
+
+#define LK_MAX_DIMS 6
+#define LK_MAX_IN 4
+#define LK_MAX_PARAMS 8
+#define LK_MAX_METRICS 4
+
+/* Sizes, dim[0] the rows of the microbatch. */
+typedef struct lk_shape {
+    int ndim;
+    int64_t dim[LK_MAX_DIMS];
+} lk_shape;
+
+/* Order in memory of a value of 4 dimensions [B,C,H,W]; the shape is always written B,C,H,W. Values of other rank are plain. */
+typedef enum lk_layout { LK_LAYOUT_PLAIN /* B C H W */, LK_LAYOUT_NHWC /* B H W C */ } lk_layout;
+
+/* What a value is made of. REAL is the backend's own: double in ref, float in cpu. */
+typedef enum lk_dtype { LK_DT_REAL, LK_DT_I64 } lk_dtype;
+
+typedef enum lk_act { LK_ACT_NONE, LK_ACT_RELU, LK_ACT_GELU } lk_act;
+
+/* ---- attributes, one struct an operation; `act` is an activation that the plan fused behind the operation ---- */
+typedef struct lk_attr_linear {
+    int64_t units;
+    bool bias;
+    lk_act act;
+} lk_attr_linear;
+typedef struct lk_attr_conv2d {
+    int64_t filters;
+    int64_t kernel[2], stride[2];
+    int64_t pad_before[2], pad_after[2]; /* top, left; bottom, right; zeros */
+    bool bias;
+    lk_act act; /* NONE or RELU */
+} lk_attr_conv2d;
+typedef struct lk_attr_batch_norm {
+    double eps, momentum; /* running = (1-momentum) running + momentum batch, as in PyTorch */
+    lk_act act;           /* NONE or RELU */
+} lk_attr_batch_norm;
+typedef struct lk_attr_gelu {
+    bool tanh; /* the tanh form; else erf */
+} lk_attr_gelu;
+typedef struct lk_attr_pool2d { /* max_pool2d, avg_pool2d */
+    int64_t kernel[2], stride[2], pad[2]; /* pad on both sides; average counts the padding, as in PyTorch; max ignores it */
+} lk_attr_pool2d;
+typedef struct lk_attr_dropout {
+    double rate; /* share dropped, in [0,1) */
+} lk_attr_dropout;
+typedef struct lk_attr_add {
+    lk_act act; /* NONE or RELU */
+} lk_attr_add;
+
+typedef union lk_attrs {
+    lk_attr_linear linear;
+    lk_attr_conv2d conv2d;
+    lk_attr_batch_norm batch_norm;
+    lk_attr_gelu gelu;
+    lk_attr_pool2d pool2d;
+    lk_attr_dropout dropout;
+    lk_attr_add add;
+} lk_attrs;
+
+/* ---- parameters ---- */
+/* WEIGHT: learned by the optimizer. STATISTIC: folded over microbatches (running mean...): a training forward pass writes the
+ * microbatch's own value where a weight's gradient would go, and the step folds it with the op's momentum. */
+typedef enum lk_param_kind { LK_PARAM_WEIGHT, LK_PARAM_STATISTIC } lk_param_kind;
+typedef enum lk_init_kind { LK_INIT_CONSTANT /* value */, LK_INIT_UNIFORM /* in [-value, value] */, LK_INIT_NORMAL /* deviation value */ } lk_init_kind;
+
+typedef struct lk_param_info {
+    const char *suffix; /* "weight", "bias", "running_mean": PyTorch's names and shapes */
+    lk_shape shape;
+    lk_param_kind kind;
+    lk_init_kind init;
+    double value;
+    double momentum; /* STATISTIC: share of the fresh value */
+} lk_param_info;
+
+/* One use of an operation with all its shapes: all that a kernel knows when it is planned. */
+typedef struct lk_opspec {
+    lk_op op;
+    lk_attrs attr;
+    bool training; /* false: batch_norm uses running statistics, dropout passes through, no backward will come */
+    uint64_t key;  /* tells layers apart in random draws: hash of the layer's name */
+    int n_in;
+    lk_shape in[LK_MAX_IN];
+    lk_dtype in_dtype[LK_MAX_IN];
+    lk_layout in_layout; /* of all 4-d inputs */
+    lk_shape out;        /* by infer; losses: {1,{1}}, the mean loss's place holder, no memory */
+    lk_layout out_layout;
+    int n_params;
+    lk_param_info param[LK_MAX_PARAMS]; /* by infer */
+} lk_opspec;
+
+/* What backward reads besides dy, the parameters and its own saved bytes. */
+enum { LK_NEEDS_X = 1 /* all inputs */, LK_NEEDS_Y = 2 };
+
+/* The rules of an operation, the same for all backends. */
+typedef struct lk_opinfo {
+    const char *name; /* "linear" */
+    int n_in;         /* exactly this many inputs */
+    bool loss;        /* ends a graph: no output value, writes metrics, starts the backward pass */
+    const char *metric[LK_MAX_METRICS]; /* loss: names of lk_micro.metrics sums, metric[0] "loss" */
+    /* From in[], attr: fills out, n_params, param[]. Errors: LK_E_SHAPE with the shapes, without layer names (the caller prefixes). */
+    lk_status (*infer)(lk_opspec *s);
+    /* LK_NEEDS_ bits. */
+    unsigned (*needs)(const lk_opspec *s);
+    /* Multiplications and additions of a forward pass; backward counts twice that for ops with weights, else once. */
+    double (*flops)(const lk_opspec *s);
+} lk_opinfo;
+
+/* ---- calls ---- */
+/* A microbatch in flight: what kernels may know of it. */
+typedef struct lk_micro {
+    int64_t rows;          /* B */
+    int64_t valid;         /* rows [0, valid) are samples; the rest is padding with weight 0 (its values are finite) */
+    const int64_t *sample; /* [B] sample ids; host */
+    uint64_t seed;
+    int64_t step;      /* from 0 */
+    double grad_scale; /* losses: gradient of (sum of sample losses) is multiplied by this (1 / valid samples of the global batch) */
+    double *metrics;   /* [LK_MAX_METRICS] losses: sums over valid rows are stored (not added) here */
+} lk_micro;
+
+typedef struct lk_call {
+    const lk_opspec *spec;
+    const lk_micro *micro;
+    void *state;               /* what plan made, shared by threads, read only */
+    const void *packed;        /* what pack wrote, shared by threads, read only in forward and backward */
+    const void *x[LK_MAX_IN];  /* inputs; backward: only if needs() says so, else NULL */
+    void *y;                   /* forward: output; backward: only if needs() says so (read only then) */
+    const void *param[LK_MAX_PARAMS];
+    void *dparam[LK_MAX_PARAMS]; /* written, not added to; STATISTIC: written by a training forward */
+    const void *dy;            /* backward: gradient of the output; losses: NULL. Read only, unless it is dx[0] */
+    void *dx[LK_MAX_IN];       /* backward: written, not added to; NULL where nobody asks */
+    void *saved;               /* [saved_bytes] from forward to backward of the same microbatch; NULL if not training */
+    void *scratch;             /* [scratch_bytes], contents undefined on entry */
+} lk_call;
+
+typedef struct lk_kern_plan {
+    void *state; /* freed by destroy */
+    size_t saved_bytes, scratch_forward, scratch_backward, packed_bytes;
+} lk_kern_plan;
+
+typedef enum lk_layout_rule { LK_LAYOUTS_ANY /* in: takes either; out: as the input */, LK_LAYOUTS_PLAIN, LK_LAYOUTS_NHWC } lk_layout_rule;
+
+/* One operation on one backend. Buffers are 64-byte aligned. All run on the calling thread alone. */
+typedef struct lk_kernel {
+    lk_layout_rule in_rule, out_rule;
+    bool in_place;    /* forward may be given y == x[0] */
+    bool in_place_dx; /* backward may be given dx[0] == dy */
+    /* Optional (NULL: all sizes 0, no state). Setup time: may allocate. */
+    lk_status (*plan)(const lk_opspec *s, lk_kern_plan *out);
+    /* Optional: parameters (in call->param) -> call->packed (cast to writable), after each update; `scratch` as in forward. */
+    lk_status (*pack)(const lk_call *c);
+    lk_status (*forward)(const lk_call *c);
+    lk_status (*backward)(const lk_call *c);
+    void (*destroy)(void *state);
+} lk_kernel;
+
+/* ---- optimizers: element by element, so any cut into runs gives the same bits ---- */
+#define LK_MAX_OPT_STATE 2
+typedef struct lk_opt_args {
+    double lr, weight_decay, momentum, beta1, beta2, eps;
+    bool nesterov;
+    int64_t t;         /* update number, from 1 */
+    double grad_scale; /* clipping: g is multiplied by this first */
+} lk_opt_args;
+
+typedef struct lk_opt_info {
+    const char *name; /* "adamw" */
+    int n_state;
+    const char *state[LK_MAX_OPT_STATE]; /* "exp_avg", "exp_avg_sq"; "momentum_buffer": PyTorch's names */
+} lk_opt_info;
+
+/* p [n] and state[i] [n] are updated from g [n]; all of the backend's real type. */
+typedef void (*lk_opt_fn)(int64_t n, void *p, void *const state[LK_MAX_OPT_STATE], const void *g, const lk_opt_args *a);
+
+/* ---- backends ---- */
+typedef struct lk_backend {
+    const char *name;
+    size_t real_size; /* 8 or 4 */
+    const lk_kernel *kernel[LK_OP_COUNT];
+    lk_opt_fn optimizer[LK_OPT_COUNT];
+    /* Sum of squares of x [n], in double, in an order fixed by n alone. */
+    double (*sum_squares)(int64_t n, const void *x);
+    /* float [n] <-> real [n]. */
+    void (*from_float)(int64_t n, const float *x, void *out);
+    void (*to_float)(int64_t n, const void *x, float *out);
+    /* Optional: once in each thread that will run kernels (keeps libraries on that one thread). */
+    void (*thread_setup)(void);
+} lk_backend;
+
+extern const lk_backend lk_backend_ref, lk_backend_cpu;
+
+/* Rules of an operation. */
+const lk_opinfo *lk_op_info(lk_op op);
+const lk_opt_info *lk_opt_get(lk_opt opt);
+
+/* Product of all dimensions, or of all but the first. Dimensions are checked by infer, so products cannot overflow. */
+int64_t lk_shape_count(const lk_shape *s);
+int64_t lk_shape_row(const lk_shape *s);
+bool lk_shape_equal(const lk_shape *a, const lk_shape *b);
+/* "[8,3,32,32]" */
+#define LK_SHAPE_TEXT 128
+const char *lk_shape_print(const lk_shape *s, char text[LK_SHAPE_TEXT]);
+/* LK_E_SHAPE unless every dimension is positive and the product below 2^62. */
+LK_MUST_USE lk_status lk_shape_check(const lk_shape *s, const char *what);
+
+#endif

@@ -1,0 +1,40 @@
+/* The operation table and the optimizer table: a row here is the first step of adding one. */
+#ifndef LK_KERN_OPS_H
+#define LK_KERN_OPS_H
+
+/* NAME, name of its files and of lk_op_NAME, lk_kern_BACKEND_NAME */
+#define LK_OP_LIST(X) \
+    X(LINEAR, linear) \
+    X(CONV2D, conv2d) \
+    X(BATCH_NORM, batch_norm) \
+    X(RELU, relu) \
+    X(GELU, gelu) \
+    X(MAX_POOL2D, max_pool2d) \
+    X(AVG_POOL2D, avg_pool2d) \
+    X(GLOBAL_AVG_POOL, global_avg_pool) /* [B,C,H,W] -> [B,C] */ \
+    X(FLATTEN, flatten)                 /* [B,...] -> [B,n], n in C H W order whatever the layout */ \
+    X(DROPOUT, dropout) \
+    X(ADD, add) \
+    X(REORDER, reorder)             /* PLAIN <-> NHWC: put in by the plan where neighbours differ; identity in ref */ \
+    X(CROSS_ENTROPY, cross_entropy) /* x0 logits [B,K], x1 class ids I64 [B] */ \
+    X(MSE, mse)                     /* x0 prediction, x1 target, same shape: per row the mean over elements */
+
+#define LK_OPT_LIST(X) \
+    X(SGD, sgd) \
+    X(ADAMW, adamw)
+
+typedef enum lk_op {
+#define X(NAME, name) LK_OP_##NAME,
+    LK_OP_LIST(X)
+#undef X
+        LK_OP_COUNT
+} lk_op;
+
+typedef enum lk_opt {
+#define X(NAME, name) LK_OPT_##NAME,
+    LK_OPT_LIST(X)
+#undef X
+        LK_OPT_COUNT
+} lk_opt;
+
+#endif
