@@ -1,0 +1,55 @@
+/* The loader: reader threads that fill microbatches ahead of the step, in fixed memory. What a batch holds is a function of its
+ * position alone, whatever the number of readers. */
+#ifndef LK_DATA_LOADER_H
+#define LK_DATA_LOADER_H
+
+#include "data/dataset.h"
+#include "data/sampler.h"
+
+typedef struct lk_loader lk_loader;
+
+/* How stored values become inputs: (value * scale - mean[c]) / std[c], c the first dimension of the sample if it has 3 and mean has as many entries;
+ * one entry serves all. Computed in double, rounded once to float. */
+typedef struct lk_convert {
+    double scale;
+    const double *mean, *std; /* [n_norm]; NULL: 0 and 1 */
+    int n_norm;
+} lk_convert;
+
+typedef struct lk_loader_opts {
+    lk_dataset *data;         /* borrowed until destroy */
+    lk_sampler sampler;       /* initialized */
+    int input_field;          /* delivered as float [rows, ...] */
+    int target_field;         /* -1: the input is the target */
+    bool target_is_class;     /* target as int64 [rows]; else float [rows, ...] */
+    int first_lane, n_lanes;  /* microbatches of this rank */
+    int64_t epoch, step;      /* cursor to start at; goes on through epochs */
+    int64_t end_epoch;        /* stops before this epoch; -1: for ever */
+    int readers, prefetch;    /* threads, >= 1; steps ahead, >= 1 */
+    lk_convert input_convert, target_convert;
+} lk_loader_opts;
+
+typedef struct lk_lane_batch {
+    int64_t valid;         /* rows [0,valid) are samples; the rest has input 0, target 0, sample 0 */
+    const float *input;    /* [rows, ...] */
+    const void *target;    /* int64 [rows] or float [rows, ...] */
+    const int64_t *sample; /* [rows] */
+} lk_lane_batch;
+
+typedef struct lk_batch {
+    int64_t epoch, step;       /* step within the epoch */
+    int64_t samples;           /* valid rows of the whole global batch (all lanes of all ranks) */
+    const lk_lane_batch *lane; /* [n_lanes] of this rank */
+} lk_batch;
+
+/* Local. Allocates all its memory (reported by lk_loader_bytes), starts the readers. */
+LK_MUST_USE lk_status lk_loader_create(const lk_loader_opts *o, lk_loader **out);
+/* The next step's batch, in order; waits for it. *view is NULL after the last one. Valid until lk_loader_unmap. A reader's failure comes back
+ * here, at the batch it belongs to, with file, field and sample. */
+LK_MUST_USE lk_status lk_loader_map(lk_loader *l, const lk_batch **view);
+void lk_loader_unmap(lk_loader *l, const lk_batch **view);
+double lk_loader_wait_seconds(const lk_loader *l); /* spent in map since creation */
+int64_t lk_loader_bytes(const lk_loader *l);
+void lk_loader_destroy(lk_loader **l); /* stops and joins the readers, in any state */
+
+#endif
