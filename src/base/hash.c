@@ -5,8 +5,9 @@
 #include <string.h>
 #include <xxhash.h>
 
+/* The state's size may change between versions of the library, so the library makes it. */
 struct lk_hasher {
-    XXH3_state_t state;
+    XXH3_state_t *state;
 };
 
 uint64_t lk_hash64(const void *data, size_t bytes)
@@ -25,7 +26,12 @@ lk_status lk_hasher_create(lk_hasher **out)
 {
     lk_hasher *h = NULL;
 
-    LK_TRY(lk_alloc(sizeof *h, "hash state", &h)); /* 64-byte aligned, which the state needs */
+    LK_TRY(lk_alloc(sizeof *h, "hash state", &h));
+    h->state = XXH3_createState();
+    if (h->state == NULL) {
+        lk_hasher_destroy(&h);
+        return LK_FAIL(LK_E_NOMEM, "out of memory for a hash state");
+    }
     lk_hasher_reset(h);
     *out = h;
     return LK_OK;
@@ -33,24 +39,27 @@ lk_status lk_hasher_create(lk_hasher **out)
 
 void lk_hasher_reset(lk_hasher *h)
 {
-    XXH3_128bits_reset(&h->state);
+    XXH3_128bits_reset(h->state);
 }
 
 void lk_hasher_add(lk_hasher *h, const void *data, size_t bytes)
 {
     if (bytes > 0)
-        XXH3_128bits_update(&h->state, data, bytes);
+        XXH3_128bits_update(h->state, data, bytes);
 }
 
 lk_hash lk_hasher_get(const lk_hasher *h)
 {
-    const XXH128_hash_t x = XXH3_128bits_digest(&h->state);
+    const XXH128_hash_t x = XXH3_128bits_digest(h->state);
 
     return (lk_hash){.hi = x.high64, .lo = x.low64};
 }
 
 void lk_hasher_destroy(lk_hasher **h)
 {
+    if (*h == NULL)
+        return;
+    XXH3_freeState((*h)->state);
     lk_free(*h);
     *h = NULL;
 }

@@ -16,8 +16,8 @@ typedef struct worker {
     lk_pool *pool;
     pthread_t thread;
     int index;
-    int failed;  /* lowest task that failed in this run, or -1 */
-    lk_err err;  /* its record */
+    int failed; /* lowest task that failed in this run, or -1 */
+    lk_err err; /* its record */
 } worker;
 
 struct lk_pool {

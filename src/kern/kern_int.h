@@ -7,7 +7,7 @@
 #include "kern/kern.h"
 
 #define X(NAME, name) \
-    extern const lk_opinfo lk_op_##name; /* op/NAME.c */ \
+    extern const lk_opinfo lk_op_##name;       /* op/NAME.c */ \
     extern const lk_kernel lk_kern_ref_##name; /* ref/NAME.c */ \
     extern const lk_kernel lk_kern_cpu_##name; /* cpu/NAME.c */
 LK_OP_LIST(X)
@@ -21,24 +21,36 @@ LK_OPT_LIST(X)
 
 /* ---- dropout's draw: word e of row micro->sample[b] of this stream decides on element e (C H W order) of sample b ---- */
 lk_rng lki_dropout_stream(const lk_opspec *s, const lk_micro *m);
-/* Drops iff (uint64_t)word < limit. The comparison word < rate * 2^32 in whole numbers. */
+/* Dropped iff word < limit: word < rate 2^32 in whole numbers. */
 uint64_t lki_dropout_limit(double rate);
 
-/* ---- for op/NAME.c and kernels ---- */
 /* The error of a class id outside [0, classes): LK_E_DATA with sample and value. */
 LK_MUST_USE lk_status lki_class_fail(const lk_micro *m, int64_t row, int64_t id, int64_t classes);
-/* Axes H and W of a window that slides over `size` with padding: number of places, or 0 if the window does not fit once. */
-int64_t lki_window_count(int64_t size, int64_t kernel, int64_t stride, int64_t before, int64_t after);
+
 /* The last dimension, and the product of all before it. */
 int64_t lki_shape_last(const lk_shape *s);
 int64_t lki_shape_lead(const lk_shape *s);
-/* No bits, for operations whose backward pass reads nothing but dy; or LK_NEEDS_X; or Y for a fused relu else nothing. */
+/* Height times width of [B,C,H,W]; 1 for [B,C]. */
+int64_t lki_shape_area(const lk_shape *s);
+
+/* ---- for op/NAME.c ---- */
+/* The operation has its number of inputs, and input i is real numbers of `low` to `high` dimensions; `form` names them for the
+ * message: "[batch, channels, height, width]". */
+LK_MUST_USE lk_status lki_input_check(const lk_opspec *s, int i, int low, int high, const char *form);
+/* `act` is one that the operation can have fused behind it. */
+LK_MUST_USE lk_status lki_act_check(lk_act act, bool gelu);
+/* One parameter more. */
+LK_MUST_USE lk_status lki_param_add(lk_opspec *s, lk_param_info p);
+/* Number of places for a window of `kernel` on an axis of `size` with padding, at least 1. */
+LK_MUST_USE lk_status lki_window_count(const lk_shape *in, int axis, int64_t kernel, int64_t stride, int64_t before, int64_t after, int64_t *out);
+/* Output of a pooling operation. */
+LK_MUST_USE lk_status lki_pool2d_infer(lk_opspec *s);
+/* Output of an element by element operation: the shape of input 0. */
+LK_MUST_USE lk_status lki_same_infer(lk_opspec *s);
+/* The usual answers of `needs` and `flops`. */
 unsigned lki_needs_none(const lk_opspec *s);
 unsigned lki_needs_x(const lk_opspec *s);
-/* One weight or statistic more in s->param. */
-void lki_param_add(lk_opspec *s, lk_param_info p);
-/* Wrong number of dimensions, integers where numbers are wanted, dimensions out of range: input `i` of the operation `name` must be
- * real, with at least `low` and at most `high` dimensions. */
-LK_MUST_USE lk_status lki_input_check(const lk_opspec *s, const char *name, int i, int low, int high);
+unsigned lki_needs_y(const lk_opspec *s);
+double lki_flops_none(const lk_opspec *s);
 
 #endif

@@ -1,0 +1,68 @@
+/* The graph: a network as operations and values with shapes, in the order they were added (which is the order they run in). It knows no
+ * backend, no ranks, no files. Shapes are those of one microbatch. */
+#ifndef LK_ENGINE_GRAPH_H
+#define LK_ENGINE_GRAPH_H
+
+#include "kern/kern.h"
+
+/* Parameters start at multiples of this in the flat vector, so that norms can be summed over fixed tiles (elements). */
+#define LK_TILE 256
+
+typedef struct lk_value {
+    lk_shape shape;
+    lk_dtype dtype;
+    int producer; /* node, or -1: a graph input */
+    char *name;   /* graph inputs: their name; else NULL */
+} lk_value;
+
+typedef struct lk_node {
+    char *name;  /* unique: "conv1" */
+    char *where; /* place in the config: "run.yaml:12:5" */
+    lk_opspec spec;
+    int in[LK_MAX_IN]; /* values */
+    int out;           /* value; -1 for a loss */
+    int first_param;   /* spec.n_params of them */
+} lk_node;
+
+typedef struct lk_param {
+    char *name; /* "conv1.weight" */
+    lk_param_info info;
+    int node;
+    int64_t first, count; /* place in the flat vector, elements */
+} lk_param;
+
+typedef struct lk_graph {
+    int64_t rows;
+    lk_node *node;
+    int n_nodes;
+    lk_value *value;
+    int n_values;
+    lk_param *param;
+    int n_params;
+    int64_t flat; /* elements of the flat vector, a multiple of LK_TILE */
+    int cap_nodes, cap_values, cap_params;
+} lk_graph;
+
+typedef struct lk_node_def {
+    const char *name, *where;
+    lk_op op;
+    lk_attrs attr;
+    int in[LK_MAX_IN]; /* values, as many as the operation takes */
+} lk_node_def;
+
+/* An empty graph for microbatches of `rows` samples. */
+LK_MUST_USE lk_status lk_graph_create(int64_t rows, lk_graph **out);
+/* A graph input of shape [rows, sample...]. */
+LK_MUST_USE lk_status lk_graph_input(lk_graph *g, const char *name, const lk_shape *sample, lk_dtype dtype, int *value);
+/* Adds an operation; *value (may be NULL) gets its output. Errors: LK_E_CONFIG "WHERE: layer NAME (OP): ..." with both shapes and the producing layers' names and places. */
+LK_MUST_USE lk_status lk_graph_add(lk_graph *g, const lk_node_def *d, int *value);
+void lk_graph_destroy(lk_graph **g);
+
+/* Elements of all WEIGHT parameters (what people call the number of parameters). */
+int64_t lk_graph_weights(const lk_graph *g);
+/* Initial values of the flat vector [g->flat] in float; each draw a function of (seed, parameter name, element). Padding is zero. */
+void lk_graph_init_weights(const lk_graph *g, uint64_t seed, float *flat);
+/* Hash of structure, names, shapes and attributes: two graphs with the same hash can exchange checkpoints. */
+uint64_t lk_graph_hash(const lk_graph *g);
+
+#endif

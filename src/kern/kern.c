@@ -1,0 +1,220 @@
+/* The tables of operations and optimizers, arithmetic on shapes, and the rules that operations share. */
+#include "kern/kern.h"
+#include "base/hash.h"
+#include "kern/kern_int.h"
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+/* Kernels, strides and paddings up to this: sums of them and of a checked dimension stay far from overflow. */
+#define WINDOW_MAX (INT64_C(1) << 30)
+
+static const lk_opinfo *const ops[LK_OP_COUNT] = {
+#define X(NAME, name) [LK_OP_##NAME] = &lk_op_##name,
+    LK_OP_LIST(X)
+#undef X
+};
+
+static const lk_opt_info opt_sgd = {.name = "sgd", .n_state = 1, .state = {"momentum_buffer"}};
+static const lk_opt_info opt_adamw = {.name = "adamw", .n_state = 2, .state = {"exp_avg", "exp_avg_sq"}};
+
+static const lk_opt_info *const opts[LK_OPT_COUNT] = {
+#define X(NAME, name) [LK_OPT_##NAME] = &opt_##name,
+    LK_OPT_LIST(X)
+#undef X
+};
+
+const lk_opinfo *lk_op_info(lk_op op)
+{
+    LK_BUG_IF((unsigned)op >= LK_OP_COUNT, "operation %d of %d", (int)op, (int)LK_OP_COUNT);
+    return ops[op];
+}
+
+const lk_opt_info *lk_opt_get(lk_opt opt)
+{
+    LK_BUG_IF((unsigned)opt >= LK_OPT_COUNT, "optimizer %d of %d", (int)opt, (int)LK_OPT_COUNT);
+    return opts[opt];
+}
+
+/* ---- shapes ---- */
+int64_t lk_shape_count(const lk_shape *s)
+{
+    int64_t n = 1;
+    for (int i = 0; i < s->ndim; i++)
+        n *= s->dim[i];
+    return n;
+}
+
+int64_t lk_shape_row(const lk_shape *s)
+{
+    int64_t n = 1;
+    for (int i = 1; i < s->ndim; i++)
+        n *= s->dim[i];
+    return n;
+}
+
+bool lk_shape_equal(const lk_shape *a, const lk_shape *b)
+{
+    if (a->ndim != b->ndim)
+        return false;
+    for (int i = 0; i < a->ndim; i++)
+        if (a->dim[i] != b->dim[i])
+            return false;
+    return true;
+}
+
+const char *lk_shape_print(const lk_shape *s, char text[LK_SHAPE_TEXT])
+{
+    /* '[', six numbers of at most 20 characters, five commas, ']' and the end: 128. */
+    size_t at = 0;
+    text[at++] = '[';
+    for (int i = 0; i < s->ndim && i < LK_MAX_DIMS; i++)
+        at += (size_t)snprintf(text + at, LK_SHAPE_TEXT - at, "%s%" PRId64, i ? "," : "", s->dim[i]);
+    text[at++] = ']';
+    text[at] = 0;
+    return text;
+}
+
+lk_status lk_shape_check(const lk_shape *s, const char *what)
+{
+    char text[LK_SHAPE_TEXT];
+    if (s->ndim < 1 || s->ndim > LK_MAX_DIMS)
+        return LK_FAIL(LK_E_SHAPE, "%s has %d dimensions, at least 1 and at most %d are possible", what, s->ndim, LK_MAX_DIMS);
+    int64_t n = 1;
+    for (int i = 0; i < s->ndim; i++) {
+        if (s->dim[i] < 1)
+            return LK_FAIL(LK_E_SHAPE, "%s %s: dimension %d is %" PRId64 ", must be at least 1", what, lk_shape_print(s, text), i, s->dim[i]);
+        if (__builtin_mul_overflow(n, s->dim[i], &n) || n >= INT64_C(1) << 62)
+            return LK_FAIL(LK_E_SHAPE, "%s %s: more elements than can be counted", what, lk_shape_print(s, text));
+    }
+    return LK_OK;
+}
+
+int64_t lki_shape_last(const lk_shape *s)
+{
+    return s->dim[s->ndim - 1];
+}
+
+int64_t lki_shape_lead(const lk_shape *s)
+{
+    int64_t n = 1;
+    for (int i = 0; i < s->ndim - 1; i++)
+        n *= s->dim[i];
+    return n;
+}
+
+int64_t lki_shape_area(const lk_shape *s)
+{
+    return s->ndim == 4 ? s->dim[2] * s->dim[3] : 1;
+}
+
+/* ---- draws and data ---- */
+lk_rng lki_dropout_stream(const lk_opspec *s, const lk_micro *m)
+{
+    const uint64_t id[2] = {s->key, (uint64_t)m->step};
+    return lk_rng_make(m->seed, LK_RNG_DROPOUT, lk_hash64(id, sizeof id));
+}
+
+uint64_t lki_dropout_limit(double rate)
+{
+    return (uint64_t)ceil(rate * 0x1p32); /* for whole w: w < r iff w < ceil(r) */
+}
+
+lk_status lki_class_fail(const lk_micro *m, int64_t row, int64_t id, int64_t classes)
+{
+    return LK_FAIL(LK_E_DATA, "sample %" PRId64 ": class id %" PRId64 " is outside [0, %" PRId64 ")", m->sample[row], id, classes);
+}
+
+/* ---- rules ---- */
+lk_status lki_input_check(const lk_opspec *s, int i, int low, int high, const char *form)
+{
+    const int n_in = lk_op_info(s->op)->n_in;
+    if (s->n_in != n_in)
+        return LK_FAIL(LK_E_SHAPE, "takes %d input%s, got %d", n_in, n_in == 1 ? "" : "s", s->n_in);
+    LK_TRY(lk_shape_check(&s->in[i], "input"));
+    char text[LK_SHAPE_TEXT];
+    if (s->in[i].ndim < low || s->in[i].ndim > high)
+        return LK_FAIL(LK_E_SHAPE, "input %s has %d dimension%s, expected %s", lk_shape_print(&s->in[i], text), s->in[i].ndim,
+            s->in[i].ndim == 1 ? "" : "s", form);
+    if (s->in_dtype[i] != LK_DT_REAL)
+        return LK_FAIL(LK_E_SHAPE, "input %s holds whole numbers (class ids), expected real numbers", lk_shape_print(&s->in[i], text));
+    return LK_OK;
+}
+
+lk_status lki_act_check(lk_act act, bool gelu)
+{
+    if (act == LK_ACT_NONE || act == LK_ACT_RELU || (act == LK_ACT_GELU && gelu))
+        return LK_OK;
+    return LK_FAIL(LK_E_UNSUPPORTED, "activation %d cannot be fused behind this operation", (int)act);
+}
+
+lk_status lki_param_add(lk_opspec *s, lk_param_info p)
+{
+    LK_BUG_IF(s->n_params >= LK_MAX_PARAMS, "more than %d parameters", LK_MAX_PARAMS);
+    LK_TRY(lk_shape_check(&p.shape, p.suffix));
+    s->param[s->n_params++] = p;
+    return LK_OK;
+}
+
+lk_status lki_window_count(const lk_shape *in, int axis, int64_t kernel, int64_t stride, int64_t before, int64_t after, int64_t *out)
+{
+    const char *const side = axis == 2 ? "height" : "width";
+    char text[LK_SHAPE_TEXT];
+    if (kernel < 1 || kernel > WINDOW_MAX || stride < 1 || stride > WINDOW_MAX)
+        return LK_FAIL(LK_E_RANGE, "kernel %s %" PRId64 " and stride %" PRId64 " must be at least 1 (and below 2^30)", side, kernel, stride);
+    if (before < 0 || before > WINDOW_MAX || after < 0 || after > WINDOW_MAX)
+        return LK_FAIL(LK_E_RANGE, "padding %" PRId64 " and %" PRId64 " of the %s must not be negative (and below 2^30)", before, after, side);
+    const int64_t room = in->dim[axis] + before + after;
+    if (room < kernel)
+        return LK_FAIL(LK_E_SHAPE, "input %s: kernel %s %" PRId64 " is larger than the input's %" PRId64 " with padding %" PRId64 " + %" PRId64,
+            lk_shape_print(in, text), side, kernel, in->dim[axis], before, after);
+    *out = (room - kernel) / stride + 1;
+    return LK_OK;
+}
+
+lk_status lki_pool2d_infer(lk_opspec *s)
+{
+    const lk_attr_pool2d *const a = &s->attr.pool2d;
+    LK_TRY(lki_input_check(s, 0, 4, 4, "[batch, channels, height, width]"));
+    s->n_params = 0;
+    s->out = s->in[0];
+    for (int i = 0; i < 2; i++) {
+        /* So that every window holds at least one element of the input. */
+        if (a->pad[i] >= a->kernel[i])
+            return LK_FAIL(LK_E_RANGE, "padding %" PRId64 " must be smaller than the kernel's %" PRId64, a->pad[i], a->kernel[i]);
+        LK_TRY(lki_window_count(&s->in[0], 2 + i, a->kernel[i], a->stride[i], a->pad[i], a->pad[i], &s->out.dim[2 + i]));
+    }
+    return lk_shape_check(&s->out, "output");
+}
+
+lk_status lki_same_infer(lk_opspec *s)
+{
+    LK_TRY(lki_input_check(s, 0, 1, LK_MAX_DIMS, "[batch, ...]"));
+    s->n_params = 0;
+    s->out = s->in[0];
+    return LK_OK;
+}
+
+unsigned lki_needs_none(const lk_opspec *s)
+{
+    (void)s;
+    return 0;
+}
+
+unsigned lki_needs_x(const lk_opspec *s)
+{
+    (void)s;
+    return LK_NEEDS_X;
+}
+
+unsigned lki_needs_y(const lk_opspec *s)
+{
+    (void)s;
+    return LK_NEEDS_Y;
+}
+
+double lki_flops_none(const lk_opspec *s)
+{
+    (void)s;
+    return 0;
+}

@@ -1,0 +1,17 @@
+/* global_avg_pool: the mean over height and width, [B,C,H,W] -> [B,C]. */
+#include "kern/kern_int.h"
+
+static lk_status infer(lk_opspec *s)
+{
+    LK_TRY(lki_input_check(s, 0, 4, 4, "[batch, channels, height, width]"));
+    s->n_params = 0;
+    s->out = (lk_shape){2, {s->in[0].dim[0], s->in[0].dim[1]}};
+    return LK_OK;
+}
+
+static double flops(const lk_opspec *s)
+{
+    return (double)lk_shape_count(&s->in[0]);
+}
+
+const lk_opinfo lk_op_global_avg_pool = {.name = "global_avg_pool", .n_in = 1, .infer = infer, .needs = lki_needs_none, .flops = flops};
