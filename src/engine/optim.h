@@ -19,7 +19,8 @@ typedef struct lk_optim_step {
     int stat_count;    /* non-empty microbatches of the step */
 } lk_optim_step;
 
-/* Updates elements [first, end) of the flat vectors `weights` and `state[i]` from `sum`, all in the backend's real type. Weight decay is applied to
+/* Updates elements [first, end) of the flat vector `weights` from `sum` (flat too); `state[i]` [end - first] is this run's own piece. All are of the
+ * backend's real type. Weight decay is applied to
  * weights of two and more dimensions (not to biases and norms); statistics become (1-momentum)^stat_count * old + sum. Local. */
 void lk_optim_update(const lk_optim *o, const lk_optim_step *s, int64_t first, int64_t end, void *weights, void *const state[LK_MAX_OPT_STATE], const void *sum);
 /* Sums of squares of the gradients of weights, per tile of LK_TILE elements, for the tiles of [first, end) (multiples of LK_TILE); tiles of statistics give 0. */

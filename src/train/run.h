@@ -17,7 +17,15 @@ typedef struct lk_run_result {
     char digest[33];
 } lk_run_result;
 
+typedef enum lk_run_mode {
+    LK_RUN_TRAIN, /* run directory, resume, training and validation data */
+    LK_RUN_EVAL,  /* weights of a checkpoint (resume: its path, or "auto": the newest of the run directory); validation data; writes nothing */
+    LK_RUN_BENCH, /* initial weights, training data; writes nothing */
+    LK_RUN_PLAN   /* only compiles the step; writes nothing */
+} lk_run_mode;
+
 typedef struct lk_train_args {
+    lk_run_mode mode;
     const lk_config *config;
     lk_comm *comm;      /* borrowed */
     const char *resume; /* "auto", "never" or a checkpoint's path */
@@ -44,9 +52,6 @@ typedef struct lk_bench_step_result {
 LK_MUST_USE lk_status lk_run_bench(lk_run *r, int warmup, int steps, bool profile, lk_bench_step_result *out);
 /* The compiled step, as text or JSON: operations in order, shapes, bytes, FLOPs, peak memory, buckets. */
 void lk_run_describe(const lk_run *r, bool json, lk_buf *out);
-/* A run opened for `plan` only: no run directory is made, nothing is written. */
-LK_MUST_USE lk_status lk_run_open_plan(const lk_config *c, lk_run **out);
-
 /* Asks the running step loop of this process to stop at the next step boundary; async-signal-safe. */
 void lk_run_request_stop(void);
 

@@ -1,0 +1,80 @@
+#include "engine/optim.h"
+
+#include <math.h>
+
+/* Parameter whose padded place holds element e (places are rising and without gaps). */
+static int param_at(const lk_graph *g, int64_t e)
+{
+    int lo = 0, hi = g->n_params - 1;
+
+    while (lo < hi) {
+        const int mid = (lo + hi + 1) / 2;
+
+        if (g->param[mid].first <= e)
+            lo = mid;
+        else
+            hi = mid - 1;
+    }
+    return lo;
+}
+
+static char *at(const lk_optim *o, const void *base, int64_t element)
+{
+    return base == NULL ? NULL : (char *)base + (size_t)element * o->backend->real_size;
+}
+
+static void fold_statistic(const lk_optim *o, int64_t n, double keep, void *old, const void *fresh)
+{
+    if (o->backend->real_size == sizeof(double)) {
+        double *w = old;
+        const double *f = fresh;
+
+        for (int64_t i = 0; i < n; i++)
+            w[i] = keep * w[i] + f[i];
+    } else {
+        float *w = old;
+        const float *f = fresh;
+
+        for (int64_t i = 0; i < n; i++)
+            w[i] = (float)keep * w[i] + f[i];
+    }
+}
+
+void lk_optim_update(const lk_optim *o, const lk_optim_step *s, int64_t first, int64_t end, void *weights, void *const state[LK_MAX_OPT_STATE], const void *sum)
+{
+    const lk_graph *g = o->graph;
+    lk_opt_args a = {.lr = s->lr, .momentum = o->momentum, .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps, .nesterov = o->nesterov, .t = s->t, .grad_scale = s->grad_scale};
+
+    if (first >= end)
+        return;
+    for (int i = param_at(g, first); i < g->n_params && g->param[i].first < end; i++) {
+        const lk_param *p = &g->param[i];
+        const int64_t from = p->first > first ? p->first : first;
+        const int64_t to = p->first + p->count < end ? p->first + p->count : end;
+
+        if (from >= to)
+            continue;
+        if (p->info.kind == LK_PARAM_STATISTIC) {
+            fold_statistic(o, to - from, pow(1.0 - p->info.momentum, s->stat_count), at(o, weights, from), at(o, sum, from));
+            continue;
+        }
+        void *const own[LK_MAX_OPT_STATE] = {at(o, state[0], from - first), at(o, state[1], from - first)};
+        a.weight_decay = p->info.shape.ndim >= 2 ? o->weight_decay : 0.0;
+        o->backend->optimizer[o->kind](to - from, at(o, weights, from), own, at(o, sum, from), &a);
+    }
+}
+
+void lk_optim_tile_squares(const lk_optim *o, int64_t first, int64_t end, const void *sum, double *tiles)
+{
+    const lk_graph *g = o->graph;
+
+    if (first >= end)
+        return;
+    int i = param_at(g, first);
+    for (int64_t e = first; e < end; e += LK_TILE) {
+        while (i + 1 < g->n_params && g->param[i + 1].first <= e)
+            i++;
+        /* Padding is zero, so whole tiles can be summed. */
+        *tiles++ = g->param[i].info.kind == LK_PARAM_WEIGHT ? o->backend->sum_squares(LK_TILE, at(o, sum, e)) : 0.0;
+    }
+}

@@ -1,0 +1,648 @@
+#include "engine/plan.h"
+
+#include "base/mem.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What the compiler knows of a value while it works. */
+typedef struct value_info {
+    lk_shape shape;
+    lk_dtype dtype;
+    lk_layout layout;
+    int producer; /* plan node, or -1 */
+    int input;    /* number among the graph inputs, or -1 */
+    bool needs_grad;
+    int buffer, grad; /* buffers, or -1 */
+} value_info;
+
+/* A piece of the arena that is in use from instruction `first` to instruction `last`. */
+typedef struct buffer {
+    int64_t bytes, offset;
+    int first, last;
+    int alias; /* shares the place of this buffer, or -1 */
+} buffer;
+
+typedef struct compiler {
+    lk_plan *plan;
+    const lk_graph *graph;
+    const lk_backend *backend;
+    value_info *value;
+    int n_values, cap_values;
+    int *map; /* graph value -> plan value */
+    buffer *buf;
+    int n_bufs, cap_bufs;
+    /* Buffers of each instruction's places, until offsets are known. */
+    struct {
+        int x[LK_MAX_IN], y, dy, dx[LK_MAX_IN], saved, scratch;
+    } *use;
+    int cap_nodes, cap_instr;
+} compiler;
+
+static lk_status grow(int n, int *cap, size_t size, const char *what, void *array)
+{
+    if (n < *cap)
+        return LK_OK;
+    const int more = *cap == 0 ? 32 : 2 * *cap;
+    LK_TRY(lk_realloc_array(*cap, more, size, what, array));
+    *cap = more;
+    return LK_OK;
+}
+
+static size_t dtype_size(const compiler *c, lk_dtype t)
+{
+    return t == LK_DT_I64 ? sizeof(int64_t) : c->backend->real_size;
+}
+
+static int64_t value_bytes(const compiler *c, int v)
+{
+    return lk_shape_count(&c->value[v].shape) * (int64_t)dtype_size(c, c->value[v].dtype);
+}
+
+static lk_status new_value(compiler *c, lk_shape shape, lk_dtype dtype, lk_layout layout, int producer, int *out)
+{
+    LK_TRY(grow(c->n_values, &c->cap_values, sizeof *c->value, "plan values", &c->value));
+    c->value[c->n_values] = (value_info){shape, dtype, layout, producer, -1, false, -1, -1};
+    *out = c->n_values++;
+    return LK_OK;
+}
+
+static lk_status new_node(compiler *c, const char *name, const char *where, const lk_opspec *spec, int first_param, lk_plan_node **out)
+{
+    lk_plan *p = c->plan;
+
+    LK_TRY(grow(p->n_nodes, &c->cap_nodes, sizeof *p->node, "plan nodes", &p->node));
+    lk_plan_node *n = &p->node[p->n_nodes];
+    *n = (lk_plan_node){.name = name, .where = where, .spec = *spec, .kernel = c->backend->kernel[spec->op], .out = -1, .first_param = first_param};
+    n->spec.training = p->training;
+    if (n->kernel == NULL)
+        return LK_FAIL(LK_E_UNSUPPORTED, "%s: layer %s: backend %s has no %s", where, name, c->backend->name, lk_op_info(spec->op)->name);
+    p->n_nodes++;
+    *out = n;
+    return LK_OK;
+}
+
+/* Both layouts are the same bytes when there is one channel or one pixel. */
+static bool layouts_differ(const lk_shape *s)
+{
+    return s->ndim == 4 && s->dim[1] > 1 && s->dim[2] * s->dim[3] > 1;
+}
+
+/* The value in the wanted layout: itself, or what a reorder makes of it (one reorder a value, however many ask). */
+static lk_status in_layout(compiler *c, int v, lk_layout want, const char *name, const char *where, int *out)
+{
+    const value_info info = c->value[v];
+    lk_opspec spec = {.op = LK_OP_REORDER, .n_in = 1, .in = {info.shape}, .in_layout = info.layout};
+    lk_plan_node *n;
+
+    *out = v;
+    if (info.layout == want || !layouts_differ(&info.shape))
+        return LK_OK;
+    for (int i = 0; i < c->plan->n_nodes; i++)
+        if (c->plan->node[i].spec.op == LK_OP_REORDER && c->plan->node[i].in[0] == v) {
+            *out = c->plan->node[i].out;
+            return LK_OK;
+        }
+    LK_TRY(lk_op_info(LK_OP_REORDER)->infer(&spec));
+    spec.out_layout = want;
+    LK_TRY(new_node(c, name, where, &spec, 0, &n));
+    n->in[0] = v;
+    LK_TRY(new_value(c, info.shape, info.dtype, want, c->plan->n_nodes - 1, &n->out));
+    *out = n->out;
+    return LK_OK;
+}
+
+static int count_consumers(const lk_graph *g, int value)
+{
+    int count = 0;
+
+    for (int i = 0; i < g->n_nodes; i++)
+        for (int k = 0; k < g->node[i].spec.n_in; k++)
+            count += g->node[i].in[k] == value;
+    return count;
+}
+
+static lk_act *fusible_act(lk_opspec *s)
+{
+    switch (s->op) {
+    case LK_OP_LINEAR:
+        return &s->attr.linear.act;
+    case LK_OP_CONV2D:
+        return &s->attr.conv2d.act;
+    case LK_OP_BATCH_NORM:
+        return &s->attr.batch_norm.act;
+    case LK_OP_ADD:
+        return &s->attr.add.act;
+    default:
+        return NULL;
+    }
+}
+
+/* An activation whose only input is the only consumer of an operation that can do it on the way becomes part of that operation. */
+static bool fuse_activation(compiler *c, const lk_node *n)
+{
+    const bool relu = n->spec.op == LK_OP_RELU;
+    const bool gelu = n->spec.op == LK_OP_GELU && !n->spec.attr.gelu.tanh;
+
+    if ((!relu && !gelu) || c->value[c->map[n->in[0]]].producer < 0 || count_consumers(c->graph, n->in[0]) != 1)
+        return false;
+    lk_plan_node *before = &c->plan->node[c->value[c->map[n->in[0]]].producer];
+    lk_act *act = fusible_act(&before->spec);
+    if (act == NULL || *act != LK_ACT_NONE || (gelu && before->spec.op != LK_OP_LINEAR))
+        return false;
+    *act = relu ? LK_ACT_RELU : LK_ACT_GELU;
+    c->map[n->out] = c->map[n->in[0]];
+    return true;
+}
+
+static lk_status compile_node(compiler *c, const lk_node *n)
+{
+    const lk_opinfo *info = lk_op_info(n->spec.op);
+    lk_opspec spec = n->spec;
+    lk_plan_node *node;
+    int in[LK_MAX_IN];
+
+    if (!c->plan->training && n->spec.op == LK_OP_DROPOUT) {
+        c->map[n->out] = c->map[n->in[0]];
+        return LK_OK;
+    }
+    if (fuse_activation(c, n))
+        return LK_OK;
+    const lk_kernel *kernel = c->backend->kernel[n->spec.op];
+    if (kernel == NULL)
+        return LK_FAIL(LK_E_UNSUPPORTED, "%s: layer %s: backend %s has no %s", n->where, n->name, c->backend->name, info->name);
+
+    /* A loss sees plain values, so that predictions are plain and targets need no reorder. */
+    lk_layout want = LK_LAYOUT_PLAIN;
+    if (!info->loss && kernel->in_rule == LK_LAYOUTS_NHWC)
+        want = LK_LAYOUT_NHWC;
+    else if (!info->loss && kernel->in_rule == LK_LAYOUTS_ANY)
+        want = c->value[c->map[n->in[0]]].layout;
+    for (int k = 0; k < spec.n_in; k++) {
+        const bool spatial = spec.in[k].ndim == 4;
+
+        LK_TRY(in_layout(c, c->map[n->in[k]], spatial ? want : LK_LAYOUT_PLAIN, n->name, n->where, &in[k]));
+    }
+    spec.in_layout = spec.in[0].ndim == 4 ? want : LK_LAYOUT_PLAIN;
+    spec.out_layout = LK_LAYOUT_PLAIN;
+    if (!info->loss && spec.out.ndim == 4) {
+        if (kernel->out_rule == LK_LAYOUTS_NHWC)
+            spec.out_layout = LK_LAYOUT_NHWC;
+        else if (kernel->out_rule == LK_LAYOUTS_ANY)
+            spec.out_layout = spec.in_layout;
+    }
+    LK_TRY(new_node(c, n->name, n->where, &spec, n->first_param, &node));
+    memcpy(node->in, in, sizeof in);
+    if (info->loss) {
+        c->plan->loss_node = c->plan->n_nodes - 1;
+        return LK_OK;
+    }
+    int out;
+    LK_TRY(new_value(c, spec.out, LK_DT_REAL, spec.out_layout, c->plan->n_nodes - 1, &out));
+    node->out = out;
+    c->map[n->out] = out;
+    return LK_OK;
+}
+
+static lk_status compile_nodes(compiler *c)
+{
+    const lk_graph *g = c->graph;
+
+    for (int v = 0; v < g->n_values; v++) {
+        if (g->value[v].producer >= 0)
+            continue;
+        if (c->plan->n_inputs == LK_MAX_IN)
+            return LK_FAIL(LK_E_UNSUPPORTED, "more than %d graph inputs", LK_MAX_IN);
+        LK_TRY(new_value(c, g->value[v].shape, g->value[v].dtype, LK_LAYOUT_PLAIN, -1, &c->map[v]));
+        c->value[c->map[v]].input = c->plan->n_inputs;
+        c->plan->input_value[c->plan->n_inputs++] = v;
+    }
+    for (int i = 0; i < g->n_nodes; i++)
+        LK_TRY(compile_node(c, &g->node[i]));
+    for (int i = 0; i < c->plan->n_nodes; i++) {
+        lk_plan_node *n = &c->plan->node[i];
+
+        if (n->kernel->plan != NULL) {
+            const lk_status st = n->kernel->plan(&n->spec, &n->kp);
+            if (st != LK_OK)
+                return lk_err_prefix(lk_err_frame(st, __FILE__, __LINE__, __func__), "%s: layer %s: ", n->where, n->name);
+        }
+        n->packed_at = c->plan->packed_bytes;
+        c->plan->packed_bytes += (int64_t)((n->kp.packed_bytes + 63) / 64 * 64);
+    }
+    return LK_OK;
+}
+
+static bool has_weights(const lk_opspec *s)
+{
+    for (int i = 0; i < s->n_params; i++)
+        if (s->param[i].kind == LK_PARAM_WEIGHT)
+            return true;
+    return false;
+}
+
+static lk_status new_buffer(compiler *c, int64_t bytes, int first, int last, int *out)
+{
+    *out = -1;
+    if (bytes == 0)
+        return LK_OK;
+    LK_TRY(grow(c->n_bufs, &c->cap_bufs, sizeof *c->buf, "plan buffers", &c->buf));
+    c->buf[c->n_bufs] = (buffer){(bytes + 63) / 64 * 64, -1, first, last, -1};
+    *out = c->n_bufs++;
+    return LK_OK;
+}
+
+/* The buffer whose place this one has. */
+static buffer *place_of(compiler *c, int b)
+{
+    while (c->buf[b].alias >= 0)
+        b = c->buf[b].alias;
+    return &c->buf[b];
+}
+
+static void touch(compiler *c, int b, int t)
+{
+    if (b >= 0 && t > c->buf[b].last)
+        c->buf[b].last = t;
+}
+
+static lk_status new_instr(compiler *c, lk_instr_kind kind, int node, int *out)
+{
+    lk_plan *p = c->plan;
+    int cap = c->cap_instr;
+
+    LK_TRY(grow(p->n_instr, &c->cap_instr, sizeof *p->instr, "plan instructions", &p->instr));
+    LK_TRY(grow(p->n_instr, &cap, sizeof *c->use, "plan uses", &c->use));
+    p->instr[p->n_instr] = (lk_instr){.kind = kind, .node = node};
+    memset(&c->use[p->n_instr], 0xff, sizeof *c->use); /* all -1 */
+    *out = p->n_instr++;
+    return LK_OK;
+}
+
+static lk_status emit_forward(compiler *c)
+{
+    lk_plan *p = c->plan;
+
+    for (int i = 0; i < p->n_nodes; i++) {
+        lk_plan_node *n = &p->node[i];
+        int t;
+
+        LK_TRY(new_instr(c, LK_INSTR_FORWARD, i, &t));
+        for (int k = 0; k < n->spec.n_in; k++) {
+            const value_info *v = &c->value[n->in[k]];
+
+            c->use[t].x[k] = v->buffer;
+            touch(c, v->buffer, t);
+            if (n->out >= 0)
+                c->value[n->out].needs_grad |= v->needs_grad;
+        }
+        if (n->out >= 0) {
+            LK_TRY(new_buffer(c, value_bytes(c, n->out), t, t, &c->value[n->out].buffer));
+            c->use[t].y = c->value[n->out].buffer;
+            c->value[n->out].needs_grad |= has_weights(&n->spec);
+        }
+        LK_TRY(new_buffer(c, (int64_t)n->kp.saved_bytes, t, t, &c->use[t].saved));
+        LK_TRY(new_buffer(c, (int64_t)n->kp.scratch_forward, t, t, &c->use[t].scratch));
+        p->instr[t].spec = &n->spec;
+        p->instr[t].flops = lk_op_info(n->spec.op)->flops(&n->spec);
+    }
+    p->n_forward = p->n_instr;
+    return LK_OK;
+}
+
+/* The gradient of input k goes to the value's gradient buffer, or, when another consumer wrote there already, beside it and is added. */
+static lk_status emit_input_gradient(compiler *c, lk_plan_node *n, int t, int k, int *beside)
+{
+    value_info *v = &c->value[n->in[k]];
+
+    *beside = -1;
+    if (!v->needs_grad)
+        return LK_OK;
+    if (v->grad < 0) {
+        LK_TRY(new_buffer(c, value_bytes(c, n->in[k]), t, t, &v->grad));
+        c->use[t].dx[k] = v->grad;
+    } else {
+        LK_TRY(new_buffer(c, value_bytes(c, n->in[k]), t, t, beside));
+        c->use[t].dx[k] = *beside;
+    }
+    return LK_OK;
+}
+
+static lk_status emit_accumulate(compiler *c, int v, int beside)
+{
+    lk_plan *p = c->plan;
+    lk_opspec *spec = NULL;
+    int t;
+
+    LK_TRY(new_instr(c, LK_INSTR_ACCUMULATE, -1, &t));
+    LK_TRY(lk_alloc(sizeof *spec, "accumulation", &spec));
+    p->instr[t].spec = spec;
+    *spec = (lk_opspec){.op = LK_OP_ADD, .training = true, .n_in = 2, .in = {c->value[v].shape, c->value[v].shape}, .in_layout = c->value[v].layout, .out_layout = c->value[v].layout};
+    LK_TRY(lk_op_info(LK_OP_ADD)->infer(spec));
+    p->instr[t].flops = lk_op_info(LK_OP_ADD)->flops(spec);
+    c->use[t].x[0] = c->value[v].grad;
+    c->use[t].x[1] = beside;
+    c->use[t].y = c->value[v].grad;
+    touch(c, c->value[v].grad, t);
+    touch(c, beside, t);
+    return LK_OK;
+}
+
+static lk_status emit_backward(compiler *c)
+{
+    lk_plan *p = c->plan;
+
+    for (int i = p->n_nodes - 1; i >= 0; i--) {
+        lk_plan_node *n = &p->node[i];
+        const lk_opinfo *info = lk_op_info(n->spec.op);
+        const unsigned needs = info->needs(&n->spec);
+        bool useful = has_weights(&n->spec);
+        int beside[LK_MAX_IN], t;
+
+        for (int k = 0; k < n->spec.n_in; k++)
+            useful |= c->value[n->in[k]].needs_grad;
+        if (!useful)
+            continue;
+        if (!info->loss && c->value[n->out].grad < 0)
+            return LK_FAIL(LK_E_CONFIG, "%s: layer %s: its output goes nowhere", n->where, n->name);
+        LK_TRY(new_instr(c, LK_INSTR_BACKWARD, i, &t));
+        p->instr[t].spec = &n->spec;
+        p->instr[t].flops = p->instr[i].flops * (has_weights(&n->spec) && c->value[n->in[0]].needs_grad ? 2 : 1);
+        for (int k = 0; k < n->spec.n_in; k++) {
+            if (needs & LK_NEEDS_X) {
+                c->use[t].x[k] = c->value[n->in[k]].buffer;
+                touch(c, c->use[t].x[k], t);
+            }
+            LK_TRY(emit_input_gradient(c, n, t, k, &beside[k]));
+        }
+        if (needs & LK_NEEDS_Y) {
+            c->use[t].y = c->value[n->out].buffer;
+            touch(c, c->use[t].y, t);
+        }
+        if (!info->loss) {
+            c->use[t].dy = c->value[n->out].grad;
+            touch(c, c->use[t].dy, t);
+        }
+        c->use[t].saved = c->use[i].saved;
+        touch(c, c->use[i].saved, t);
+        LK_TRY(new_buffer(c, (int64_t)n->kp.scratch_backward, t, t, &c->use[t].scratch));
+        for (int k = 0; k < n->spec.n_in; k++)
+            if (beside[k] >= 0)
+                LK_TRY(emit_accumulate(c, n->in[k], beside[k]));
+    }
+    return LK_OK;
+}
+
+/* Lets an output share its input's place where the kernel allows it and the input is not used later. */
+static void share_places(compiler *c)
+{
+    const lk_plan *p = c->plan;
+
+    for (int t = 0; t < p->n_instr; t++) {
+        if (p->instr[t].kind == LK_INSTR_ACCUMULATE)
+            continue;
+        const lk_plan_node *n = &p->node[p->instr[t].node];
+        const bool forward = p->instr[t].kind == LK_INSTR_FORWARD;
+        const int from = forward ? c->use[t].x[0] : c->use[t].dy;
+        const int to = forward ? c->use[t].y : c->use[t].dx[0];
+
+        if (!(forward ? n->kernel->in_place : n->kernel->in_place_dx) || from < 0 || to < 0)
+            continue;
+        /* `to` must begin here (an accumulated gradient began earlier), `from` must end here, and no other input may be the same buffer. */
+        if (c->buf[to].first != t || c->buf[from].last != t || c->buf[to].bytes != c->buf[from].bytes)
+            continue;
+        bool shared = false;
+        for (int k = 1; forward && k < n->spec.n_in; k++)
+            shared |= c->use[t].x[k] == from;
+        if (shared)
+            continue;
+        c->buf[to].alias = from;
+        buffer *place = place_of(c, from);
+        if (c->buf[to].last > place->last)
+            place->last = c->buf[to].last;
+    }
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const buffer *x = *(buffer *const *)a, *y = *(buffer *const *)b;
+
+    if (x->bytes != y->bytes)
+        return x->bytes > y->bytes ? -1 : 1;
+    if (x->first != y->first)
+        return x->first < y->first ? -1 : 1;
+    return x < y ? -1 : x > y;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const buffer *x = *(buffer *const *)a, *y = *(buffer *const *)b;
+
+    return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+/* Greedy by size: the largest buffers first, each at the lowest offset where nothing alive at the same time lies
+ * (Pisarchyk & Lee 2020, "Efficient memory management for deep neural net inference", section 4.3). */
+static lk_status place_buffers(compiler *c)
+{
+    buffer **order = NULL, **near = NULL;
+    int n = 0;
+    lk_status st;
+
+    LK_TRY(lk_alloc_array(c->n_bufs + 1, sizeof *order, "buffer order", &order));
+    LK_TRY_TO(st, done, lk_alloc_array(c->n_bufs + 1, sizeof *near, "buffer order", &near));
+    for (int b = 0; b < c->n_bufs; b++)
+        if (c->buf[b].alias < 0)
+            order[n++] = &c->buf[b];
+    qsort(order, (size_t)n, sizeof *order, by_size);
+    for (int i = 0; i < n; i++) {
+        int m = 0;
+        int64_t at = 0;
+
+        for (int j = 0; j < i; j++)
+            if (order[j]->first <= order[i]->last && order[i]->first <= order[j]->last)
+                near[m++] = order[j];
+        qsort(near, (size_t)m, sizeof *near, by_offset);
+        for (int j = 0; j < m; j++) {
+            if (near[j]->offset >= at + order[i]->bytes)
+                break;
+            if (near[j]->offset + near[j]->bytes > at)
+                at = near[j]->offset + near[j]->bytes;
+        }
+        order[i]->offset = at;
+        if (at + order[i]->bytes > c->plan->arena_bytes)
+            c->plan->arena_bytes = at + order[i]->bytes;
+    }
+done:
+    lk_free(order);
+    lk_free(near);
+    return st;
+}
+
+static lk_place arena_place(compiler *c, int b)
+{
+    if (b < 0)
+        return (lk_place){.kind = LK_PLACE_NONE};
+    return (lk_place){.kind = LK_PLACE_ARENA, .at = place_of(c, b)->offset};
+}
+
+static lk_place value_place(compiler *c, int v)
+{
+    if (c->value[v].input >= 0)
+        return (lk_place){.kind = LK_PLACE_INPUT, .at = c->value[v].input};
+    return arena_place(c, c->value[v].buffer);
+}
+
+static size_t used_bytes(const compiler *c, int b)
+{
+    return b < 0 ? 0 : (size_t)c->buf[b].bytes;
+}
+
+static void resolve_places(compiler *c)
+{
+    lk_plan *p = c->plan;
+
+    for (int t = 0; t < p->n_instr; t++) {
+        lk_instr *in = &p->instr[t];
+        const lk_plan_node *n = in->node < 0 ? NULL : &p->node[in->node];
+        const bool reads_x = in->kind == LK_INSTR_FORWARD || (n != NULL && (lk_op_info(n->spec.op)->needs(&n->spec) & LK_NEEDS_X));
+
+        for (int k = 0; k < in->spec->n_in; k++) {
+            in->x[k] = n != NULL && reads_x ? value_place(c, n->in[k]) : arena_place(c, c->use[t].x[k]);
+            in->dx[k] = arena_place(c, c->use[t].dx[k]);
+            in->bytes += used_bytes(c, c->use[t].x[k]) + used_bytes(c, c->use[t].dx[k]);
+        }
+        in->y = arena_place(c, c->use[t].y);
+        in->dy = arena_place(c, c->use[t].dy);
+        in->saved = arena_place(c, c->use[t].saved);
+        in->scratch = arena_place(c, c->use[t].scratch);
+        in->bytes += used_bytes(c, c->use[t].y) + used_bytes(c, c->use[t].dy) + used_bytes(c, c->use[t].saved);
+        p->flops += in->flops;
+    }
+    if (p->loss_node >= 0)
+        p->output = value_place(c, p->node[p->loss_node].in[0]);
+    else if (p->n_nodes > 0)
+        p->output = value_place(c, p->node[p->n_nodes - 1].out);
+}
+
+/* Buckets from the last parameter to the first, since backward completes them in that order; boundaries at parameters. */
+static lk_status make_buckets(compiler *c, size_t bucket_bytes)
+{
+    lk_plan *p = c->plan;
+    const lk_graph *g = c->graph;
+    int *ready_of = NULL; /* graph parameter -> instruction that completes it */
+    lk_status st;
+
+    if (g->n_params == 0)
+        return LK_FAIL(LK_E_CONFIG, "the model has no parameters to train");
+    LK_TRY(lk_alloc_array(g->n_params, sizeof *ready_of, "bucket order", &ready_of));
+    LK_TRY_TO(st, done, lk_alloc_array(g->n_params + 1, sizeof *p->bucket, "buckets", &p->bucket));
+    LK_TRY_TO(st, done, lk_alloc_array(g->n_params, sizeof *p->ready, "buckets", &p->ready));
+    for (int t = 0; t < p->n_instr; t++)
+        if (p->instr[t].node >= 0) {
+            const lk_plan_node *n = &p->node[p->instr[t].node];
+
+            for (int k = 0; k < n->spec.n_params; k++)
+                ready_of[n->first_param + k] = t;
+        }
+    /* Counted from the end into the front of the arrays, then turned round. */
+    int64_t end = g->flat;
+    int n = 0, ready = 0;
+    for (int i = g->n_params - 1; i >= 0; i--) {
+        if (ready_of[i] > ready)
+            ready = ready_of[i];
+        const int64_t bytes = (end - g->param[i].first) * (int64_t)sizeof(float);
+        if (i > 0 && bytes < (int64_t)bucket_bytes)
+            continue;
+        p->bucket[n] = g->param[i].first;
+        p->ready[n] = ready;
+        n++;
+        end = g->param[i].first;
+        ready = 0;
+    }
+    for (int a = 0, b = n - 1; a < b; a++, b--) {
+        const int64_t first = p->bucket[a];
+        const int r = p->ready[a];
+
+        p->bucket[a] = p->bucket[b];
+        p->bucket[b] = first;
+        p->ready[a] = p->ready[b];
+        p->ready[b] = r;
+    }
+    p->bucket[n] = g->flat;
+    p->n_buckets = n;
+done:
+    lk_free(ready_of);
+    return st;
+}
+
+lk_status lk_plan_create(const lk_graph *g, const lk_backend *backend, const lk_plan_opts *o, lk_plan **out)
+{
+    lk_plan *p = NULL;
+    compiler c = {.graph = g, .backend = backend};
+    lk_status st;
+
+    LK_TRY(lk_alloc(sizeof *p, "plan", &p));
+    p->backend = backend;
+    p->graph = g;
+    p->training = o->training;
+    p->loss_node = -1;
+    c.plan = p;
+    LK_TRY_TO(st, done, lk_alloc_array(g->n_values, sizeof *c.map, "value map", &c.map));
+    LK_TRY_TO(st, done, compile_nodes(&c));
+    LK_TRY_TO(st, done, emit_forward(&c));
+    if (p->training)
+        LK_TRY_TO(st, done, emit_backward(&c));
+    share_places(&c);
+    LK_TRY_TO(st, done, place_buffers(&c));
+    resolve_places(&c);
+    if (p->training)
+        LK_TRY_TO(st, done, make_buckets(&c, o->bucket_bytes));
+    *out = p;
+    p = NULL;
+done:
+    lk_free(c.map);
+    lk_free(c.value);
+    lk_free(c.buf);
+    lk_free(c.use);
+    lk_plan_destroy(&p);
+    return st;
+}
+
+lk_status lk_plan_pack(const lk_plan *p, const void *weights, void *packed, void *arena, int part, int parts)
+{
+    for (int i = part; i < p->n_nodes; i += parts) {
+        const lk_plan_node *n = &p->node[i];
+        lk_call call = {.spec = &n->spec, .state = n->kp.state, .packed = (char *)packed + n->packed_at};
+
+        if (n->kernel->pack == NULL)
+            continue;
+        for (int k = 0; k < n->spec.n_params; k++)
+            call.param[k] = (const char *)weights + (size_t)p->graph->param[n->first_param + k].first * p->backend->real_size;
+        if (p->instr[i].scratch.kind == LK_PLACE_ARENA)
+            call.scratch = (char *)arena + p->instr[i].scratch.at;
+        LK_TRY(n->kernel->pack(&call));
+    }
+    return LK_OK;
+}
+
+void lk_plan_destroy(lk_plan **pp)
+{
+    lk_plan *p = *pp;
+
+    if (p == NULL)
+        return;
+    for (int i = 0; i < p->n_nodes; i++)
+        if (p->node[i].kernel != NULL && p->node[i].kernel->destroy != NULL && p->node[i].kp.state != NULL)
+            p->node[i].kernel->destroy(p->node[i].kp.state);
+    for (int t = 0; t < p->n_instr; t++)
+        if (p->instr[t].kind == LK_INSTR_ACCUMULATE)
+            lk_free(p->instr[t].spec);
+    lk_free(p->node);
+    lk_free(p->instr);
+    lk_free(p->bucket);
+    lk_free(p->ready);
+    lk_free(p);
+    *pp = NULL;
+}

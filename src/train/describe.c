@@ -1,0 +1,112 @@
+/* The compiled step for people and scripts: `lockstep plan`. */
+#include "train/run_int.h"
+
+#include "base/buf.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+
+static const char *kind_text(lk_instr_kind k)
+{
+    static const char *const text[] = {"forward", "backward", "accumulate"};
+
+    return text[k];
+}
+
+static const char *act_text(const lk_opspec *s)
+{
+    static const char *const text[] = {"", "+relu", "+gelu"};
+
+    switch (s->op) {
+    case LK_OP_LINEAR:
+        return text[s->attr.linear.act];
+    case LK_OP_CONV2D:
+        return text[s->attr.conv2d.act];
+    case LK_OP_BATCH_NORM:
+        return text[s->attr.batch_norm.act];
+    case LK_OP_ADD:
+        return text[s->attr.add.act];
+    default:
+        return "";
+    }
+}
+
+static const char *instr_name(const lk_plan *p, const lk_instr *in)
+{
+    return in->node < 0 ? "gradient" : p->node[in->node].name;
+}
+
+static json_t *shape_json(const lk_shape *s)
+{
+    json_t *a = json_array();
+
+    for (int i = 0; i < s->ndim; i++)
+        json_array_append_new(a, json_integer(s->dim[i]));
+    return a;
+}
+
+static void describe_json(const lk_run *r, lk_buf *out)
+{
+    const lk_plan *p = r->trainer.plan;
+    json_t *ops = json_array(), *buckets = json_array();
+
+    for (int t = 0; t < p->n_instr; t++) {
+        const lk_instr *in = &p->instr[t];
+
+        json_array_append_new(ops, json_pack("{s:s, s:s, s:s+, s:o, s:o, s:s, s:I, s:f}", "pass", kind_text(in->kind), "layer", instr_name(p, in), "op", lk_op_info(in->spec->op)->name, act_text(in->spec), "in", shape_json(&in->spec->in[0]), "out", shape_json(&in->spec->out), "layout", in->spec->out_layout == LK_LAYOUT_NHWC ? "nhwc" : "plain", "bytes", (json_int_t)in->bytes, "flops", in->flops));
+    }
+    for (int b = 0; b < p->n_buckets; b++)
+        json_array_append_new(buckets, json_pack("{s:I, s:I, s:i}", "first", (json_int_t)p->bucket[b], "elements", (json_int_t)(p->bucket[b + 1] - p->bucket[b]), "ready", p->ready[b]));
+    const lk_shape *in = &r->graph->value[p->input_value[0]].shape;
+    json_t *o = json_pack("{s:s, s:s, s:I, s:i, s:I, s:o, s:I, s:f, s:I, s:I, s:I, s:o, s:o}", "name", r->config->run.name, "backend", p->backend->name, "batch", (json_int_t)r->config->train.batch, "microbatches", r->leaves, "rows", (json_int_t)r->rows, "input", shape_json(in), "weights", (json_int_t)lk_graph_weights(r->graph), "flops_per_step", p->flops * r->leaves,
+        "activation_bytes", (json_int_t)p->arena_bytes, "packed_bytes", (json_int_t)p->packed_bytes, "flat_bytes", (json_int_t)(r->graph->flat * (int64_t)sizeof(float)), "operations", ops, "buckets", buckets);
+    char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    lk_buf_add(out, text != NULL ? text : "{}");
+    lk_buf_add(out, "\n");
+    free(text);
+    json_decref(o);
+}
+
+static void describe_text(const lk_run *r, lk_buf *out)
+{
+    const lk_plan *p = r->trainer.plan;
+    char a[LK_SHAPE_TEXT], b[LK_SHAPE_TEXT], bytes[32], flops[32];
+
+    lk_format_count((double)lk_graph_weights(r->graph), a, sizeof a);
+    lk_format_count(p->flops * r->leaves, flops, sizeof flops);
+    lk_buf_printf(out, "%s on %s: %s weights, batch %" PRId64 " = %d microbatches of %" PRId64 ", %sFLOP a step\n\n", r->config->run.name, p->backend->name, a, r->config->train.batch, r->leaves, r->rows, flops);
+    lk_buf_printf(out, "%-4s %-10s %-20s %-18s %-20s %-20s %-6s %10s %10s\n", "", "pass", "layer", "operation", "in", "out", "layout", "bytes", "FLOP");
+    for (int t = 0; t < p->n_instr; t++) {
+        const lk_instr *in = &p->instr[t];
+        char op[48];
+
+        snprintf(op, sizeof op, "%s%s", lk_op_info(in->spec->op)->name, act_text(in->spec));
+        lk_format_bytes((double)in->bytes, bytes, sizeof bytes);
+        lk_format_count(in->flops, flops, sizeof flops);
+        lk_buf_printf(out, "%-4d %-10s %-20s %-18s %-20s %-20s %-6s %10s %10s\n", t, kind_text(in->kind), instr_name(p, in), op, lk_shape_print(&in->spec->in[0], a), lk_shape_print(&in->spec->out, b), in->spec->out_layout == LK_LAYOUT_NHWC ? "nhwc" : "plain", bytes, flops);
+    }
+    lk_buf_add(out, "\nmemory\n");
+    lk_format_bytes((double)p->arena_bytes, bytes, sizeof bytes);
+    lk_buf_printf(out, "  activations and gradients  %10s a thread (peak of a microbatch)\n", bytes);
+    lk_format_bytes((double)p->packed_bytes, bytes, sizeof bytes);
+    lk_buf_printf(out, "  packed weights             %10s a rank\n", bytes);
+    lk_format_bytes((double)r->graph->flat * sizeof(float), bytes, sizeof bytes);
+    lk_buf_printf(out, "  weights                    %10s a rank, as much for each open leaf of the reduction\n", bytes);
+    const int n_state = lk_opt_get((lk_opt)r->config->train.optimizer)->n_state;
+    lk_format_bytes((double)r->graph->flat * sizeof(float) * n_state, bytes, sizeof bytes);
+    lk_buf_printf(out, "  optimizer state            %10s over all ranks\n", bytes);
+    lk_buf_printf(out, "\nbuckets (in the order they go out)\n");
+    for (int k = p->n_buckets - 1; k >= 0; k--) {
+        lk_format_bytes((double)(p->bucket[k + 1] - p->bucket[k]) * sizeof(float), bytes, sizeof bytes);
+        lk_buf_printf(out, "  %d: %s, complete after operation %d of %d\n", k, bytes, p->ready[k], p->n_instr);
+    }
+}
+
+void lk_run_describe(const lk_run *r, bool json, lk_buf *out)
+{
+    if (json)
+        describe_json(r, out);
+    else
+        describe_text(r, out);
+}

@@ -1,0 +1,100 @@
+/* Evaluation: every validation sample once at any number of ranks, summed along the same tree as the loss of a step. */
+#include "train/run_int.h"
+
+#include "base/mem.h"
+
+#include <string.h>
+
+typedef struct eval_wave {
+    lk_run *r;
+    const lk_batch *batch;
+    double *sums; /* [n_lanes][steps][LK_MAX_METRICS] */
+    int64_t steps;
+    int first, n;
+} eval_wave;
+
+static lk_status eval_lane(void *arg, int worker, int i)
+{
+    const eval_wave *w = arg;
+    lk_run *r = w->r;
+    const int lane = w->first + i;
+    const lk_lane_batch *b = &w->batch->lane[lane];
+    const lk_micro micro = {
+        .rows = r->rows,
+        .valid = b->valid,
+        .sample = b->sample,
+        .seed = (uint64_t)r->config->run.seed,
+        .grad_scale = 1.0,
+        .metrics = w->sums + (lane * w->steps + w->batch->step) * LK_MAX_METRICS,
+    };
+    const lk_exec_run_args args = {.micro = &micro, .input = {b->input, b->target}, .weights = r->weights, .packed = r->evaluator.packed};
+
+    return lk_exec_run(r->evaluator.exec[worker], &args);
+}
+
+static lk_status eval_lanes(lk_run *r, double *sums)
+{
+    const int width = lk_pool_size(r->pool);
+    const lk_loader_opts opts = {
+        .data = r->valid_data,
+        .sampler = r->valid_sampler,
+        .input_field = 0,
+        .target_field = 1,
+        .target_is_class = r->classes > 0,
+        .first_lane = r->first_lane,
+        .n_lanes = r->n_lanes,
+        .end_epoch = 1,
+        .readers = (int)r->config->data.readers,
+        .prefetch = (int)r->config->data.prefetch,
+        .input_convert = r->convert,
+        .target_convert = {.scale = 1.0},
+    };
+    lk_loader *loader = NULL;
+    const lk_batch *b = NULL;
+    lk_status st;
+
+    LK_TRY(lki_engine_pack(r, &r->evaluator));
+    LK_TRY(lk_loader_create(&opts, &loader));
+    for (;;) {
+        LK_TRY_TO(st, done, lk_loader_map(loader, &b));
+        if (b == NULL)
+            break;
+        eval_wave w = {.r = r, .batch = b, .sums = sums, .steps = r->valid_sampler.steps};
+        for (w.first = 0; w.first < r->n_lanes && st == LK_OK; w.first += width) {
+            w.n = r->n_lanes - w.first < width ? r->n_lanes - w.first : width;
+            st = lk_pool_run(r->pool, w.n, eval_lane, &w);
+        }
+        lk_loader_unmap(loader, &b);
+        if (st != LK_OK)
+            break;
+    }
+done:
+    lk_loader_destroy(&loader);
+    return st;
+}
+
+lk_status lki_evaluate(lk_run *r, double *loss, double metric[LK_MAX_METRICS], int64_t *samples)
+{
+    const int64_t steps = r->valid_sampler.steps;
+    double *mine = NULL, *all = NULL;
+    lk_status st;
+
+    lk_record_note(r->record, LK_PHASE_EVAL, r->cursor.epoch, r->cursor.step);
+    st = lk_alloc_array(r->n_lanes * steps * LK_MAX_METRICS, sizeof *mine, "evaluation sums", &mine);
+    if (st == LK_OK)
+        st = lk_alloc_array(steps * LK_MAX_METRICS, sizeof *all, "evaluation sums", &all);
+    if (st == LK_OK)
+        st = eval_lanes(r, mine);
+    LK_TRY_TO(st, done, lk_comm_agree(r->comm, st));
+    LK_TRY_TO(st, done, lk_reduce_small(r->comm, r->leaves, (int)(steps * LK_MAX_METRICS), mine, all));
+    memset(metric, 0, LK_MAX_METRICS * sizeof *metric);
+    for (int64_t s = 0; s < steps; s++)
+        for (int k = 0; k < LK_MAX_METRICS; k++)
+            metric[k] += all[s * LK_MAX_METRICS + k];
+    *samples = lk_dataset_samples(r->valid_data);
+    *loss = metric[0] / (double)*samples;
+done:
+    lk_free(mine);
+    lk_free(all);
+    return st;
+}

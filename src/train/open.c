@@ -1,0 +1,450 @@
+/* Opening a run: data, model, plan, run directory, checkpoint. What can be wrong with the input is found here, before anything starts; every
+ * local step is closed by an agreement, so all ranks leave together. */
+#include "train/run_int.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "model/model.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool wants_training_data(const lk_run *r)
+{
+    return r->mode != LK_RUN_EVAL;
+}
+
+/* ---- data ---- */
+
+static lk_status open_files(const lk_run *r, const lk_strings *patterns, lk_dataset **out)
+{
+    const lk_data_opts *d = &r->config->data;
+    const char *fields[] = {d->input, d->target};
+
+    return lk_dataset_open(patterns, r->config->folder, fields, 2, out);
+}
+
+/* Validation data must look like training data. */
+static lk_status same_shape(const lk_dataset *a, const lk_dataset *b, int field)
+{
+    const lk_field_info *x = lk_dataset_field(a, field), *y = lk_dataset_field(b, field);
+    bool same = x->ndim == y->ndim;
+
+    for (int i = 0; same && i < x->ndim; i++)
+        same = x->dim[i] == y->dim[i];
+    if (same)
+        return LK_OK;
+    return LK_FAIL(LK_E_CONFIG, "%s: field \"%s\" has samples of another shape than in %s", lk_dataset_shard(b, 0, NULL, NULL), x->name, lk_dataset_shard(a, 0, NULL, NULL));
+}
+
+static lk_status open_data(lk_run *r)
+{
+    const lk_data_opts *d = &r->config->data;
+
+    if (d->synthetic.input.n > 0) {
+        const uint64_t seed = (uint64_t)r->config->run.seed;
+
+        LK_TRY(lk_dataset_create_synthetic(seed, d->synthetic.samples, d->synthetic.input.item, d->synthetic.input.n, d->synthetic.classes, &r->train_data));
+        return LK_OK;
+    }
+    if (wants_training_data(r))
+        LK_TRY(open_files(r, &d->train, &r->train_data));
+    if (d->valid.n > 0 && (r->mode == LK_RUN_TRAIN || r->mode == LK_RUN_EVAL))
+        LK_TRY(open_files(r, &d->valid, &r->valid_data));
+    if (r->mode == LK_RUN_EVAL && r->valid_data == NULL)
+        return LK_FAIL(LK_E_CONFIG, "%s: there is no data.valid to evaluate on", r->config->path);
+    if (r->train_data != NULL && r->valid_data != NULL)
+        for (int f = 0; f < 2; f++)
+            LK_TRY(same_shape(r->train_data, r->valid_data, f));
+    return LK_OK;
+}
+
+static lk_shape sample_shape(const lk_field_info *f)
+{
+    lk_shape s = {.ndim = f->ndim};
+
+    memcpy(s.dim, f->dim, (size_t)f->ndim * sizeof s.dim[0]);
+    return s;
+}
+
+/* Class ids must be whole numbers in [0, classes): looked up by rank 0, since it reads the whole field. */
+static lk_status check_labels(lk_run *r, lk_dataset *d)
+{
+    const lk_field_info *f = lk_dataset_field(d, 1);
+    int64_t min, max, at_min, at_max, first;
+
+    if (r->classes == 0 || r->rank != 0 || r->config->data.synthetic.input.n > 0)
+        return LK_OK;
+    LK_TRY(lk_dataset_range(d, 1, &min, &max, &at_min, &at_max));
+    if (min >= 0 && max < r->classes)
+        return LK_OK;
+    const int64_t bad = min < 0 ? min : max, where = min < 0 ? at_min : at_max;
+    for (int s = 0; s < lk_dataset_shards(d); s++) {
+        int64_t n;
+        const char *path = lk_dataset_shard(d, s, &first, &n);
+
+        if (where < first + n)
+            return LK_FAIL(LK_E_CONFIG, "%s: field \"%s\": sample %" PRId64 " has class %" PRId64 ", but the model tells apart %" PRId64 " classes (0 to %" PRId64 ")", path, f->name, where - first, bad, r->classes, r->classes - 1);
+    }
+    return LK_OK;
+}
+
+static lk_status check_target(const lk_run *r, const lk_dataset *d)
+{
+    const lk_field_info *f = lk_dataset_field(d, 1);
+
+    if (r->config->train.objective != LK_OBJECTIVE_CLASSIFY)
+        return LK_OK;
+    if (f->ndim != 0)
+        return LK_FAIL(LK_E_CONFIG, "%s: field \"%s\" has rank %d; class ids need rank 1, one number a sample", lk_dataset_shard(d, 0, NULL, NULL), f->name, f->ndim + 1);
+    if (!lk_elem_is_integer(f->type))
+        return LK_FAIL(LK_E_CONFIG, "%s: field \"%s\" is %s; class ids need whole numbers", lk_dataset_shard(d, 0, NULL, NULL), f->name, lk_elem_name(f->type));
+    return LK_OK;
+}
+
+static lk_status make_sampler(const lk_run *r, const lk_dataset *d, bool shuffle, lk_sampler *s)
+{
+    *s = (lk_sampler){
+        .seed = (uint64_t)r->config->run.seed,
+        .shuffle = shuffle,
+        .samples = lk_dataset_samples(d),
+        .rows = r->rows,
+        .lanes = r->leaves,
+        .block = r->config->data.block,
+        .window = r->config->data.window,
+    };
+    return lk_sampler_init(s);
+}
+
+/* ---- model and plan ---- */
+
+static void set_convert(lk_run *r, const lk_field_info *f)
+{
+    const lk_data_opts *d = &r->config->data;
+
+    r->convert = (lk_convert){
+        .scale = d->scale != 0 ? d->scale : f->type == LK_ELEM_U8 ? 1.0 / 255.0 : 1.0,
+        .mean = d->mean.n > 0 ? d->mean.item : NULL,
+        .std = d->std.n > 0 ? d->std.item : NULL,
+        .n_norm = d->mean.n > d->std.n ? d->mean.n : d->std.n,
+    };
+}
+
+static lk_status open_model(lk_run *r)
+{
+    const lk_dataset *d = r->train_data != NULL ? r->train_data : r->valid_data;
+    const lk_model_input in = {.sample = sample_shape(lk_dataset_field(d, 0)), .target_sample = sample_shape(lk_dataset_field(d, 1))};
+    int workers = (int)r->config->run.threads;
+
+    LK_TRY(check_target(r, d));
+    set_convert(r, lk_dataset_field(d, 0));
+    LK_TRY(lk_model_build(r->config, &in, &r->graph, &r->classes));
+    if (r->train_data != NULL)
+        LK_TRY(make_sampler(r, r->train_data, r->config->data.shuffle, &r->train_sampler));
+    if (r->valid_data != NULL)
+        LK_TRY(make_sampler(r, r->valid_data, false, &r->valid_sampler));
+    /* More workers than microbatches would have nothing to do. */
+    if (workers > r->n_lanes)
+        workers = r->n_lanes;
+    LK_TRY(lk_pool_create(workers, r->backend->thread_setup, &r->pool));
+    if (wants_training_data(r))
+        LK_TRY(lki_engine_create(r, true, &r->trainer));
+    if (r->valid_data != NULL)
+        LK_TRY(lki_engine_create(r, false, &r->evaluator));
+    if (r->mode == LK_RUN_PLAN)
+        return LK_OK;
+    LK_TRY(lk_alloc_array(r->graph->flat, sizeof *r->weights, "weights", &r->weights));
+    lk_graph_init_weights(r->graph, (uint64_t)r->config->run.seed, r->weights);
+    return LK_OK;
+}
+
+static void plan_schedule(lk_run *r)
+{
+    const lk_train_opts *t = &r->config->train;
+
+    r->steps_per_epoch = r->train_sampler.steps;
+    r->total_steps = t->steps > 0 ? t->steps : t->epochs * r->steps_per_epoch;
+    r->schedule = (lk_schedule){.peak = t->lr.peak, .floor = t->lr.floor, .warmup = t->lr.warmup, .decay = (lk_decay)t->lr.decay, .every = t->lr.every, .factor = t->lr.factor, .total = r->total_steps};
+}
+
+/* ---- run directory ---- */
+
+static lk_status join(const char *a, const char *b, char **out)
+{
+    return lk_path_join(a, b, out);
+}
+
+static lk_status name_dir(lk_run *r)
+{
+    lk_buf b = {0};
+    lk_status st;
+
+    if (r->config->run.dir != NULL)
+        lk_buf_add(&b, r->config->run.dir);
+    else
+        lk_buf_printf(&b, "runs/%s", r->config->run.name);
+    st = lk_buf_status(&b);
+    if (st == LK_OK)
+        st = lk_strdup(lk_buf_text(&b), &r->dir);
+    lk_buf_fini(&b);
+    LK_TRY(st);
+    LK_TRY(join(r->dir, "checkpoints", &r->checkpoints));
+    lk_config_print(r->config, &b);
+    st = lk_buf_status(&b);
+    if (st == LK_OK)
+        st = lk_strdup(lk_buf_text(&b), &r->config_text);
+    lk_buf_fini(&b);
+    return st;
+}
+
+/* Rank 0: finds the checkpoint to start from, *path NULL for none. */
+static lk_status choose_checkpoint(const lk_run *r, const char *resume, char **path)
+{
+    *path = NULL;
+    if (resume == NULL || strcmp(resume, "auto") == 0) {
+        if (!lk_file_exists(r->checkpoints)) {
+            if (r->mode == LK_RUN_EVAL)
+                return LK_FAIL(LK_E_NOT_FOUND, "%s: no checkpoint to evaluate (train first, or name one with --from)", r->dir);
+            return LK_OK;
+        }
+        LK_TRY(lk_checkpoint_find(r->checkpoints, path));
+        if (*path == NULL && r->mode == LK_RUN_EVAL)
+            return LK_FAIL(LK_E_NOT_FOUND, "%s: no good checkpoint there", r->checkpoints);
+        return LK_OK;
+    }
+    if (strcmp(resume, "never") == 0) {
+        if (lk_file_exists(r->checkpoints))
+            LK_TRY(lk_checkpoint_find(r->checkpoints, path));
+        if (*path == NULL)
+            return LK_OK;
+        const lk_status st = LK_FAIL(LK_E_USAGE, "%s holds checkpoints of an earlier run, and --resume never would write over them: give another --run-dir, or remove it", r->dir);
+        lk_free(*path);
+        *path = NULL;
+        return st;
+    }
+    return lk_checkpoint_resolve(resume, path);
+}
+
+static lk_status prepare_dir(lk_run *r)
+{
+    char *path = NULL;
+    lk_status st;
+
+    LK_TRY(lk_dir_check_writable(r->dir));
+    LK_TRY(lk_dir_create(r->checkpoints));
+    LK_TRY(join(r->dir, "config.yaml", &path));
+    st = lk_file_write_atomic(path, r->config_text, strlen(r->config_text));
+    lk_free(path);
+    return st;
+}
+
+/* Flight records go where the launcher looks, else into the run directory, a folder an attempt. */
+static lk_status open_record(lk_run *r, int attempt)
+{
+    const char *records = getenv("LOCKSTEP_RECORDS");
+    lk_buf b = {0};
+    lk_status st;
+
+    if (records != NULL)
+        lk_buf_add(&b, records);
+    else
+        lk_buf_printf(&b, "%s/attempts/%04d", r->dir, attempt);
+    st = lk_buf_status(&b);
+    if (st == LK_OK)
+        st = lk_dir_create(lk_buf_text(&b));
+    lk_buf_printf(&b, "/rank-%04d.rec", r->rank);
+    if (st == LK_OK)
+        st = lk_buf_status(&b);
+    if (st == LK_OK)
+        st = lk_record_create(lk_buf_text(&b), r->rank, r->nranks, &r->record);
+    lk_buf_fini(&b);
+    return st;
+}
+
+/* Rank 0: number of this attempt, one more than those that left a folder. */
+static lk_status next_attempt(const lk_run *r, int *attempt)
+{
+    char *path = NULL, **names = NULL;
+    int n = 0;
+    lk_status st = LK_OK;
+
+    *attempt = 1;
+    LK_TRY(join(r->dir, "attempts", &path));
+    if (lk_file_exists(path)) {
+        st = lk_dir_list(path, &names, &n);
+        if (st == LK_OK && n > 0)
+            *attempt = atoi(names[n - 1]) + 1;
+        lk_strings_free(&names, n);
+    }
+    lk_free(path);
+    return st;
+}
+
+static lk_status open_dir(lk_run *r)
+{
+    int attempt = 1;
+
+    LK_TRY(lk_comm_agree(r->comm, r->rank == 0 ? prepare_dir(r) : LK_OK));
+    LK_TRY(lk_comm_agree(r->comm, r->rank == 0 ? next_attempt(r, &attempt) : LK_OK));
+    LK_TRY(lk_comm_bcast(r->comm, 0, &attempt, sizeof attempt));
+    LK_TRY(lk_comm_agree(r->comm, open_record(r, attempt)));
+    lk_record_note(r->record, LK_PHASE_OPEN, 0, 0);
+    return LK_OK;
+}
+
+static lk_status resume(lk_run *r, const char *choice)
+{
+    char *path = NULL;
+    int found;
+    lk_status st;
+
+    LK_TRY(lk_comm_agree(r->comm, r->rank == 0 ? choose_checkpoint(r, choice, &path) : LK_OK));
+    found = path != NULL;
+    st = lk_comm_bcast(r->comm, 0, &found, sizeof found);
+    if (st == LK_OK && found) {
+        st = lki_state_restore(r, path);
+        if (st == LK_OK && r->mode == LK_RUN_TRAIN)
+            lk_log(LK_LOG_INFO, "resuming at step %" PRId64 " (epoch %" PRId64 ") from %s", r->cursor.step, r->cursor.epoch, path != NULL ? path : "");
+    }
+    lk_free(path);
+    return st;
+}
+
+static lk_status open_loader(lk_run *r)
+{
+    const lk_loader_opts opts = {
+        .data = r->train_data,
+        .sampler = r->train_sampler,
+        .input_field = 0,
+        .target_field = 1,
+        .target_is_class = r->classes > 0,
+        .first_lane = r->first_lane,
+        .n_lanes = r->n_lanes,
+        .epoch = r->cursor.epoch,
+        .step = r->cursor.step_in_epoch,
+        .end_epoch = -1,
+        .readers = (int)r->config->data.readers,
+        .prefetch = (int)r->config->data.prefetch,
+        .input_convert = r->convert,
+        .target_convert = {.scale = 1.0},
+    };
+
+    return lk_loader_create(&opts, &r->loader);
+}
+
+static void say_header(const lk_run *r)
+{
+    char count[32], arena[32];
+
+    lk_format_count((double)lk_graph_weights(r->graph), count, sizeof count);
+    lk_format_bytes((double)r->trainer.plan->arena_bytes, arena, sizeof arena);
+    lk_log(LK_LOG_INFO, "%s: %s weights, %" PRId64 " samples, batch %" PRId64 " in %d microbatches, %d rank%s (%s), %d thread%s, %s of activations a thread, reduction %s", r->config->run.name, count, lk_dataset_samples(r->train_data), r->config->train.batch, r->leaves, r->nranks, r->nranks == 1 ? "" : "s", lk_comm_name(r->comm), lk_pool_size(r->pool), lk_pool_size(r->pool) == 1 ? "" : "s", arena,
+        r->config->train.reduction == LK_REDUCTION_FAST ? "fast (bits depend on the number of ranks)" : "exact");
+}
+
+static lk_status open_all(lk_run *r, const lk_train_args *a)
+{
+    char where[256];
+
+    if (r->nranks > r->leaves)
+        return LK_FAIL(LK_E_CONFIG, "%s: train.microbatches is %d, but %d ranks were started: raise it, or start at most %d ranks", lk_config_where(r->config, "train.microbatches", where, sizeof where), r->leaves, r->nranks, r->leaves);
+    if (r->config->run.device == LK_DEVICE_CUDA)
+        return LK_FAIL(LK_E_CONFIG, "%s: run.device is cuda, but this build of lockstep has no CUDA module: set it to auto or cpu", lk_config_where(r->config, "run.device", where, sizeof where));
+    if (r->backend->thread_setup != NULL)
+        r->backend->thread_setup();
+    LK_TRY(lk_comm_agree(r->comm, open_data(r)));
+    LK_TRY(lk_comm_agree(r->comm, open_model(r)));
+    if (r->mode == LK_RUN_PLAN)
+        return LK_OK;
+    for (int i = 0; i < 2; i++) {
+        lk_dataset *d = i == 0 ? r->train_data : r->valid_data;
+
+        if (d != NULL)
+            LK_TRY(lk_comm_agree(r->comm, check_labels(r, d)));
+    }
+    if (r->mode != LK_RUN_EVAL) {
+        plan_schedule(r);
+        LK_TRY(lki_step_prepare(r));
+    }
+    LK_TRY(lk_comm_agree(r->comm, name_dir(r)));
+    if (r->mode == LK_RUN_TRAIN)
+        LK_TRY(open_dir(r));
+    if (r->mode != LK_RUN_BENCH)
+        LK_TRY(resume(r, a->resume));
+    r->finished = r->mode == LK_RUN_TRAIN && r->cursor.step >= r->total_steps;
+    if (r->mode != LK_RUN_EVAL) {
+        LK_TRY(lk_comm_agree(r->comm, open_loader(r)));
+        if (!a->quiet && !a->json)
+            say_header(r);
+    }
+    return lk_comm_agree(r->comm, lki_report_create(r, a, &r->report));
+}
+
+lk_status lk_run_open(const lk_train_args *a, lk_run **out)
+{
+    lk_run *r = NULL;
+    lk_status st;
+
+    LK_TRY(lk_alloc(sizeof *r, "run", &r));
+    r->config = a->config;
+    r->comm = a->comm;
+    r->mode = a->mode;
+    r->rank = lk_comm_rank(a->comm);
+    r->nranks = lk_comm_nranks(a->comm);
+    r->leaves = (int)a->config->train.microbatches;
+    r->rows = a->config->train.batch / a->config->train.microbatches;
+    r->first_lane = lk_block_first(r->leaves, r->nranks, r->rank);
+    r->n_lanes = lk_block_end(r->leaves, r->nranks, r->rank) - r->first_lane;
+    r->backend = &lk_backend_cpu;
+    LK_TRY_TO(st, fail, open_all(r, a));
+    *out = r;
+    return LK_OK;
+
+fail:
+    lk_run_close(&r);
+    return st;
+}
+
+const char *lk_run_dir(const lk_run *r)
+{
+    return r->dir;
+}
+
+void lk_run_close(lk_run **rp)
+{
+    lk_run *r = *rp;
+
+    if (r == NULL)
+        return;
+    lki_report_destroy(&r->report);
+    lk_loader_destroy(&r->loader);
+    lki_engine_destroy(&r->trainer);
+    lki_engine_destroy(&r->evaluator);
+    lk_pool_destroy(&r->pool);
+    lk_graph_destroy(&r->graph);
+    lk_reduce_destroy(&r->reduce);
+    lk_dataset_close(&r->train_data);
+    lk_dataset_close(&r->valid_data);
+    for (int i = 0; i < r->n_state; i++) {
+        if (r->sharded)
+            lk_free(r->full.state[i]);
+        lk_free(r->state[i]);
+    }
+    lk_free(r->weights);
+    lk_free(r->own_at);
+    lk_free(r->stage);
+    lk_free(r->tiles);
+    lk_free(r->tiles_sent);
+    lk_free(r->rows_sent);
+    lk_free(r->exchange);
+    lk_free((void *)r->done);
+    lk_free(r->dir);
+    lk_free(r->checkpoints);
+    lk_free(r->config_text);
+    lk_record_close(&r->record);
+    lk_free(r);
+    *rp = NULL;
+}

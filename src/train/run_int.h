@@ -1,0 +1,116 @@
+/* Inside of a run: what step, evaluation, checkpoint and report share. */
+#ifndef LK_TRAIN_RUN_INT_H
+#define LK_TRAIN_RUN_INT_H
+
+#include "base/record.h"
+#include "base/thread.h"
+#include "comm/reduce.h"
+#include "data/loader.h"
+#include "data/synthetic.h"
+#include "engine/exec.h"
+#include "engine/optim.h"
+#include "engine/schedule.h"
+#include "train/checkpoint.h"
+#include "train/run.h"
+
+/* Columns of the small reduction: the loss's sums, then flags. */
+enum { LKI_COL_FAILED = LK_MAX_METRICS, LKI_COL_STOP, LKI_COLS };
+
+/* Tag of the exchange of tile squares: beyond the buckets'. */
+enum { LKI_TAG_NORM = 1 << 20 };
+
+/* A plan with an executor a worker and its packed weights. */
+typedef struct lki_engine {
+    lk_plan *plan;
+    lk_exec **exec; /* [workers] */
+    int workers;
+    void *packed;
+    bool stale; /* weights changed since they were packed */
+} lki_engine;
+
+typedef struct lki_report lki_report;
+
+/* What one step gave, the same on all ranks. */
+typedef struct lki_step_result {
+    double loss;                    /* mean over the global batch */
+    double metric[LK_MAX_METRICS];  /* sums over valid samples */
+    double grad_norm;               /* when clipping, else 0 */
+    double lr;
+    int64_t samples;
+    bool stop;
+} lki_step_result;
+
+struct lk_run {
+    const lk_config *config;
+    lk_comm *comm;
+    lk_run_mode mode;
+    int rank, nranks;
+    int first_lane, n_lanes; /* microbatches of this rank */
+    int leaves;              /* M */
+    int64_t rows;            /* of a microbatch */
+
+    lk_dataset *train_data, *valid_data;
+    lk_sampler train_sampler, valid_sampler;
+    lk_convert convert;
+    lk_loader *loader;
+    lk_graph *graph;
+    int64_t classes;
+    const lk_backend *backend;
+    lk_pool *pool;
+    lki_engine trainer, evaluator;
+
+    lk_reduce *reduce;
+    lk_optim optim;
+    lk_schedule schedule;
+    float *weights; /* flat, whole, on every rank */
+    /* Optimizer state: this rank's slices of all buckets one after the other, or, without sharding, the whole flat vector. */
+    float *state[LK_MAX_OPT_STATE];
+    int n_state;
+    bool sharded;
+    int64_t *own_at;  /* [n_buckets + 1] first element of a bucket's piece in `state` */
+    float *stage;     /* flat: what a rank gives when a checkpoint is collected */
+    double *tiles, *tiles_sent; /* squares a tile: all, in order; and as exchanged */
+    double *rows_sent;          /* [n_lanes][LKI_COLS] */
+    int64_t *exchange;          /* [4][nranks] counts and places of the tile squares */
+    _Atomic int *done;          /* [workers] last instruction finished in the running wave */
+    lk_state full;    /* rank 0: the whole state while a checkpoint is written; without sharding it borrows `state` */
+
+    lk_cursor cursor;
+    int64_t steps_per_epoch, total_steps;
+    bool finished; /* the checkpoint it was resumed from is the end of the run */
+
+    char *dir, *checkpoints, *config_text;
+    lk_record *record;
+    lki_report *report;
+    double last_loss, last_accuracy;
+    bool has_accuracy;
+};
+
+/* step.c */
+LK_MUST_USE lk_status lki_engine_create(lk_run *r, bool training, lki_engine *e);
+void lki_engine_destroy(lki_engine *e);
+LK_MUST_USE lk_status lki_engine_pack(lk_run *r, lki_engine *e);
+/* Allocates what a step needs: reduction, optimizer state, scratch. Collective. */
+LK_MUST_USE lk_status lki_step_prepare(lk_run *r);
+/* One step on a batch: microbatches, reduction, update. `loaded` is what the loader said of the batch; a rank without one takes part with a failure
+ * mark. On failure of any rank all return a failure and no weight has changed. Collective. */
+LK_MUST_USE lk_status lki_step(lk_run *r, const lk_batch *b, lk_status loaded, lki_step_result *out);
+
+/* evaluate.c: mean loss and metrics over the validation data, each sample once. Collective. */
+LK_MUST_USE lk_status lki_evaluate(lk_run *r, double *loss, double metric[LK_MAX_METRICS], int64_t *samples);
+
+/* state.c: collects and spreads the state. Collective. */
+LK_MUST_USE lk_status lki_state_collect(lk_run *r);
+LK_MUST_USE lk_status lki_state_restore(lk_run *r, const char *path);
+LK_MUST_USE lk_status lki_state_save(lk_run *r);
+LK_MUST_USE lk_status lki_state_print_digest(lk_run *r, char text[LK_HASH_TEXT]);
+
+/* report.c: log.jsonl, JSON events, progress. Only rank 0 has one; NULL is fine everywhere. */
+LK_MUST_USE lk_status lki_report_create(lk_run *r, const lk_train_args *a, lki_report **out);
+LK_MUST_USE lk_status lki_report_step(lki_report *p, lk_run *r, const lki_step_result *s, bool log);
+LK_MUST_USE lk_status lki_report_eval(lki_report *p, lk_run *r, double loss, const double metric[LK_MAX_METRICS], int64_t samples);
+LK_MUST_USE lk_status lki_report_checkpoint(lki_report *p, lk_run *r, const char *path);
+LK_MUST_USE lk_status lki_report_end(lki_report *p, lk_run *r, const lk_run_result *result);
+void lki_report_destroy(lki_report **p);
+
+#endif

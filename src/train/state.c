@@ -1,0 +1,131 @@
+/* The state of a run between its sharded form and the checkpoint: rank 0 writes and reads the file, the slices travel. */
+#include "train/run_int.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* Copies this rank's slices between its compact piece and a flat vector. */
+static void copy_slices(const lk_run *r, float *compact, float *flat, bool to_flat)
+{
+    const lk_plan *p = r->trainer.plan;
+
+    for (int b = 0; b < p->n_buckets; b++) {
+        int64_t first, end;
+
+        lk_reduce_slice(r->reduce, b, r->rank, &first, &end);
+        float *c = compact + r->own_at[b], *f = flat + first;
+        memcpy(to_flat ? f : c, to_flat ? c : f, (size_t)(end - first) * sizeof *f);
+    }
+}
+
+lk_status lki_state_collect(lk_run *r)
+{
+    const lk_opt_info *info = lk_opt_get(r->optim.kind);
+
+    r->full.cursor = r->cursor;
+    r->full.weights = r->weights;
+    r->full.n_state = r->n_state;
+    for (int i = 0; i < r->n_state; i++) {
+        r->full.state_name[i] = info->state[i];
+        if (!r->sharded) {
+            r->full.state[i] = r->state[i];
+            continue;
+        }
+        float *flat = r->rank == 0 ? r->full.state[i] : r->stage;
+        copy_slices(r, r->state[i], flat, true);
+        LK_TRY(lk_reduce_collect(r->reduce, 0, flat));
+    }
+    return LK_OK;
+}
+
+/* Rank 0: reads the checkpoint and holds it against the run; what would change the bits of a resumed run is refused. */
+static lk_status read_state(lk_run *r, const char *path)
+{
+    const lk_train_opts *t = &r->config->train;
+    lk_checkpoint_meta m = {0};
+
+    r->full.weights = r->weights;
+    r->full.n_state = r->n_state;
+    for (int i = 0; i < r->n_state; i++) {
+        r->full.state_name[i] = lk_opt_get(r->optim.kind)->state[i];
+        if (!r->sharded)
+            r->full.state[i] = r->state[i];
+    }
+    LK_TRY(lk_checkpoint_read(path, r->graph, &r->full, &m));
+    if (r->mode != LK_RUN_TRAIN)
+        return LK_OK;
+    const struct {
+        const char *key;
+        int64_t then, now;
+    } same[] = {
+        {"run.seed", (int64_t)m.seed, r->config->run.seed},
+        {"train.batch", m.batch, t->batch},
+        {"train.microbatches", m.microbatches, t->microbatches},
+        {"the number of training samples", m.samples, lk_dataset_samples(r->train_data)},
+    };
+    for (size_t i = 0; i < sizeof same / sizeof same[0]; i++)
+        if (same[i].then != same[i].now)
+            return LK_FAIL(LK_E_CONFIG, "%s was made with %s %" PRId64 ", now it is %" PRId64 ": the run could not go on with the same bits; set it back, or start anew with another --run-dir", path, same[i].key, same[i].then, same[i].now);
+    return LK_OK;
+}
+
+lk_status lki_state_restore(lk_run *r, const char *path)
+{
+    const size_t bytes = (size_t)r->graph->flat * sizeof(float);
+
+    LK_TRY(lk_comm_agree(r->comm, r->rank == 0 ? read_state(r, path) : LK_OK));
+    LK_TRY(lk_comm_bcast(r->comm, 0, &r->full.cursor, sizeof r->full.cursor));
+    r->cursor = r->full.cursor;
+    LK_TRY(lk_comm_bcast(r->comm, 0, r->weights, bytes));
+    for (int i = 0; i < r->n_state; i++) {
+        float *flat = !r->sharded ? r->state[i] : r->rank == 0 ? r->full.state[i] : r->stage;
+
+        LK_TRY(lk_comm_bcast(r->comm, 0, flat, bytes));
+        if (r->sharded)
+            copy_slices(r, r->state[i], flat, false);
+    }
+    return LK_OK;
+}
+
+lk_status lki_state_save(lk_run *r)
+{
+    const lk_train_opts *t = &r->config->train;
+    char *path = NULL;
+    lk_status st = LK_OK;
+
+    lk_record_note(r->record, LK_PHASE_CHECKPOINT, r->cursor.epoch, r->cursor.step);
+    LK_TRY(lki_state_collect(r));
+    if (r->rank == 0) {
+        const lk_checkpoint_meta m = {
+            .seed = (uint64_t)r->config->run.seed,
+            .model_hash = lk_graph_hash(r->graph),
+            .samples = lk_dataset_samples(r->train_data),
+            .batch = t->batch,
+            .microbatches = t->microbatches,
+            .config = r->config_text,
+            .reduction = t->reduction == LK_REDUCTION_FAST ? "fast" : "exact",
+        };
+        st = lk_checkpoint_write(r->checkpoints, r->graph, &r->full, &m, r->config->checkpoint.keep, &path);
+        if (st == LK_OK)
+            st = lki_report_checkpoint(r->report, r, path);
+    }
+    lk_free(path);
+    return lk_comm_agree(r->comm, st);
+}
+
+lk_status lki_state_print_digest(lk_run *r, char text[LK_HASH_TEXT])
+{
+    lk_hash h = {0, 0};
+    lk_status st = LK_OK;
+
+    LK_TRY(lki_state_collect(r));
+    if (r->rank == 0)
+        st = lk_state_digest(r->graph, &r->full, &h);
+    LK_TRY(lk_comm_agree(r->comm, st));
+    LK_TRY(lk_comm_bcast(r->comm, 0, &h, sizeof h));
+    lk_hash_print(h, text);
+    return LK_OK;
+}
