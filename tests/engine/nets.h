@@ -1,0 +1,97 @@
+/* Small networks for the tests of the engine: each built by hand through the graph. */
+#ifndef LK_TESTS_ENGINE_NETS_H
+#define LK_TESTS_ENGINE_NETS_H
+
+#include "engine/graph.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#define OK(expr) \
+    do { \
+        const lk_status st_ = (expr); \
+        cr_assert(st_ == LK_OK, "%s: %s", lk_status_name(st_), lk_err_last()->message); \
+    } while (0)
+
+static inline int net_add(lk_graph *g, const char *name, lk_op op, lk_attrs attr, int a, int b)
+{
+    const lk_node_def d = {.name = name, .where = "net:1:1", .op = op, .attr = attr, .in = {a, b}};
+    int out = -1;
+
+    OK(lk_graph_add(g, &d, &out));
+    return out;
+}
+
+#define LINEAR(n) ((lk_attrs){.linear = {.units = (n), .bias = true}})
+#define CONV(n, k, p) ((lk_attrs){.conv2d = {.filters = (n), .kernel = {k, k}, .stride = {1, 1}, .pad_before = {p, p}, .pad_after = {p, p}, .bias = true}})
+#define POOL(k) ((lk_attrs){.pool2d = {.kernel = {k, k}, .stride = {k, k}}})
+#define NORM ((lk_attrs){.batch_norm = {.eps = 1e-5, .momentum = 0.1}})
+#define DROP(p) ((lk_attrs){.dropout = {.rate = (p)}})
+#define NO_ATTR ((lk_attrs){0})
+
+/* Classifier of 5 classes on [7]: linear, gelu, linear, relu, a sum of two branches, linear. */
+static inline lk_graph *net_mlp(int64_t rows)
+{
+    lk_graph *g = NULL;
+    int x, t, h, a, b;
+
+    OK(lk_graph_create(rows, &g));
+    OK(lk_graph_input(g, "input", &(lk_shape){1, {7}}, LK_DT_REAL, &x));
+    OK(lk_graph_input(g, "target", &(lk_shape){0, {0}}, LK_DT_I64, &t));
+    h = net_add(g, "linear1", LK_OP_LINEAR, LINEAR(11), x, 0);
+    h = net_add(g, "gelu1", LK_OP_GELU, NO_ATTR, h, 0);
+    a = net_add(g, "linear2", LK_OP_LINEAR, LINEAR(11), h, 0);
+    a = net_add(g, "gelu2", LK_OP_GELU, (lk_attrs){.gelu = {.tanh = true}}, a, 0);
+    b = net_add(g, "add1", LK_OP_ADD, NO_ATTR, h, a);
+    b = net_add(g, "dropout1", LK_OP_DROPOUT, DROP(0.3), b, 0);
+    b = net_add(g, "linear3", LK_OP_LINEAR, LINEAR(5), b, 0);
+    net_add(g, "loss", LK_OP_CROSS_ENTROPY, NO_ATTR, b, t);
+    return g;
+}
+
+/* Classifier of 4 classes on [3,6,6]: conv, norm, relu, residual of conv and relu, pools, flatten, linear. Layouts change on the way. */
+static inline lk_graph *net_cnn(int64_t rows)
+{
+    lk_graph *g = NULL;
+    int x, t, h, a;
+
+    OK(lk_graph_create(rows, &g));
+    OK(lk_graph_input(g, "input", &(lk_shape){3, {3, 6, 6}}, LK_DT_REAL, &x));
+    OK(lk_graph_input(g, "target", &(lk_shape){0, {0}}, LK_DT_I64, &t));
+    h = net_add(g, "conv1", LK_OP_CONV2D, CONV(5, 3, 1), x, 0);
+    h = net_add(g, "batch_norm1", LK_OP_BATCH_NORM, NORM, h, 0);
+    h = net_add(g, "relu1", LK_OP_RELU, NO_ATTR, h, 0);
+    a = net_add(g, "conv2", LK_OP_CONV2D, CONV(5, 3, 1), h, 0);
+    a = net_add(g, "relu2", LK_OP_RELU, NO_ATTR, a, 0);
+    a = net_add(g, "conv3", LK_OP_CONV2D, CONV(5, 1, 0), a, 0);
+    h = net_add(g, "add1", LK_OP_ADD, NO_ATTR, h, a);
+    h = net_add(g, "relu3", LK_OP_RELU, NO_ATTR, h, 0);
+    h = net_add(g, "max_pool1", LK_OP_MAX_POOL2D, POOL(2), h, 0);
+    h = net_add(g, "avg_pool1", LK_OP_AVG_POOL2D, (lk_attrs){.pool2d = {.kernel = {2, 2}, .stride = {1, 1}}}, h, 0);
+    h = net_add(g, "flatten1", LK_OP_FLATTEN, NO_ATTR, h, 0);
+    h = net_add(g, "linear1", LK_OP_LINEAR, LINEAR(4), h, 0);
+    net_add(g, "loss", LK_OP_CROSS_ENTROPY, NO_ATTR, h, t);
+    return g;
+}
+
+/* Regression to [2] on [2,5,4]: conv, global pool, linear, MSE; the input is used twice. */
+static inline lk_graph *net_regress(int64_t rows)
+{
+    lk_graph *g = NULL;
+    int x, t, a, b, h;
+
+    OK(lk_graph_create(rows, &g));
+    OK(lk_graph_input(g, "input", &(lk_shape){3, {2, 5, 4}}, LK_DT_REAL, &x));
+    OK(lk_graph_input(g, "target", &(lk_shape){1, {2}}, LK_DT_REAL, &t));
+    a = net_add(g, "conv1", LK_OP_CONV2D, CONV(3, 3, 1), x, 0);
+    b = net_add(g, "conv2", LK_OP_CONV2D, CONV(3, 1, 0), x, 0);
+    h = net_add(g, "add1", LK_OP_ADD, NO_ATTR, a, b);
+    h = net_add(g, "batch_norm1", LK_OP_BATCH_NORM, NORM, h, 0);
+    h = net_add(g, "gelu1", LK_OP_GELU, NO_ATTR, h, 0);
+    h = net_add(g, "global_pool1", LK_OP_GLOBAL_AVG_POOL, NO_ATTR, h, 0);
+    h = net_add(g, "linear1", LK_OP_LINEAR, LINEAR(2), h, 0);
+    net_add(g, "loss", LK_OP_MSE, NO_ATTR, h, t);
+    return g;
+}
+
+#endif

@@ -1,0 +1,129 @@
+/* Optimizer over slices, folding of statistics, schedules. */
+#include "engine/nets.h"
+#include "engine/optim.h"
+#include "engine/schedule.h"
+
+#include "base/rng.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static float *noise(int64_t n, uint64_t stream)
+{
+    float *x = malloc((size_t)n * sizeof *x);
+
+    for (int64_t i = 0; i < n; i++)
+        x[i] = (float)lk_rng_normal(lk_rng_make(1, LK_RNG_TEST, stream), (uint64_t)i);
+    return x;
+}
+
+Test(optim, any_cut_into_slices_gives_the_same_bits)
+{
+    lk_graph *g = net_cnn(2);
+    const int64_t n = g->flat;
+
+    for (lk_opt kind = 0; kind < LK_OPT_COUNT; kind++) {
+        const lk_optim o = {.graph = g, .backend = &lk_backend_cpu, .kind = kind, .weight_decay = 0.1, .momentum = 0.9, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8};
+        float *sum = noise(n, 1), *w[2], *s[2][2];
+
+        for (int v = 0; v < 2; v++) {
+            w[v] = noise(n, 2);
+            for (int k = 0; k < 2; k++)
+                s[v][k] = calloc((size_t)n, sizeof(float));
+        }
+        for (int64_t t = 1; t <= 3; t++) {
+            const lk_optim_step step = {.lr = 0.01, .t = t, .grad_scale = 0.5, .stat_count = 8};
+
+            lk_optim_update(&o, &step, 0, n, w[0], (void *const[]){s[0][0], s[0][1]}, sum);
+            for (int64_t first = 0, end; first < n; first = end) {
+                end = first + LK_TILE * (1 + first / LK_TILE % 3);
+                if (end > n)
+                    end = n;
+                lk_optim_update(&o, &step, first, end, w[1], (void *const[]){s[1][0] + first, s[1][1] + first}, sum);
+            }
+        }
+        cr_assert_eq(memcmp(w[0], w[1], (size_t)n * sizeof(float)), 0);
+        for (int k = 0; k < lk_opt_get(kind)->n_state; k++)
+            cr_assert_eq(memcmp(s[0][k], s[1][k], (size_t)n * sizeof(float)), 0);
+        free(sum);
+        for (int v = 0; v < 2; v++) {
+            free(w[v]);
+            free(s[v][0]);
+            free(s[v][1]);
+        }
+    }
+    lk_graph_destroy(&g);
+}
+
+Test(optim, statistics_fold_as_one_after_the_other)
+{
+    lk_graph *g = net_cnn(2);
+    const lk_optim o = {.graph = g, .backend = &lk_backend_ref};
+    const lk_param *p = NULL;
+    double *w = calloc((size_t)g->flat, sizeof *w), *sum = calloc((size_t)g->flat, sizeof *sum), *state = calloc((size_t)g->flat, sizeof *state);
+    double want = 0.7;
+
+    for (int i = 0; i < g->n_params; i++)
+        if (g->param[i].info.kind == LK_PARAM_STATISTIC)
+            p = &g->param[i];
+    cr_assert_not_null(p);
+    const double mu = p->info.momentum, fresh[] = {0.3, -1.5, 2.25, 0.1, 7};
+    const int n = (int)(sizeof fresh / sizeof fresh[0]);
+    w[p->first] = want;
+    for (int k = 0; k < n; k++) {
+        want = (1 - mu) * want + mu * fresh[k];
+        sum[p->first] += mu * pow(1 - mu, n - 1 - k) * fresh[k]; /* as the executor scales it */
+    }
+    lk_optim_update(&o, &(lk_optim_step){.lr = 1, .t = 1, .grad_scale = 0.1, .stat_count = n}, 0, g->flat, w, (void *const[]){state, NULL}, sum);
+    cr_assert_float_eq(w[p->first], want, 1e-14);
+    free(w);
+    free(state);
+    free(sum);
+    lk_graph_destroy(&g);
+}
+
+Test(optim, squares_leave_statistics_out)
+{
+    lk_graph *g = net_cnn(2);
+    const lk_optim o = {.graph = g, .backend = &lk_backend_cpu};
+    float *sum = calloc((size_t)g->flat, sizeof *sum);
+    double *tiles = calloc((size_t)(g->flat / LK_TILE), sizeof *tiles), want = 0, got = 0;
+
+    for (int i = 0; i < g->n_params; i++)
+        for (int64_t e = 0; e < g->param[i].count; e++) {
+            const float x = (float)(i + 1) * 0.1f;
+
+            sum[g->param[i].first + e] = x;
+            if (g->param[i].info.kind == LK_PARAM_WEIGHT)
+                want += (double)x * x;
+        }
+    lk_optim_tile_squares(&o, 0, g->flat, sum, tiles);
+    for (int64_t i = 0; i < g->flat / LK_TILE; i++)
+        got += tiles[i];
+    cr_assert_float_eq(got, want, 1e-9 * want);
+    free(sum);
+    free(tiles);
+    lk_graph_destroy(&g);
+}
+
+Test(schedule, shapes)
+{
+    lk_schedule s = {.peak = 2, .warmup = 4, .total = 104, .every = 10, .factor = 0.5, .floor = 0.1};
+
+    cr_assert_float_eq(lk_schedule_lr(&s, 0), 0.5, 1e-12);
+    cr_assert_float_eq(lk_schedule_lr(&s, 3), 2, 1e-12);
+    cr_assert_float_eq(lk_schedule_lr(&s, 103), 2, 1e-12);
+    s.decay = LK_DECAY_STEP;
+    cr_assert_float_eq(lk_schedule_lr(&s, 13), 2, 1e-12);
+    cr_assert_float_eq(lk_schedule_lr(&s, 14), 1, 1e-12);
+    cr_assert_float_eq(lk_schedule_lr(&s, 24), 0.5, 1e-12);
+    s.decay = LK_DECAY_COSINE;
+    cr_assert_float_eq(lk_schedule_lr(&s, 4), 2, 1e-12);
+    cr_assert_float_eq(lk_schedule_lr(&s, 103), 0.2, 1e-12);
+    s.total = 105;
+    cr_assert_float_eq(lk_schedule_lr(&s, 54), 2 * (0.1 + 0.9 * 0.5), 1e-12);
+    s.decay = LK_DECAY_LINEAR;
+    cr_assert_float_eq(lk_schedule_lr(&s, 54), 2 * (0.1 + 0.9 * 0.5), 1e-12);
+    cr_assert_float_eq(lk_schedule_lr(&s, 1000), 0.2, 1e-12);
+}

@@ -1,0 +1,178 @@
+/* What the plan decides: fusion, memory, buckets, and its refusals. */
+#include "engine/exec.h"
+#include "engine/nets.h"
+
+#include "base/thread.h"
+
+#include <string.h>
+
+static lk_plan *plan_of(const lk_graph *g, bool training, size_t bucket_bytes)
+{
+    const lk_plan_opts opts = {.training = training, .bucket_bytes = bucket_bytes};
+    lk_plan *p = NULL;
+
+    OK(lk_plan_create(g, &lk_backend_ref, &opts, &p));
+    return p;
+}
+
+static const lk_plan_node *find(const lk_plan *p, const char *name)
+{
+    for (int i = 0; i < p->n_nodes; i++)
+        if (strcmp(p->node[i].name, name) == 0)
+            return &p->node[i];
+    return NULL;
+}
+
+Test(plan, fuses_an_activation_into_its_only_source)
+{
+    lk_graph *g = net_cnn(2);
+    lk_plan *p = plan_of(g, true, 1);
+
+    cr_assert_null(find(p, "relu1"));
+    cr_assert_eq(find(p, "batch_norm1")->spec.attr.batch_norm.act, LK_ACT_RELU);
+    cr_assert_eq(find(p, "conv2")->spec.attr.conv2d.act, LK_ACT_RELU);
+    cr_assert_eq(find(p, "add1")->spec.attr.add.act, LK_ACT_RELU);
+    lk_plan_destroy(&p);
+    lk_graph_destroy(&g);
+
+    g = net_mlp(2);
+    p = plan_of(g, true, 1);
+    cr_assert_eq(find(p, "linear1")->spec.attr.linear.act, LK_ACT_GELU);
+    cr_assert_not_null(find(p, "gelu2"), "the tanh form is not what linear fuses");
+    lk_plan_destroy(&p);
+    lk_graph_destroy(&g);
+}
+
+Test(plan, does_not_fuse_where_the_plain_value_is_used_too)
+{
+    lk_graph *g = NULL;
+    int x, t, h, r;
+
+    OK(lk_graph_create(2, &g));
+    OK(lk_graph_input(g, "input", &(lk_shape){1, {3}}, LK_DT_REAL, &x));
+    OK(lk_graph_input(g, "target", &(lk_shape){1, {3}}, LK_DT_REAL, &t));
+    h = net_add(g, "linear1", LK_OP_LINEAR, LINEAR(3), x, 0);
+    r = net_add(g, "relu1", LK_OP_RELU, NO_ATTR, h, 0);
+    r = net_add(g, "add1", LK_OP_ADD, NO_ATTR, h, r);
+    net_add(g, "loss", LK_OP_MSE, NO_ATTR, r, t);
+    lk_plan *p = plan_of(g, true, 1);
+    cr_assert_not_null(find(p, "relu1"));
+    cr_assert_eq(find(p, "linear1")->spec.attr.linear.act, LK_ACT_NONE);
+    lk_plan_destroy(&p);
+    lk_graph_destroy(&g);
+}
+
+Test(plan, drops_dropout_when_not_training)
+{
+    lk_graph *g = net_mlp(2);
+    lk_plan *p = plan_of(g, false, 0);
+
+    cr_assert_null(find(p, "dropout1"));
+    cr_assert_eq(p->n_instr, p->n_forward);
+    lk_plan_destroy(&p);
+    lk_graph_destroy(&g);
+}
+
+Test(plan, buckets_cover_the_flat_vector_and_are_ready_from_the_end)
+{
+    lk_graph *g = net_cnn(2);
+
+    for (size_t bytes = 1; bytes < 100000; bytes *= 10) {
+        lk_plan *p = plan_of(g, true, bytes);
+
+        cr_assert_eq(p->bucket[0], 0);
+        cr_assert_eq(p->bucket[p->n_buckets], g->flat);
+        for (int b = 0; b < p->n_buckets; b++) {
+            cr_assert_lt(p->bucket[b], p->bucket[b + 1]);
+            cr_assert_eq(p->bucket[b] % LK_TILE, 0);
+            cr_assert(b == 0 || p->ready[b] <= p->ready[b - 1], "bucket %d is ready after bucket %d", b, b - 1);
+            /* Nothing that belongs to a parameter of the bucket runs later. */
+            for (int t = p->ready[b] + 1; t < p->n_instr; t++) {
+                const lk_plan_node *n = p->instr[t].node < 0 ? NULL : &p->node[p->instr[t].node];
+
+                for (int k = 0; n != NULL && k < n->spec.n_params; k++) {
+                    const int64_t at = g->param[n->first_param + k].first;
+                    cr_assert(at < p->bucket[b] || at >= p->bucket[b + 1]);
+                }
+            }
+        }
+        cr_assert(bytes > 1 || p->n_buckets == g->n_params);
+        lk_plan_destroy(&p);
+    }
+    lk_graph_destroy(&g);
+}
+
+Test(plan, memory_is_reused)
+{
+    /* A chain of 50 equal layers needs its activations once and a few gradients, not 50 of each. */
+    lk_graph *g = NULL;
+    int x, t, h;
+    char name[32];
+
+    OK(lk_graph_create(16, &g));
+    OK(lk_graph_input(g, "input", &(lk_shape){1, {64}}, LK_DT_REAL, &x));
+    OK(lk_graph_input(g, "target", &(lk_shape){1, {64}}, LK_DT_REAL, &t));
+    h = x;
+    for (int i = 0; i < 50; i++) {
+        snprintf(name, sizeof name, "linear%d", i);
+        h = net_add(g, name, LK_OP_LINEAR, LINEAR(64), h, 0);
+    }
+    net_add(g, "loss", LK_OP_MSE, NO_ATTR, h, t);
+    const int64_t value = 16 * 64 * (int64_t)sizeof(double);
+    lk_plan *p = plan_of(g, true, 1), *e = plan_of(g, false, 0);
+    cr_assert_leq(p->arena_bytes, 54 * value, "%ld bytes for training, a value has %ld", (long)p->arena_bytes, (long)value);
+    cr_assert_leq(e->arena_bytes, 3 * value, "%ld bytes for evaluation, a value has %ld", (long)e->arena_bytes, (long)value);
+    lk_plan_destroy(&p);
+    lk_plan_destroy(&e);
+    lk_graph_destroy(&g);
+}
+
+Test(plan, refuses_an_output_that_goes_nowhere)
+{
+    lk_graph *g = NULL;
+    int x, t, h;
+    lk_plan *p = NULL;
+
+    OK(lk_graph_create(2, &g));
+    OK(lk_graph_input(g, "input", &(lk_shape){1, {3}}, LK_DT_REAL, &x));
+    OK(lk_graph_input(g, "target", &(lk_shape){1, {3}}, LK_DT_REAL, &t));
+    h = net_add(g, "linear1", LK_OP_LINEAR, LINEAR(3), x, 0);
+    net_add(g, "linear2", LK_OP_LINEAR, LINEAR(3), x, 0);
+    net_add(g, "loss", LK_OP_MSE, NO_ATTR, h, t);
+    const lk_status st = lk_plan_create(g, &lk_backend_ref, &(lk_plan_opts){.training = true}, &p);
+    cr_assert_eq(st, LK_E_CONFIG);
+    cr_assert_str_eq(lk_err_last()->message, "net:1:1: layer linear2: its output goes nowhere");
+    cr_assert_null(p);
+    lk_graph_destroy(&g);
+}
+
+Test(graph, names_both_layers_where_shapes_do_not_fit)
+{
+    lk_graph *g = net_mlp(2);
+    const lk_node_def d = {.name = "add9", .where = "run.yaml:20:5", .op = LK_OP_ADD, .in = {2, g->n_values - 1}};
+
+    cr_assert_eq(lk_graph_add(g, &d, NULL), LK_E_CONFIG);
+    const char *m = lk_err_last()->message;
+    cr_assert(strstr(m, "run.yaml:20:5: layer add9 (add)") == m && strstr(m, "linear1 (net:1:1) gives [2,11]") && strstr(m, "linear3 (net:1:1) gives [2,5]"), "%s", m);
+    const lk_node_def twice = {.name = "linear1", .where = "run.yaml:21:5", .op = LK_OP_RELU, .in = {2}};
+    cr_assert_eq(lk_graph_add(g, &twice, NULL), LK_E_CONFIG);
+    cr_assert_str_eq(lk_err_last()->message, "run.yaml:21:5: layer name \"linear1\" is taken by the layer at net:1:1");
+    lk_graph_destroy(&g);
+}
+
+Test(graph, initial_weights_depend_on_seed_and_name_alone)
+{
+    lk_graph *g = net_cnn(2), *h = net_cnn(16);
+    float *a = malloc((size_t)g->flat * sizeof *a), *b = malloc((size_t)g->flat * sizeof *b);
+
+    lk_graph_init_weights(g, 1, a);
+    lk_graph_init_weights(h, 1, b);
+    cr_assert_eq(memcmp(a, b, (size_t)g->flat * sizeof *a), 0);
+    cr_assert_eq(lk_graph_hash(g), lk_graph_hash(h), "rows are not part of the model");
+    lk_graph_init_weights(h, 2, b);
+    cr_assert_neq(memcmp(a, b, (size_t)g->flat * sizeof *a), 0);
+    free(a);
+    free(b);
+    lk_graph_destroy(&g);
+    lk_graph_destroy(&h);
+}

@@ -1,0 +1,3 @@
+lk_test(plan engine)
+lk_test(whole_graph engine)
+lk_test(optim engine)

@@ -1,0 +1,209 @@
+/* Whole networks through plan and executor: gradients of `ref` against finite differences (which a wrong place in the arena, a wrong accumulation or a
+ * wrong fusion would break), `cpu` against `ref`, and what a run may not do: allocate, or depend on what was in the arena. */
+#include "engine/exec.h"
+#include "engine/nets.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct machine {
+    const lk_backend *backend;
+    lk_graph *graph;
+    lk_plan *plan;
+    lk_exec *exec;
+    void *weights, *grads, *packed, *input, *target;
+    double metrics[LK_MAX_METRICS];
+    int64_t sample[64], rows, valid;
+} machine;
+
+static void put(const lk_backend *b, void *array, int64_t i, double v)
+{
+    if (b->real_size == sizeof(double))
+        ((double *)array)[i] = v;
+    else
+        ((float *)array)[i] = (float)v;
+}
+
+static double get(const lk_backend *b, const void *array, int64_t i)
+{
+    return b->real_size == sizeof(double) ? ((const double *)array)[i] : ((const float *)array)[i];
+}
+
+static double normal(uint64_t stream, int64_t i)
+{
+    /* Rounded to float, so that both backends see the same numbers. */
+    return (float)lk_rng_normal(lk_rng_make(11, LK_RNG_TEST, stream), (uint64_t)i);
+}
+
+static machine build(const lk_backend *backend, lk_graph *g, int64_t valid, bool training)
+{
+    machine m = {.backend = backend, .graph = g, .rows = g->rows, .valid = valid};
+    const lk_plan_opts opts = {.training = training, .bucket_bytes = 1};
+
+    if (backend->thread_setup != NULL)
+        backend->thread_setup();
+    OK(lk_plan_create(g, backend, &opts, &m.plan));
+    OK(lk_exec_create(m.plan, &m.exec));
+    OK(lk_alloc_array(g->flat, backend->real_size, "weights", &m.weights));
+    OK(lk_alloc_array(g->flat, backend->real_size, "grads", &m.grads));
+    OK(lk_alloc_array(m.plan->packed_bytes + 1, 1, "packed", &m.packed));
+    OK(lk_alloc_array(lk_shape_count(&g->value[0].shape), backend->real_size, "input", &m.input));
+    OK(lk_alloc_array(lk_shape_count(&g->value[1].shape), sizeof(double), "target", &m.target));
+    for (int i = 0; i < g->n_params; i++)
+        for (int64_t e = 0; e < g->param[i].count; e++) {
+            const bool variance = g->param[i].info.suffix[0] == 'r' && strcmp(g->param[i].info.suffix, "running_var") == 0;
+            put(backend, m.weights, g->param[i].first + e, variance ? 1 + 0.25 * fabs(normal((uint64_t)i, e)) : 0.5 * normal((uint64_t)i, e));
+        }
+    for (int64_t e = 0; e < lk_shape_count(&g->value[0].shape); e++)
+        put(backend, m.input, e, normal(100, e));
+    for (int64_t e = 0; e < lk_shape_count(&g->value[1].shape); e++) {
+        if (g->value[1].dtype == LK_DT_I64)
+            ((int64_t *)m.target)[e] = lk_rng_word(lk_rng_make(3, LK_RNG_TEST, 0), (uint64_t)e) % 4;
+        else
+            put(backend, m.target, e, normal(101, e));
+    }
+    for (int64_t i = 0; i < m.rows; i++)
+        m.sample[i] = 1000 + i;
+    return m;
+}
+
+static void destroy(machine *m, bool graph)
+{
+    lk_exec_destroy(&m->exec);
+    lk_plan_destroy(&m->plan);
+    lk_free(m->weights);
+    lk_free(m->grads);
+    lk_free(m->packed);
+    lk_free(m->input);
+    lk_free(m->target);
+    if (graph)
+        lk_graph_destroy(&m->graph);
+}
+
+static double run(machine *m)
+{
+    const lk_micro micro = {.rows = m->rows, .valid = m->valid, .sample = m->sample, .seed = 5, .step = 3, .grad_scale = 1.0 / (double)m->valid, .metrics = m->metrics};
+    const lk_exec_run_args a = {.micro = &micro, .input = {m->input, m->target}, .weights = m->weights, .packed = m->packed, .grads = m->plan->training ? m->grads : NULL, .stat_count = 1};
+
+    OK(lk_plan_pack(m->plan, m->weights, m->packed, lk_exec_arena(m->exec), 0, 1));
+    OK(lk_exec_run(m->exec, &a));
+    return m->metrics[0] / (double)m->valid;
+}
+
+static void check_gradients(lk_graph *g, int64_t valid)
+{
+    machine m = build(&lk_backend_ref, g, valid, true);
+
+    run(&m);
+    double *grads = NULL;
+    OK(lk_alloc_array(g->flat, sizeof *grads, "copy", &grads));
+    memcpy(grads, m.grads, (size_t)g->flat * sizeof *grads);
+    for (int i = 0; i < g->n_params; i++) {
+        const lk_param *p = &g->param[i];
+
+        if (p->info.kind != LK_PARAM_WEIGHT)
+            continue;
+        for (int64_t e = 0; e < p->count; e += p->count > 40 ? 7 : 1) {
+            double *w = (double *)m.weights + p->first + e;
+            const double old = *w, step = 1e-5;
+
+            *w = old + step;
+            const double up = run(&m);
+            *w = old - step;
+            const double down = run(&m);
+            *w = old;
+            const double want = (up - down) / (2 * step), got = grads[p->first + e];
+            cr_assert(fabs(want - got) <= 1e-6 * (1 + fabs(want)), "%s[%ld]: differences %.10g, backward %.10g", p->name, (long)e, want, got);
+        }
+    }
+    lk_free(grads);
+    destroy(&m, true);
+}
+
+Test(whole_graph, gradients_match_finite_differences)
+{
+    check_gradients(net_mlp(6), 6);
+    check_gradients(net_mlp(6), 4);
+    check_gradients(net_cnn(4), 4);
+    check_gradients(net_cnn(4), 3);
+    check_gradients(net_regress(3), 3);
+    check_gradients(net_regress(3), 2);
+}
+
+static double relative_error(const machine *a, const machine *b, int64_t first, int64_t n)
+{
+    double diff = 0, norm = 1e-30;
+
+    for (int64_t i = first; i < first + n; i++) {
+        const double x = get(a->backend, a->grads, i), y = get(b->backend, b->grads, i);
+
+        diff += (x - y) * (x - y);
+        norm += y * y;
+    }
+    return sqrt(diff / norm);
+}
+
+static void check_cpu(lk_graph *(*make)(int64_t), int64_t rows, int64_t valid)
+{
+    lk_graph *g = make(rows);
+
+    for (int training = 0; training < 2; training++) {
+        machine cpu = build(&lk_backend_cpu, g, valid, training), ref = build(&lk_backend_ref, g, valid, training);
+
+        /* Whatever lay in the arena must not matter. */
+        memset(lk_exec_arena(cpu.exec), 0xff, (size_t)cpu.plan->arena_bytes);
+        const double a = run(&cpu), b = run(&ref);
+        cr_assert(fabs(a - b) <= 1e-5 * (1 + fabs(b)), "loss %.9g, ref %.9g", a, b);
+        cr_assert(cpu.metrics[1] == ref.metrics[1] || fabs(cpu.metrics[1] - ref.metrics[1]) <= 1e-4 * fabs(ref.metrics[1]), "metric %g, ref %g", cpu.metrics[1], ref.metrics[1]);
+        for (int i = 0; training && i < g->n_params; i++) {
+            const lk_param *p = &g->param[i];
+            const double e = relative_error(&cpu, &ref, p->first, p->count);
+
+            /* A convolution's bias before a batch norm has the gradient 0 up to rounding: nothing to compare. */
+            const bool zero = strcmp(p->name, "conv1.bias") == 0 || strcmp(p->name, "conv2.bias") == 0;
+            cr_assert(e < 2e-5 || zero, "%s: relative error %g", p->name, e);
+        }
+        /* Again: the same bits, and no allocation. */
+        float *before = NULL;
+        OK(lk_alloc_array(g->flat, sizeof *before, "copy", &before));
+        if (training)
+            memcpy(before, cpu.grads, (size_t)g->flat * sizeof *before);
+        const int64_t count = lk_mem_count();
+        const double again = run(&cpu);
+        cr_assert_eq(lk_mem_count(), count, "a run allocated");
+        cr_assert(memcmp(&a, &again, sizeof a) == 0, "the loss of a second run differs");
+        cr_assert(!training || memcmp(before, cpu.grads, (size_t)g->flat * sizeof *before) == 0, "gradients of a second run differ");
+        lk_free(before);
+        destroy(&cpu, false);
+        destroy(&ref, false);
+    }
+    lk_graph_destroy(&g);
+}
+
+Test(whole_graph, cpu_matches_ref)
+{
+    check_cpu(net_mlp, 6, 6);
+    check_cpu(net_mlp, 13, 9);
+    check_cpu(net_cnn, 5, 5);
+    check_cpu(net_cnn, 8, 3);
+    check_cpu(net_regress, 7, 5);
+}
+
+Test(whole_graph, empty_microbatch_gives_zeros)
+{
+    machine m = build(&lk_backend_cpu, net_cnn(4), 4, true);
+
+    run(&m);
+    m.valid = 0;
+    const lk_micro micro = {.rows = m.rows, .valid = 0, .sample = m.sample, .grad_scale = 1, .metrics = m.metrics};
+    const lk_exec_run_args a = {.micro = &micro, .input = {m.input, m.target}, .weights = m.weights, .packed = m.packed, .grads = m.grads, .stat_count = 1};
+    OK(lk_exec_run(m.exec, &a));
+    for (int64_t i = 0; i < m.graph->flat; i++)
+        cr_assert_eq(((float *)m.grads)[i], 0.0f);
+    for (int i = 0; i < LK_MAX_METRICS; i++)
+        cr_assert_eq(m.metrics[i], 0.0);
+    destroy(&m, true);
+}
