@@ -139,7 +139,8 @@ const char *lk_nearest(const char *word, const char *const *candidates, int n)
     return best;
 }
 
-static void format_scaled(double v, double step, const char *const *units, int n_units, const char *whole, char *out, size_t cap)
+static void format_scaled(
+    double v, double step, const char *const *units, int n_units, const char *whole, char *out, size_t cap)
 {
     int u = 0;
 

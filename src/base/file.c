@@ -213,8 +213,8 @@ out:
     return st;
 }
 
-/* Empties the open folder `fd`, which it closes. Names are looked up below `fd`, never by path, and folders are opened without
- * following links, so that nobody can swap a link in between. */
+/* Empties the open folder `fd`, which it closes. Names are looked up below `fd`, never by path, and folders are opened
+ * without following links, so that nobody can swap a link in between. */
 static lk_status remove_content(int fd, const char *path)
 {
     lk_buf below = {0};
@@ -241,7 +241,8 @@ static lk_status remove_content(int fd, const char *path)
         const int child = openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
         if (child >= 0) {
             LK_TRY_TO(st, out, remove_content(child, below.text));
-            LK_TRY_TO(st, out, LK_SYS(unlinkat(fd, e->d_name, AT_REMOVEDIR) != 0 && errno != ENOENT, "remove", below.text));
+            LK_TRY_TO(
+                st, out, LK_SYS(unlinkat(fd, e->d_name, AT_REMOVEDIR) != 0 && errno != ENOENT, "remove", below.text));
         } else if (errno == ENOTDIR || errno == ELOOP) {
             LK_TRY_TO(st, out, LK_SYS(unlinkat(fd, e->d_name, 0) != 0 && errno != ENOENT, "remove", below.text));
         } else {

@@ -81,7 +81,7 @@ lk_status lk_sys_status(bool failed, const char *what, const char *path, const c
 /* A broken invariant of ours: calls the hook (which does not return), else writes the line and traps. */
 typedef void (*lk_bug_hook)(const char *message);
 void lk_bug_set_hook(lk_bug_hook hook);
-_Noreturn void lk_bug(const char *file, int line, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void lk_bug(const char *file, int line, const char *fmt, ...) __attribute__((noreturn, format(printf, 3, 4)));
 
 #define LK_FAIL(code, ...) lk_err_set((code), __FILE__, __LINE__, __func__, __VA_ARGS__)
 

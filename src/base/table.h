@@ -48,8 +48,8 @@ typedef struct lk_field {
     lk_field_type type;
     size_t offset;
     const char *unit;    /* "steps", "bytes", ... or NULL */
-    const char *def;     /* default as YAML text; NULL: must be given; "" : unset (NULL, empty, 0) */
-    double min, max;     /* INT, REAL and the items of INTS, REALS, EVERY's count; min == max: no limit */
+    const char *def;     /* default as text (lists: as YAML); NULL: must be given; "" : unset (NULL, empty, 0), and "key: null" unsets it */
+    double min, max;     /* INT, REAL and the items of INTS, REALS, EVERY's count; min == max: no limit; INFINITY: none on that side */
     const char *choices; /* ENUM: "sgd|adamw" */
     const lk_table *sub; /* TABLE */
     const char *help;    /* one sentence */
@@ -76,17 +76,24 @@ struct lk_table {
         .name = (name_), .help = (help_), .size = sizeof(type_), .field = (rows_), .n_fields = (int)(sizeof(rows_) / sizeof((rows_)[0])) \
     }
 
-/* Fills `obj` with defaults (required members stay zero), then with a YAML map (NULL node: defaults only). Strict: unknown keys
- * fail with the nearest known key, wrong types, values out of range and missing required keys fail, each LK_E_CONFIG with
- * file:line:column. A NULL or scalar-empty map is an empty one. On failure `obj` is freed and zeroed. */
+/* Fills `obj` with defaults, then with a YAML map. Strict: unknown keys fail with the nearest known key, wrong types, values out of
+ * range and missing required keys fail, each LK_E_CONFIG with file:line:column. An empty scalar ("train:") is an empty map. On
+ * failure `obj` is freed and zeroed. Defaults that a row itself refuses are a broken invariant.
+ *   map NULL   defaults only: nothing can be missing, required members stay zero (lk_table_missing tells whether there are any)
+ *   TABLE      an absent section has its defaults; with def NULL it may be absent only if it has no required rows itself
+ *   messages   call members "train.lr.peak": the path from a document's root, or from the table's name where `map` has a key */
 LK_MUST_USE lk_status lk_table_parse(const lk_table *t, const lk_yaml *map, void *obj);
+/* The first row that must be given, or NULL. */
+const char *lk_table_missing(const lk_table *t);
 /* Parses a command line argv[0..argc) (no program name) into `obj`: --name VALUE, --name=VALUE, --flag, --no-flag, -n VALUE, positionals,
- * "--" ends options. stop_at_positional: the first word that is not an option ends parsing; *used tells how many words were taken.
- * --help sets *help and returns LK_OK. Errors: LK_E_USAGE, one line. */
+ * "--" ends options. STRINGS options may be repeated, one text each (no commas); INTS and REALS also take "1,2,3"; otherwise the last
+ * one counts. TABLE and NODE rows are not seen. stop_at_positional: the first word that is not an option ends parsing; *used (may be
+ * NULL) tells how many words were taken. --help and -h set *help and return LK_OK at once, whatever is missing. After LK_OK the caller
+ * calls lk_table_fini. Errors: LK_E_USAGE, one line; `obj` is freed and zeroed. */
 LK_MUST_USE lk_status lk_table_parse_args(const lk_table *t, int argc, char **argv, bool stop_at_positional, void *obj, int *used, bool *help);
 /* Frees what the struct's members own and zeroes it. */
 void lk_table_fini(const lk_table *t, void *obj);
-/* The struct as YAML, resolved: every key with its value. */
+/* The struct as YAML, resolved: every key with its value; parses to the same values. Unset: null. */
 void lk_table_print(const lk_table *t, const void *obj, int indent, lk_buf *out);
 /* As a Markdown table of rows (name, type, unit, default, range, help), sub-tables after with "name.sub" headings. */
 void lk_table_document(const lk_table *t, const char *prefix, lk_buf *out);

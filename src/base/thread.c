@@ -8,8 +8,8 @@
 #include <string.h>
 #include <time.h>
 
-/* How long a worker looks for the next run, and the caller for the last worker, before it sleeps: a wake-up costs several
- * microseconds, and the runs of one step follow each other closely. */
+/* How long a worker looks for the next run, and the caller for the last worker, before it sleeps: a wake-up costs
+ * several microseconds, and the runs of one step follow each other closely. */
 #define SPIN_SECONDS 20e-6
 
 typedef struct worker {
@@ -27,7 +27,7 @@ struct lk_pool {
     pthread_mutex_t lock;
     pthread_cond_t start, done;
     atomic_uint generation; /* counts runs; changed under the lock */
-    atomic_int n_busy;      /* workers, but for worker 0, that have not ended this run */
+    atomic_int n_busy; /* workers, but for worker 0, that have not ended this run */
     atomic_bool running;
     bool quit;
     /* The run at hand: written before `generation` moves, read after. */

@@ -7,7 +7,8 @@
 #include <string.h>
 #include <yaml.h>
 
-enum { FILE_BYTES_MAX = 16 << 20, FLOW_COLUMNS = 100 };
+/* libyaml reads back keys of at most 1024 characters; a byte of ours may need four when printed. */
+enum { FILE_BYTES_MAX = 16 << 20, KEY_BYTES_MAX = 200, FLOW_COLUMNS = 100 };
 
 typedef struct reader {
     yaml_parser_t parser;
@@ -75,8 +76,8 @@ bool lk_yaml_is_empty(const lk_yaml *node)
     return node->kind == LK_YAML_MAP && node->n_child == 0;
 }
 
-/* Text that may stand without quotes wherever we print a scalar, in a flow list too. What YAML would allow beyond this is
- * printed in quotes. */
+/* Text that may stand without quotes wherever we print a scalar, in a flow list too. What YAML would allow beyond this
+ * is printed in quotes. */
 static bool is_plain(const char *text)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+-";
@@ -85,7 +86,8 @@ static bool is_plain(const char *text)
         return true;
     if (text[0] == 0 || strchr(letters, text[0]) == NULL)
         return false;
-    if (strcmp(text, "-") == 0 || strncmp(text, "- ", 2) == 0 || strncmp(text, "---", 3) == 0 || strncmp(text, "...", 3) == 0)
+    if (strcmp(text, "-") == 0 || strncmp(text, "- ", 2) == 0 || strncmp(text, "---", 3) == 0 ||
+        strncmp(text, "...", 3) == 0)
         return false;
     for (const char *c = text; *c != 0; c++) {
         if (strchr(letters, *c) != NULL || strchr("*^%=()<>;$@", *c) != NULL)
@@ -97,7 +99,8 @@ static bool is_plain(const char *text)
     return true;
 }
 
-static lk_status place_fail(const reader *r, yaml_mark_t mark, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static lk_status place_fail(const reader *r, yaml_mark_t mark, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 static lk_status place_fail(const reader *r, yaml_mark_t mark, const char *fmt, ...)
 {
@@ -129,6 +132,8 @@ static lk_status syntax_fail(const reader *r)
             }
         }
     }
+    if (p->context != NULL && strcmp(p->context, "while scanning an alias") == 0)
+        return place_fail(r, p->context_mark, "a text that begins with * must stand in quotes");
     if (p->context != NULL && p->error != YAML_READER_ERROR)
         return place_fail(r, mark, "%s (%s that begins in line %zu)", problem, p->context, p->context_mark.line + 1);
     return place_fail(r, mark, "%s", problem);
@@ -150,10 +155,12 @@ static lk_status copy_text(const reader *r, const yaml_event_t *e, char **out)
     return lk_strdup(value, out);
 }
 
-static lk_status refuse_decoration(const reader *r, const yaml_event_t *e, const yaml_char_t *anchor, const yaml_char_t *tag)
+static lk_status refuse_decoration(
+    const reader *r, const yaml_event_t *e, const yaml_char_t *anchor, const yaml_char_t *tag)
 {
     if (anchor != NULL)
-        return place_fail(r, e->start_mark, "anchors are not allowed (&%.80s); in front of a text, put it in quotes", (const char *)anchor);
+        return place_fail(r, e->start_mark, "anchors are not allowed (&%.80s); in front of a text, put it in quotes",
+            (const char *)anchor);
     if (tag != NULL)
         return place_fail(r, e->start_mark, "tags are not allowed (%.80s)", (const char *)tag);
     return LK_OK;
@@ -188,10 +195,13 @@ static lk_status read_key(reader *r, const yaml_event_t *e, const lk_yaml *map, 
     if (e->type != YAML_SCALAR_EVENT)
         return place_fail(r, e->start_mark, "a key must be plain text, not a list or a map");
     LK_TRY(refuse_decoration(r, e, e->data.scalar.anchor, e->data.scalar.tag));
+    if (e->data.scalar.length > KEY_BYTES_MAX)
+        return place_fail(r, e->start_mark, "the key is longer than %d bytes", KEY_BYTES_MAX);
     LK_TRY(copy_text(r, e, key));
     const lk_yaml *twin = find(map, *key);
     if (twin != NULL) {
-        const lk_status st = place_fail(r, e->start_mark, "duplicate key \"%.80s\" (first in line %d)", *key, twin->key_line);
+        const lk_status st =
+            place_fail(r, e->start_mark, "duplicate key \"%.80s\" (first in line %d)", *key, twin->key_line);
         lk_free(*key);
         *key = NULL;
         return st;
@@ -254,16 +264,19 @@ static lk_status read_node(reader *r, yaml_event_t *event, int depth, lk_yaml **
         break;
     case YAML_SEQUENCE_START_EVENT:
         n->kind = LK_YAML_LIST;
-        LK_TRY_TO(st, done, refuse_decoration(r, event, event->data.sequence_start.anchor, event->data.sequence_start.tag));
+        LK_TRY_TO(
+            st, done, refuse_decoration(r, event, event->data.sequence_start.anchor, event->data.sequence_start.tag));
         LK_TRY_TO(st, done, read_items(r, depth + 1, n));
         break;
     case YAML_MAPPING_START_EVENT:
         n->kind = LK_YAML_MAP;
-        LK_TRY_TO(st, done, refuse_decoration(r, event, event->data.mapping_start.anchor, event->data.mapping_start.tag));
+        LK_TRY_TO(
+            st, done, refuse_decoration(r, event, event->data.mapping_start.anchor, event->data.mapping_start.tag));
         LK_TRY_TO(st, done, read_entries(r, depth + 1, n));
         break;
     case YAML_ALIAS_EVENT:
-        st = place_fail(r, event->start_mark, "aliases are not allowed (*%.80s); for a text that begins with *, put it in quotes",
+        st = place_fail(r, event->start_mark,
+            "aliases are not allowed (*%.80s); for a text that begins with *, put it in quotes",
             (const char *)event->data.alias.anchor);
         goto done;
     default:
@@ -438,7 +451,8 @@ static lk_status wrap(const char *key, lk_yaml *value, lk_yaml **out)
 }
 
 /* The deepest node on the path that is there already, and how many parts lead to it. */
-static lk_status descend(lk_yaml *root, const char *path, const char *const *part, int n_parts, lk_yaml **out, int *n_used)
+static lk_status descend(
+    lk_yaml *root, const char *path, const char *const *part, int n_parts, lk_yaml **out, int *n_used)
 {
     lk_yaml *at = root;
     int i = 0;
@@ -448,12 +462,14 @@ static lk_status descend(lk_yaml *root, const char *path, const char *const *par
         if (at->kind == LK_YAML_LIST) {
             int64_t index;
             if (!lk_parse_i64(part[i], &index) || index < 0 || index >= at->n_child)
-                return LK_FAIL(LK_E_USAGE, "--set %s: \"%s\" is no item of a list of %d (from 0)", path, part[i], at->n_child);
+                return LK_FAIL(
+                    LK_E_USAGE, "--set %s: \"%s\" is no item of a list of %d (from 0)", path, part[i], at->n_child);
             next = at->child[index];
         } else if (at->kind == LK_YAML_MAP) {
             next = find(at, part[i]);
         } else if (!lk_yaml_is_empty(at)) {
-            return LK_FAIL(LK_E_USAGE, "--set %s: there is a single value, \"%.80s\", where \"%s\" should be looked up", path, at->text, part[i]);
+            return LK_FAIL(LK_E_USAGE, "--set %s: there is a single value, \"%.80s\", where \"%s\" should be looked up",
+                path, at->text, part[i]);
         }
         if (next == NULL)
             break;
@@ -474,6 +490,9 @@ static lk_status split_path(const char *path, char *copy, const char **part, int
             *dot++ = 0;
         if (p[0] == 0)
             return LK_FAIL(LK_E_USAGE, "--set %s: a part of the path is empty", path);
+        if (strlen(p) > KEY_BYTES_MAX)
+            return LK_FAIL(
+                LK_E_USAGE, "--set %.80s...: a part of the path is longer than %d bytes", path, KEY_BYTES_MAX);
         if (n == LK_YAML_DEPTH - 1)
             return LK_FAIL(LK_E_USAGE, "--set %.80s...: the path is longer than %d parts", path, LK_YAML_DEPTH - 1);
         part[n] = p;
@@ -489,7 +508,7 @@ lk_status lk_yaml_set(lk_yaml *root, const char *path, const char *value)
     char *copy = NULL;
     lk_buf source = {0};
     lk_yaml *v = NULL, *at = NULL;
-    int n_parts, n_used;
+    int n_parts = 0, n_used = 0;
     lk_status st;
 
     lk_buf_printf(&source, "--set %s", path);
@@ -544,32 +563,54 @@ lk_status lk_yaml_fail(const lk_yaml *node, const char *fmt, ...)
     return LK_FAIL(LK_E_CONFIG, "%s:%d:%d: %s", node->source, node->line, node->column, text);
 }
 
+/* The escape for a character that would not come through as itself, and its bytes; 0 for all others. libyaml refuses
+ * control characters, and takes U+0085, U+2028 and U+2029 as line ends and U+FEFF as a byte order mark. */
+static int escape(const char *c, char out[8])
+{
+    const unsigned char *u = (const unsigned char *)c;
+
+    if (u[0] == '"' || u[0] == '\\') {
+        snprintf(out, 8, "\\%c", u[0]);
+        return 1;
+    }
+    if (u[0] == '\n' || u[0] == '\t') {
+        snprintf(out, 8, "%s", u[0] == '\n' ? "\\n" : "\\t");
+        return 1;
+    }
+    if (u[0] < 0x20 || u[0] == 0x7f) {
+        snprintf(out, 8, "\\x%02X", u[0]);
+        return 1;
+    }
+    if (u[0] == 0xc2 && u[1] >= 0x80 && u[1] < 0xa0) {
+        snprintf(out, 8, "\\x%02X", u[1]);
+        return 2;
+    }
+    if ((u[0] & 0xf0) == 0xe0 && u[1] != 0 && u[2] != 0) {
+        const unsigned code = (u[0] & 15u) << 12 | (u[1] & 63u) << 6 | (u[2] & 63u);
+        if (code == 0x2028 || code == 0x2029 || code == 0xfeff || code >= 0xfffe) {
+            snprintf(out, 8, "\\u%04X", code & 0xffffu);
+            return 3;
+        }
+    }
+    return 0;
+}
+
 void lk_yaml_print_scalar(const char *text, bool quoted, lk_buf *out)
 {
+    char code[8];
+
     if (!quoted && is_plain(text)) {
         lk_buf_add(out, text);
         return;
     }
     lk_buf_add(out, "\"");
-    for (const char *c = text; *c != 0; c++) {
-        if (*c == '"' || *c == '\\')
-            lk_buf_printf(out, "\\%c", *c);
-        else if (*c == '\n')
-            lk_buf_add(out, "\\n");
-        else if (*c == '\t')
-            lk_buf_add(out, "\\t");
-        else if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            lk_buf_printf(out, "\\x%02x", (unsigned)(unsigned char)*c);
-        else if (strncmp(c, "\xc2\x85", 2) == 0) /* the three line ends beyond ASCII, and the byte order mark, would be taken as such */
-            lk_buf_add(out, "\\N"), c += 1;
-        else if (strncmp(c, "\xe2\x80\xa8", 3) == 0)
-            lk_buf_add(out, "\\L"), c += 2;
-        else if (strncmp(c, "\xe2\x80\xa9", 3) == 0)
-            lk_buf_add(out, "\\P"), c += 2;
-        else if (strncmp(c, "\xef\xbb\xbf", 3) == 0)
-            lk_buf_add(out, "\\uFEFF"), c += 2;
+    while (*text != 0) {
+        const int n = escape(text, code);
+        if (n > 0)
+            lk_buf_add(out, code);
         else
-            lk_buf_add_n(out, c, 1);
+            lk_buf_add_n(out, text, 1);
+        text += n > 0 ? n : 1;
     }
     lk_buf_add(out, "\"");
 }
@@ -580,80 +621,86 @@ static void indent_by(int indent, lk_buf *out)
         lk_buf_add(out, " ");
 }
 
-/* A list of short scalars goes on one line. An empty scalar has no text that could stand between commas. */
-static bool fits_flow(const lk_yaml *n)
+/* Columns of a node on one line, or more than FLOW_COLUMNS where it cannot stand on one: an empty scalar has no text
+ * that could stand between commas, and a map below another map or a list reads badly there. */
+static size_t line_width(const lk_yaml *n)
 {
-    size_t width = 0;
-
-    for (int i = 0; i < n->n_child; i++) {
+    if (n->kind == LK_YAML_SCALAR)
+        return n->text[0] != 0 || n->quoted ? strlen(n->text) + 2 : FLOW_COLUMNS + 1;
+    size_t width = 2;
+    for (int i = 0; i < n->n_child && width <= FLOW_COLUMNS; i++) {
         const lk_yaml *c = n->child[i];
-        if (c->kind != LK_YAML_SCALAR || (c->text[0] == 0 && !c->quoted))
-            return false;
-        width += strlen(c->text) + 4;
+        width +=
+            (c->kind == LK_YAML_MAP ? FLOW_COLUMNS + 1 : line_width(c)) + (c->key != NULL ? strlen(c->key) + 2 : 0) + 2;
     }
-    return width <= FLOW_COLUMNS;
+    return width;
 }
 
-/* What stands on the line of the key or dash: true when the node is all there, false when its entries follow below. */
-static bool print_inline(const lk_yaml *n, lk_buf *out)
+/* Whether a node is printed on one line: lists of short scalars are, and below a list (layers of a model) such maps
+ * too. */
+static bool on_one_line(const lk_yaml *n, bool below_list)
+{
+    if (n->kind == LK_YAML_SCALAR || n->n_child == 0)
+        return true;
+    return (n->kind == LK_YAML_LIST || below_list) && line_width(n) <= FLOW_COLUMNS;
+}
+
+static void print_line(const lk_yaml *n, lk_buf *out)
 {
     if (n->kind == LK_YAML_SCALAR) {
         if (n->text[0] != 0 || n->quoted)
             lk_yaml_print_scalar(n->text, n->quoted, out);
-        return true;
+        return;
     }
-    if (n->n_child == 0) {
-        lk_buf_add(out, n->kind == LK_YAML_MAP ? "{}" : "[]");
-        return true;
-    }
-    if (n->kind == LK_YAML_LIST && fits_flow(n)) {
-        lk_buf_add(out, "[");
-        for (int i = 0; i < n->n_child; i++) {
-            lk_buf_add(out, i > 0 ? ", " : "");
-            print_inline(n->child[i], out);
+    lk_buf_add(out, n->kind == LK_YAML_MAP ? "{" : "[");
+    for (int i = 0; i < n->n_child; i++) {
+        lk_buf_add(out, i > 0 ? ", " : "");
+        if (n->kind == LK_YAML_MAP) {
+            lk_yaml_print_scalar(n->child[i]->key, false, out);
+            lk_buf_add(out, ": ");
         }
-        lk_buf_add(out, "]");
-        return true;
+        print_line(n->child[i], out);
     }
-    return false;
+    lk_buf_add(out, n->kind == LK_YAML_MAP ? "}" : "]");
 }
 
-static void print_below(const lk_yaml *n, int indent, lk_buf *out)
+/* The entries of a list or map, a line or more each; `begun`: the first line's indentation is there already. */
+static void print_block(const lk_yaml *n, int indent, bool begun, bool below_list, lk_buf *out)
 {
+    below_list = below_list || n->kind == LK_YAML_LIST;
     for (int i = 0; i < n->n_child; i++) {
         const lk_yaml *c = n->child[i];
-        lk_buf has = {0};
-        indent_by(indent, out);
-        if (n->kind == LK_YAML_LIST)
+        if (i > 0 || !begun)
+            indent_by(indent, out);
+        if (n->kind == LK_YAML_LIST) {
             lk_buf_add(out, "-");
-        else {
+        } else {
             lk_yaml_print_scalar(c->key, false, out);
             lk_buf_add(out, ":");
         }
-        const bool whole = print_inline(c, &has);
-        if (has.len > 0) {
+        if (c->kind == LK_YAML_SCALAR && c->text[0] == 0 && !c->quoted) {
+            lk_buf_add(out, "\n");
+        } else if (on_one_line(c, below_list)) {
             lk_buf_add(out, " ");
-            lk_buf_add_n(out, has.text, has.len);
+            print_line(c, out);
+            lk_buf_add(out, "\n");
+        } else if (n->kind == LK_YAML_LIST) {
+            lk_buf_add(out, " ");
+            print_block(c, indent + 2, true, below_list, out);
+        } else {
+            lk_buf_add(out, "\n");
+            print_block(c, indent + 2, false, below_list, out);
         }
-        out->failed |= has.failed;
-        lk_buf_fini(&has);
-        lk_buf_add(out, "\n");
-        if (!whole)
-            print_below(c, indent + 2, out);
     }
 }
 
 void lk_yaml_print(const lk_yaml *node, int indent, lk_buf *out)
 {
-    lk_buf line = {0};
-
-    if (!print_inline(node, &line)) {
-        print_below(node, indent, out);
-    } else {
+    if (on_one_line(node, false)) {
         indent_by(indent, out);
-        lk_buf_add_n(out, lk_buf_text(&line), line.len);
+        print_line(node, out);
         lk_buf_add(out, "\n");
+    } else {
+        print_block(node, indent, false, false, out);
     }
-    out->failed |= line.failed;
-    lk_buf_fini(&line);
 }
