@@ -1,31 +1,31 @@
-/* The run description: one YAML file, read strictly through the tables here. Each section is one table; the tables also make
- * docs/config.md and the resolved config.yaml of a run. */
+/* The run description: one YAML file, read strictly through the tables here. Each section is one table; the tables also
+ * make docs/config.md and the resolved config.yaml of a run. */
 #ifndef LK_MODEL_CONFIG_H
 #define LK_MODEL_CONFIG_H
 
 #include "base/table.h"
 
 typedef struct lk_run_opts {
-    char *name; /* names the run directory */
+    char *name; /* names the run directory; never NULL here: else the file's base name */
     int64_t seed;
-    char *dir;       /* run directory; unset: runs/NAME */
+    char *dir; /* run directory; unset: runs/NAME */
     int64_t threads; /* compute threads a rank; each runs whole microbatches */
-    int device;      /* auto|cpu|cuda */
+    int device; /* auto|cpu|cuda */
 } lk_run_opts;
 enum { LK_DEVICE_AUTO, LK_DEVICE_CPU, LK_DEVICE_CUDA };
 
 typedef struct lk_synthetic_opts {
     lk_ints input; /* shape of a sample; empty: no synthetic data */
-    int64_t classes;
+    int64_t classes; /* classify: at least 2; regress: 0 */
     int64_t samples;
 } lk_synthetic_opts;
 
 typedef struct lk_data_opts {
-    lk_strings train, valid; /* paths or globs, relative to the config's folder */
-    char *input, *target;    /* field names */
-    double scale;            /* of input values; 0: 1/255 for uint8, else 1 */
-    lk_reals mean, std;      /* after scaling; one number, or one a channel */
-    int64_t block, window;   /* sampler.h */
+    lk_strings train, valid; /* paths or globs; relative to the config's folder in the file, absolute here */
+    char *input, *target; /* field names */
+    double scale; /* of input values; 0: 1/255 for uint8, else 1 */
+    lk_reals mean, std; /* after scaling; one number, or one a channel; here as many of the one as of the other */
+    int64_t block, window; /* sampler.h */
     bool shuffle;
     int64_t readers, prefetch;
     lk_synthetic_opts synthetic;
@@ -35,15 +35,15 @@ typedef struct lk_lr_opts {
     double peak, floor;
     int64_t warmup;
     int decay; /* lk_decay */
-    int64_t every;
+    int64_t every; /* above 0 with decay step, else 0 */
     double factor;
 } lk_lr_opts;
 
 typedef struct lk_train_opts {
     int objective; /* classify|regress */
-    int64_t epochs, steps;       /* steps 0: by epochs */
+    int64_t epochs, steps; /* steps 0: by epochs */
     int64_t batch, microbatches; /* B, M */
-    int optimizer;               /* lk_opt: sgd|adamw */
+    int optimizer; /* lk_opt: sgd|adamw */
     double weight_decay, momentum, beta1, beta2, eps;
     bool nesterov;
     double clip_norm; /* 0: none */
@@ -71,17 +71,23 @@ typedef struct lk_config {
     lk_checkpoint_opts checkpoint;
     /* not keys: */
     lk_yaml *document; /* owned */
-    char *path, *folder; /* of the file */
+    char *path; /* as given, or the source of the text */
+    char *folder; /* absolute, without links where it is there */
 } lk_config;
 
 extern const lk_table lk_config_table; /* the sections */
 
-/* Reads a file, applies `sets` ("key.path=value"), parses and checks what one section alone cannot (batch a multiple of microbatches, data or synthetic given,
- * ...). Errors: LK_E_CONFIG with file:line:column, LK_E_USAGE for a bad --set, LK_E_NOT_FOUND. Local. */
+/* Reads a file, applies `sets` ("key.path=value"; NULL: none), parses and checks: each row by its table, then what one
+ * row alone cannot tell (batch a multiple of microbatches, data or synthetic given, ...). A learning rate given as a
+ * number is its peak: `lr: X` reads as `lr: {peak: X}`, and "train.lr=X" sets "train.lr.peak". Whether device and files
+ * are there is left to the caller. Local. Errors, with nothing left behind: LK_E_CONFIG with file:line:column,
+ * LK_E_USAGE for a --set that cannot be applied, LK_E_NOT_FOUND. */
 LK_MUST_USE lk_status lk_config_load(const char *path, const lk_strings *sets, lk_config **out);
-/* The same from text; `source` stands in messages, `folder` is what relative paths start at. */
-LK_MUST_USE lk_status lk_config_parse(const char *text, const char *source, const char *folder, const lk_strings *sets, lk_config **out);
-/* Place of a key for messages: "run.yaml:12:3" of e.g. "train.batch" if it was written, else "run.yaml". */
+/* The same from text; `source` stands in messages and names the run, `folder` is what relative paths start at. */
+LK_MUST_USE lk_status lk_config_parse(
+    const char *text, const char *source, const char *folder, const lk_strings *sets, lk_config **out);
+/* Place of a key for messages: "run.yaml:12:3" of e.g. "train.batch" if it was written, "--set train.batch" if it was
+ * set, else "run.yaml". */
 const char *lk_config_where(const lk_config *c, const char *key, char *out, size_t cap);
 /* The resolved config as YAML that loads again to the same run: every key with its value, data paths made absolute. */
 void lk_config_print(const lk_config *c, lk_buf *out);

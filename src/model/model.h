@@ -7,14 +7,20 @@
 
 /* What the data looks like to the model. */
 typedef struct lk_model_input {
-    lk_shape sample;        /* of one sample, without rows */
+    lk_shape sample; /* of one sample, without rows */
     lk_shape target_sample; /* regress: of one target; classify: ignored */
 } lk_model_input;
 
-/* Builds the graph of the config's model for microbatches of batch / microbatches rows: inputs 0 "input" (REAL) and 1 "target" (I64 for classify, REAL
- * for regress), the layers, the loss node "loss" by objective. Input of shape [H,W] for a conv is taken as [1,H,W]. Layer names: `name:` or kind and number ("conv1", "linear2", "batch_norm1"),
- * numbered per kind. Errors: LK_E_CONFIG with file:line:column, layer, both shapes: unknown layer (nearest known), unknown option, duplicate name, shapes that do not fit, last layer not [rows, K]
- * for classify. *classes gets K (classify), else 0. Local. */
+/* Builds the graph of the config's model for microbatches of batch / microbatches rows: inputs 0 "input" (REAL) and
+ * 1 "target" (I64 [rows] for classify, REAL for regress), the layers, and the node "loss" by objective. Local.
+ *   input    [rows, sample...]; a sample [H,W] counts as [1,H,W] where the first layer that minds wants a picture
+ *            (conv, pooling, batch_norm)
+ *   target   regress: [rows, target_sample...], in the output's shape where the two differ in sizes of 1 only or one
+ *            is the other flattened: the same elements in the same order, so what the loader delivers fits
+ *   names    `name:`, or kind and number ("conv1", "batch_norm2"), counted per kind through all nested lists
+ *   classes  K of the last layer's [rows, K] (classify), else 0
+ * Errors, with nothing left behind: LK_E_CONFIG with file:line:column, layer and shapes (unknown layer or option with
+ * the nearest known, name taken, shapes that do not fit); LK_E_SHAPE where samples have too many dimensions. */
 LK_MUST_USE lk_status lk_model_build(const lk_config *c, const lk_model_input *in, lk_graph **out, int64_t *classes);
 /* Markdown of all layers and their options, for docs/config.md. */
 void lk_model_document(lk_buf *out);

@@ -1,5 +1,5 @@
-/* Any text either is refused with a place, or is a config that prints as one of the same run: the print loads, prints the same, and
- * builds the same model. A first line "--set KEY=VALUE" is applied as on the command line. */
+/* Any text either is refused with a place, or is a config that prints as one of the same run: the print loads, prints
+ * the same, and builds the same model. A first line "--set KEY=VALUE" is applied as on the command line. */
 #include "base/mem.h"
 #include "model/model.h"
 
@@ -40,7 +40,8 @@ static lk_status build(const lk_config *c, const char *source, lk_graph **g, int
     for (int i = 0; i < shape->n; i++)
         in.sample.dim[i] = shape->item[i];
     const lk_status st = lk_model_build(c, &in, g, classes);
-    LK_BUG_IF(st != LK_OK && st != LK_E_CONFIG && st != LK_E_SHAPE, "%s: %s", lk_status_name(st), lk_err_last()->message);
+    LK_BUG_IF(
+        st != LK_OK && st != LK_E_CONFIG && st != LK_E_SHAPE, "%s: %s", lk_status_name(st), lk_err_last()->message);
     LK_BUG_IF(st != LK_OK && !has_place(source), "refused without a place: %s", lk_err_last()->message);
     LK_BUG_IF((st == LK_OK) != (*g != NULL), "%s, and %s graph", lk_status_name(st), *g != NULL ? "a" : "no");
     return st;
@@ -54,12 +55,16 @@ static void check(const lk_config *c)
     int64_t classes = 0, classes_copy = 0;
 
     lk_config_print(c, &printed);
-    LK_BUG_IF(lk_config_parse(lk_buf_text(&printed), "again.yaml", "/else/where", NULL, &copy) != LK_OK, "%s, in:\n%.700s", lk_err_last()->message, lk_buf_text(&printed));
+    LK_BUG_IF(lk_config_parse(lk_buf_text(&printed), "again.yaml", "/else/where", NULL, &copy) != LK_OK,
+        "%s, in:\n%.700s", lk_err_last()->message, lk_buf_text(&printed));
     lk_config_print(copy, &again);
-    LK_BUG_IF(strcmp(lk_buf_text(&printed), lk_buf_text(&again)) != 0, "printed differently:\n%.700s", lk_buf_text(&again));
+    LK_BUG_IF(
+        strcmp(lk_buf_text(&printed), lk_buf_text(&again)) != 0, "printed differently:\n%.700s", lk_buf_text(&again));
     const lk_status st = build(c, "fuzz.yaml", &g, &classes);
-    LK_BUG_IF(build(copy, "again.yaml", &g_copy, &classes_copy) != st, "the copy builds otherwise: %s", lk_err_last()->message);
-    LK_BUG_IF(classes != classes_copy || (g != NULL && lk_graph_hash(g) != lk_graph_hash(g_copy)), "the copy is another model:\n%.700s", lk_buf_text(&printed));
+    LK_BUG_IF(build(copy, "again.yaml", &g_copy, &classes_copy) != st, "the copy builds otherwise: %s",
+        lk_err_last()->message);
+    LK_BUG_IF(classes != classes_copy || (g != NULL && lk_graph_hash(g) != lk_graph_hash(g_copy)),
+        "the copy is another model:\n%.700s", lk_buf_text(&printed));
     lk_graph_destroy(&g);
     lk_graph_destroy(&g_copy);
     lk_config_destroy(&copy);

@@ -1,0 +1,605 @@
+/* The tables of the config file, reading it through them, and the checks that take more than one row. Whether files,
+ * fields and devices are there is not looked at here. */
+#include "model/config.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "engine/schedule.h"
+#include "kern/kern.h"
+#include "model/model.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { KEY_BYTES = 128 };
+
+/* ---- the tables ---- */
+_Static_assert(
+    LK_OPT_SGD == 0 && LK_OPT_ADAMW == 1 && LK_OPT_COUNT == 2, "the choices of train.optimizer are in this order");
+_Static_assert(LK_DECAY_CONSTANT == 0 && LK_DECAY_STEP == 1 && LK_DECAY_COSINE == 2 && LK_DECAY_LINEAR == 3,
+    "the choices of train.lr.decay are in this order");
+
+static const lk_field run_rows[] = {
+    LK_FIELD(lk_run_opts, name, LK_T_STRING, .def = "",
+        .help = "Names the run and its folder; unset: the config file's name without its ending."),
+    LK_FIELD(lk_run_opts, seed, LK_T_INT, .def = "1", .min = 0, .max = 9007199254740992.0,
+        .help = "All that is random follows from it: first weights, order of the samples, dropout. Same config, same "
+                "seed: the same bits."),
+    LK_FIELD(
+        lk_run_opts, dir, LK_T_STRING, .def = "", .help = "Folder of the run; unset: runs/NAME in the current folder."),
+    LK_FIELD(lk_run_opts, threads, LK_T_INT, .def = "1", .min = 1, .max = 1024,
+        .help = "Compute threads of a rank; each runs whole microbatches, so the result does not depend on it."),
+    LK_FIELD(lk_run_opts, device, LK_T_ENUM, .def = "auto", .choices = "auto|cpu|cuda",
+        .help = "Where to compute; auto takes a GPU where there is one."),
+};
+static const lk_table run_table =
+    LK_TABLE(lk_run_opts, "run", "What the run is called, and what it runs on.", run_rows);
+
+static const lk_field synthetic_rows[] = {
+    LK_FIELD(lk_synthetic_opts, input, LK_T_INTS, .def = "", .min = 1, .max = 1e9,
+        .help = "Shape of one sample, for instance [1, 28, 28]; given: data is made up, and data.train and data.valid "
+                "are not."),
+    LK_FIELD(lk_synthetic_opts, classes, LK_T_INT, .def = "10", .min = 0, .max = 1e9,
+        .help = "Number of classes; 0: the target is one real number, for objective regress."),
+    LK_FIELD(lk_synthetic_opts, samples, LK_T_INT, .unit = "samples", .def = "8192", .min = 1, .max = 1e12,
+        .help = "Samples of an epoch."),
+};
+static const lk_table synthetic_table = LK_TABLE(lk_synthetic_opts, "data.synthetic",
+    "Made-up data of a given shape, to time the step without a file.", synthetic_rows);
+
+static const lk_field data_rows[] = {
+    LK_FIELD(lk_data_opts, train, LK_T_STRINGS, .def = "",
+        .help = "HDF5 files to train on: paths or globs, relative to the config's folder (also with --set)."),
+    LK_FIELD(lk_data_opts, valid, LK_T_STRINGS, .def = "", .help = "HDF5 files to evaluate on; unset: no evaluation."),
+    LK_FIELD(lk_data_opts, input, LK_T_STRING, .def = "image",
+        .help = "Field (HDF5 dataset) that goes into the model; its first dimension counts samples."),
+    LK_FIELD(lk_data_opts, target, LK_T_STRING, .def = "label",
+        .help = "Field that the model should give: class ids from 0, or numbers for objective regress."),
+    LK_FIELD(lk_data_opts, scale, LK_T_REAL, .def = "0", .min = 0, .max = 1e30,
+        .help = "Input values are multiplied by this; 0: by 1/255 where they are stored as uint8, else by 1."),
+    LK_FIELD(lk_data_opts, mean, LK_T_REALS, .def = "",
+        .help = "Subtracted from the scaled values: one number, or one a channel; unset: 0."),
+    LK_FIELD(lk_data_opts, std, LK_T_REALS, .def = "", .min = 0, .max = 1e30,
+        .help = "The difference is divided by this: one number, or one a channel; not 0; unset: 1."),
+    LK_FIELD(lk_data_opts, block, LK_T_INT, .unit = "samples", .def = "64", .min = 1, .max = 1e9,
+        .help = "Neighbouring samples that shuffling keeps in one block, so that files are read in large pieces."),
+    LK_FIELD(lk_data_opts, window, LK_T_INT, .unit = "blocks", .def = "16", .min = 1, .max = 1e6,
+        .help = "Blocks that are mixed sample by sample."),
+    LK_FIELD(
+        lk_data_opts, shuffle, LK_T_BOOL, .def = "true", .help = "Takes the samples of each epoch in another order."),
+    LK_FIELD(lk_data_opts, readers, LK_T_INT, .unit = "threads", .def = "1", .min = 1, .max = 256,
+        .help = "Threads of a rank that read and decode."),
+    LK_FIELD(lk_data_opts, prefetch, LK_T_INT, .unit = "steps", .def = "4", .min = 1, .max = 1024,
+        .help = "Steps that are read ahead; memory is fixed at so many batches."),
+    LK_FIELD(lk_data_opts, synthetic, LK_T_TABLE, .def = "", .sub = &synthetic_table,
+        .help = "Made-up data in place of files."),
+};
+static const lk_table data_table = LK_TABLE(lk_data_opts, "data",
+    "Where samples come from, and how stored values become inputs: (value * scale - mean) / std.", data_rows);
+
+static const lk_field lr_rows[] = {
+    LK_FIELD(lk_lr_opts, peak, LK_T_REAL, .min = 0, .max = 1e6, .exclusive_min = true,
+        .help = "Highest rate, reached after the warm-up. `lr: 3e-3` is short for `lr: {peak: 3e-3}`."),
+    LK_FIELD(lk_lr_opts, floor, LK_T_REAL, .def = "0", .min = 0, .max = 1,
+        .help = "Share of the peak that cosine and linear end at."),
+    LK_FIELD(lk_lr_opts, warmup, LK_T_INT, .unit = "steps", .def = "0", .min = 0, .max = 1e12,
+        .help = "Steps in which the rate rises in a line to the peak."),
+    LK_FIELD(lk_lr_opts, decay, LK_T_ENUM, .def = "constant", .choices = LK_DECAY_CHOICES,
+        .help = "How the rate falls after the warm-up: not at all, in steps, or along a cosine or a line to the end of "
+                "the run."),
+    LK_FIELD(lk_lr_opts, every, LK_T_INT, .unit = "steps", .def = "", .min = 1, .max = 1e12,
+        .help = "Decay step: steps from one fall to the next."),
+    LK_FIELD(lk_lr_opts, factor, LK_T_REAL, .def = "0.1", .min = 0, .max = 1, .exclusive_min = true,
+        .help = "Decay step: what the rate is multiplied by at each fall."),
+};
+static const lk_table lr_table =
+    LK_TABLE(lk_lr_opts, "train.lr", "The learning rate as a function of the step.", lr_rows);
+
+static const lk_field train_rows[] = {
+    LK_FIELD(lk_train_opts, objective, LK_T_ENUM, .def = "classify", .choices = "classify|regress",
+        .help = "classify: cross-entropy over class ids; regress: mean squared error."),
+    LK_FIELD(lk_train_opts, epochs, LK_T_INT, .unit = "epochs", .def = "10", .min = 1, .max = 1e9,
+        .help = "Passes over the training data."),
+    LK_FIELD(lk_train_opts, steps, LK_T_INT, .unit = "steps", .def = "0", .min = 0, .max = 1e12,
+        .help = "Ends the run at this step, whatever epochs says; 0: by epochs."),
+    LK_FIELD(lk_train_opts, batch, LK_T_INT, .unit = "samples", .min = 1, .max = 1e9,
+        .help = "Global batch: samples of one step over all ranks; a multiple of microbatches."),
+    LK_FIELD(lk_train_opts, microbatches, LK_T_INT, .def = "8", .min = 1, .max = 65536,
+        .help = "Equal parts of the batch that are computed one by one; any number of ranks up to this gives the same "
+                "bits. Batch norm's statistics are those of a part."),
+    LK_FIELD(lk_train_opts, optimizer, LK_T_ENUM, .def = "adamw", .choices = "sgd|adamw",
+        .help = "sgd with momentum, or AdamW."),
+    LK_FIELD(lk_train_opts, weight_decay, LK_T_REAL, .def = "0", .min = 0, .max = 1e6,
+        .help = "Weight decay of weights with two or more dimensions (not of biases and norms); sgd adds it to the "
+                "gradient, adamw decouples it."),
+    LK_FIELD(lk_train_opts, momentum, LK_T_REAL, .def = "0.9", .min = 0, .max = 1,
+        .help = "sgd: share of the previous direction that is kept."),
+    LK_FIELD(lk_train_opts, beta1, LK_T_REAL, .def = "0.9", .min = 0, .max = 1,
+        .help = "adamw: decay of the gradient's running mean."),
+    LK_FIELD(lk_train_opts, beta2, LK_T_REAL, .def = "0.999", .min = 0, .max = 1,
+        .help = "adamw: decay of the squared gradient's running mean."),
+    LK_FIELD(lk_train_opts, eps, LK_T_REAL, .def = "1e-8", .min = 0, .max = 1, .exclusive_min = true,
+        .help = "adamw: added to the root in the denominator."),
+    LK_FIELD(lk_train_opts, nesterov, LK_T_BOOL, .def = "false", .help = "sgd: Nesterov's form of momentum."),
+    LK_FIELD(lk_train_opts, clip_norm, LK_T_REAL, .def = "0", .min = 0, .max = 1e30,
+        .help = "A gradient with a larger norm (over all weights) is scaled down to it; 0: no clipping."),
+    LK_FIELD(lk_train_opts, lr, LK_T_TABLE, .sub = &lr_table, .help = "Learning rate: a number, or a map."),
+    LK_FIELD(lk_train_opts, precision, LK_T_ENUM, .def = "fp32", .choices = "fp32",
+        .help = "Numbers that are computed with."),
+    LK_FIELD(lk_train_opts, reduction, LK_T_ENUM, .def = "exact", .choices = "exact|fast",
+        .help = "exact: gradients are summed in an order that the number of ranks does not change; fast: as the "
+                "library likes."),
+    LK_FIELD(lk_train_opts, bucket_bytes, LK_T_INT, .unit = "bytes", .def = "4194304", .min = 1024,
+        .max = 1099511627776.0, .help = "Gradients that travel together; does not change the result."),
+    LK_FIELD(lk_train_opts, shard_optimizer, LK_T_BOOL, .def = "true",
+        .help = "Each rank keeps and updates its share of the optimizer's state, in place of all of it; does not "
+                "change the result."),
+    LK_FIELD(lk_train_opts, eval_every, LK_T_EVERY, .def = "1 epoch", .min = 1, .max = 1e12,
+        .help = "How often data.valid is evaluated; also at the end of the run."),
+    LK_FIELD(lk_train_opts, log_every, LK_T_EVERY, .def = "10 steps", .min = 1, .max = 1e12,
+        .help = "How often a step is logged."),
+};
+static const lk_table train_table =
+    LK_TABLE(lk_train_opts, "train", "What is minimized, how, and for how long.", train_rows);
+
+static const lk_field checkpoint_rows[] = {
+    LK_FIELD(lk_checkpoint_opts, every, LK_T_EVERY, .def = "1 epoch", .min = 1, .max = 1e12,
+        .help = "How often a checkpoint is written, and at the end of the run; never: only when the run is stopped."),
+    LK_FIELD(lk_checkpoint_opts, keep, LK_T_INT, .def = "3", .min = 1, .max = 1e9,
+        .help = "How many of the newest checkpoints are kept."),
+};
+static const lk_table checkpoint_table =
+    LK_TABLE(lk_checkpoint_opts, "checkpoint", "What is kept of the run.", checkpoint_rows);
+
+static const lk_field config_rows[] = {
+    LK_FIELD(lk_config, run, LK_T_TABLE, .def = "", .sub = &run_table, .help = "Name, seed, device."),
+    LK_FIELD(lk_config, data, LK_T_TABLE, .def = "", .sub = &data_table, .help = "Files, fields, order."),
+    LK_FIELD(lk_config, model, LK_T_NODE, .help = "The list of layers."),
+    LK_FIELD(lk_config, train, LK_T_TABLE, .sub = &train_table, .help = "Objective, batch, optimizer, learning rate."),
+    LK_FIELD(lk_config, checkpoint, LK_T_TABLE, .def = "", .sub = &checkpoint_table, .help = "How often, how many."),
+};
+const lk_table lk_config_table = LK_TABLE(lk_config, "config", NULL, config_rows);
+
+/* ---- places ---- */
+/* The node of a key ("train.lr.peak"), or of the deepest section on the way that was written. */
+static const lk_yaml *lookup(const lk_yaml *root, const char *key, bool *written)
+{
+    const lk_yaml *at = root;
+    char part[KEY_BYTES];
+
+    *written = true;
+    while (key[0] != 0) {
+        const size_t n = strcspn(key, ".");
+        snprintf(part, sizeof part, "%.*s", (int)n, key);
+        const lk_yaml *next = lk_yaml_get(at, part);
+        if (next == NULL) {
+            *written = false;
+            break;
+        }
+        at = next;
+        key += n + (key[n] == '.');
+    }
+    return at;
+}
+
+const char *lk_config_where(const lk_config *c, const char *key, char *out, size_t cap)
+{
+    bool written;
+    const lk_yaml *node = lookup(c->document, key, &written);
+
+    if (!written || node == c->document)
+        snprintf(out, cap, "%s", c->path);
+    else if (node->line == 0)
+        snprintf(out, cap, "%s", node->source);
+    else
+        snprintf(out, cap, "%s:%d:%d", node->source, node->key_line, node->key_column);
+    return out;
+}
+
+static lk_status key_fail(const lk_config *c, const char *key, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* LK_E_CONFIG at the place of a key, with its name in front, as lk_table_parse words it. */
+static lk_status key_fail(const lk_config *c, const char *key, const char *fmt, ...)
+{
+    char text[LK_ERR_MESSAGE];
+    bool written;
+    const lk_yaml *node = lookup(c->document, key, &written);
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (node->line == 0 && strncmp(node->source, "--set ", 6) == 0 && strcmp(node->source + 6, key) == 0)
+        return lk_yaml_fail(node, "%s", text);
+    return lk_yaml_fail(node, "%s: %s", key, text);
+}
+
+/* ---- what one row alone cannot check ---- */
+static lk_status check_run(const lk_config *c)
+{
+    const char *name = c->run.name;
+
+    if (name[0] == 0 || strchr(name, '/') != NULL || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        return key_fail(c, "run.name", "\"%.80s\" cannot name a folder", name);
+    if (c->run.dir != NULL && c->run.dir[0] == 0)
+        return key_fail(c, "run.dir", "the path is empty");
+    return LK_OK;
+}
+
+static lk_status check_synthetic(const lk_config *c)
+{
+    const lk_data_opts *d = &c->data;
+    const bool regress = c->train.objective == LK_OBJECTIVE_REGRESS;
+
+    if (d->train.n > 0)
+        return key_fail(c, "data.train", "given together with data.synthetic.input; one of the two is the data");
+    if (d->valid.n > 0)
+        return key_fail(
+            c, "data.valid", "given together with data.synthetic.input; made-up data has no part to evaluate on");
+    if (d->synthetic.input.n > LK_MAX_DIMS - 1)
+        return key_fail(c, "data.synthetic.input", "a sample of %d dimensions; at most %d are possible",
+            d->synthetic.input.n, LK_MAX_DIMS - 1);
+    if (regress && d->synthetic.classes != 0)
+        return key_fail(c, "data.synthetic.classes",
+            "%" PRId64 " classes with train.objective regress; write 0, for a target of one real number",
+            d->synthetic.classes);
+    if (!regress && d->synthetic.classes < 2)
+        return key_fail(c, "data.synthetic.classes", "%" PRId64 " with train.objective classify; at least 2 are needed",
+            d->synthetic.classes);
+    return LK_OK;
+}
+
+static lk_status check_paths(const lk_config *c, const char *key, const lk_strings *paths)
+{
+    for (int i = 0; i < paths->n; i++) {
+        if (paths->item[i][0] == 0)
+            return key_fail(c, key, "an empty path");
+    }
+    return LK_OK;
+}
+
+static lk_status check_data(const lk_config *c)
+{
+    const lk_data_opts *d = &c->data;
+
+    LK_TRY(check_paths(c, "data.train", &d->train));
+    LK_TRY(check_paths(c, "data.valid", &d->valid));
+    if (d->synthetic.input.n > 0)
+        LK_TRY(check_synthetic(c));
+    else if (d->train.n == 0)
+        return key_fail(c, "data.train", "no data: give HDF5 files here, or a shape in data.synthetic.input");
+    if (d->input == NULL || d->input[0] == 0)
+        return key_fail(c, "data.input", "a field needs a name");
+    if (d->target == NULL || d->target[0] == 0)
+        return key_fail(c, "data.target", "a field needs a name");
+    if (c->train.objective == LK_OBJECTIVE_CLASSIFY && strcmp(d->input, d->target) == 0)
+        return key_fail(c, "data.target", "\"%.80s\" is the input as well, and inputs are no class ids", d->target);
+    for (int i = 0; i < d->std.n; i++) {
+        if (d->std.item[i] == 0)
+            return key_fail(c, "data.std", "number %d is 0, and values are divided by it", i + 1);
+    }
+    if (d->mean.n > 0 && d->std.n > 0 && d->mean.n != d->std.n)
+        return key_fail(c, "data.std", "%d numbers, but data.mean has %d", d->std.n, d->mean.n);
+    return LK_OK;
+}
+
+static lk_status check_train(const lk_config *c)
+{
+    const lk_train_opts *t = &c->train;
+    const int64_t over = t->batch % t->microbatches;
+
+    if (over != 0) {
+        char below[48] = "";
+        if (t->batch > over)
+            snprintf(below, sizeof below, "%" PRId64 " or ", t->batch - over);
+        return key_fail(c, "train.batch",
+            "%" PRId64 " is not a multiple of train.microbatches, %" PRId64 " (%s%" PRId64 " would be)", t->batch,
+            t->microbatches, below, t->batch - over + t->microbatches);
+    }
+    if (t->nesterov && t->optimizer != LK_OPT_SGD)
+        return key_fail(c, "train.nesterov", "has a meaning with optimizer sgd only");
+    if (t->nesterov && t->momentum == 0)
+        return key_fail(c, "train.nesterov", "needs a momentum above 0");
+    if (t->optimizer == LK_OPT_ADAMW && t->beta1 == 1)
+        return key_fail(c, "train.beta1", "must be below 1");
+    if (t->optimizer == LK_OPT_ADAMW && t->beta2 == 1)
+        return key_fail(c, "train.beta2", "must be below 1");
+    if (t->lr.decay == LK_DECAY_STEP && t->lr.every == 0)
+        return key_fail(c, "train.lr.every", "must be given with decay step: the steps from one fall to the next");
+    if (t->lr.decay != LK_DECAY_STEP && t->lr.every != 0)
+        return key_fail(c, "train.lr.every", "has a meaning with decay step only");
+    return LK_OK;
+}
+
+/* ---- reading ---- */
+static lk_yaml *entry(const lk_yaml *map, const char *key)
+{
+    for (int i = 0; map->kind == LK_YAML_MAP && i < map->n_child; i++) {
+        if (strcmp(map->child[i]->key, key) == 0)
+            return map->child[i];
+    }
+    return NULL;
+}
+
+/* Makes {peak: X} of a learning rate that is written as X alone. */
+static lk_status expand_lr(lk_yaml *root)
+{
+    lk_yaml *train = entry(root, "train");
+    lk_yaml *lr = train != NULL ? entry(train, "lr") : NULL;
+    lk_yaml *peak = NULL, **child = NULL;
+    char *key = NULL;
+    lk_status st;
+
+    if (lr == NULL || lr->kind != LK_YAML_SCALAR || lk_yaml_is_empty(lr))
+        return LK_OK;
+    LK_TRY_TO(st, fail, lk_alloc(sizeof *peak, "YAML node", &peak));
+    LK_TRY_TO(st, fail, lk_alloc(sizeof *child, "YAML node", &child));
+    LK_TRY_TO(st, fail, lk_strdup("peak", &key));
+    *peak = (lk_yaml){.kind = LK_YAML_SCALAR,
+        .source = lr->source,
+        .line = lr->line,
+        .column = lr->column,
+        .text = lr->text,
+        .quoted = lr->quoted,
+        .key = key,
+        .key_line = lr->line,
+        .key_column = lr->column};
+    child[0] = peak;
+    lr->kind = LK_YAML_MAP;
+    lr->text = NULL;
+    lr->quoted = false;
+    lr->child = child;
+    lr->n_child = lr->cap_child = 1;
+    return LK_OK;
+
+fail:
+    lk_free(peak);
+    lk_free(child);
+    lk_free(key);
+    return st;
+}
+
+/* One "key.path=value". A number for train.lr means its peak here too, and leaves warm-up and decay alone. */
+static lk_status apply_set(lk_yaml *root, const char *set)
+{
+    const char *value = strchr(set, '=');
+    char path[LK_ERR_MESSAGE];
+    double number;
+
+    if (value == NULL || value == set)
+        return LK_FAIL(LK_E_USAGE, "--set %.200s: expected KEY=VALUE, for instance --set train.epochs=2", set);
+    if ((size_t)(value - set) >= sizeof path)
+        return LK_FAIL(LK_E_USAGE, "--set %.80s...: the key is longer than %zu bytes", set, sizeof path - 1);
+    snprintf(path, sizeof path, "%.*s", (int)(value - set), set);
+    value++;
+    if (strcmp(path, "train.lr") == 0 && lk_parse_f64(value, &number))
+        snprintf(path, sizeof path, "train.lr.peak");
+    LK_TRY(lk_yaml_set(root, path, value));
+    return expand_lr(root);
+}
+
+/* "configs/digits-cnn.yaml" -> "digits-cnn" */
+static lk_status default_name(const char *path, char **out)
+{
+    const char *slash = strrchr(path, '/');
+    const char *base = slash != NULL ? slash + 1 : path;
+    const char *dot = strrchr(base, '.');
+    char name[NAME_MAX + 1];
+
+    snprintf(name, sizeof name, "%s", base);
+    if (dot != NULL && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0) && (size_t)(dot - base) < sizeof name)
+        name[dot - base] = 0;
+    if (name[strspn(name, ".")] == 0)
+        snprintf(name, sizeof name, "run");
+    return lk_strdup(name, out);
+}
+
+/* The folder with all links resolved; where it is not there, at least absolute. */
+static lk_status absolute_folder(const char *folder, char **out)
+{
+    char real[PATH_MAX], here[PATH_MAX];
+
+    if (realpath(folder, real) != NULL)
+        return lk_strdup(real, out);
+    if (folder[0] == '/')
+        return lk_strdup(folder, out);
+    LK_TRY(LK_SYS(getcwd(here, sizeof here) == NULL, "find the current folder", "."));
+    return lk_path_join(here, folder, out);
+}
+
+/* Makes a path or glob absolute. Leading ".." are taken off the folder, which has no links any more; where a glob will
+ * be looked for, wildcards in the folder's own name are not meant as such. */
+static lk_status make_absolute(const char *folder, char **path)
+{
+    const char *name = *path;
+    size_t len = strlen(folder);
+    lk_buf b = {0};
+    char *whole = NULL;
+
+    if (name[0] == '/')
+        return LK_OK;
+    while (len > 0 && folder[len - 1] == '/')
+        len--;
+    for (;;) {
+        if (strncmp(name, "../", 3) == 0) {
+            while (len > 0 && folder[len - 1] != '/')
+                len--;
+            while (len > 0 && folder[len - 1] == '/')
+                len--;
+            name += 3;
+        } else if (strncmp(name, "./", 2) == 0) {
+            name += 2;
+        } else {
+            break;
+        }
+        name += strspn(name, "/");
+    }
+    const bool is_glob = strpbrk(folder, "*?[") != NULL || strpbrk(name, "*?[") != NULL;
+    for (size_t i = 0; i < len; i++) {
+        if (is_glob && strchr("*?[\\", folder[i]) != NULL)
+            lk_buf_add(&b, "\\");
+        lk_buf_add_n(&b, folder + i, 1);
+    }
+    lk_buf_add(&b, "/");
+    lk_buf_add(&b, name);
+    lk_status st = lk_buf_status(&b);
+    if (st == LK_OK)
+        st = lk_strdup(lk_buf_text(&b), &whole);
+    lk_buf_fini(&b);
+    LK_TRY(st);
+    lk_free(*path);
+    *path = whole;
+    return LK_OK;
+}
+
+static lk_status fill_numbers(lk_reals *r, int n, double value)
+{
+    LK_TRY(lk_alloc_array(n, sizeof *r->item, "data.mean and data.std", &r->item));
+    for (int i = 0; i < n; i++)
+        r->item[i] = value;
+    r->n = n;
+    return LK_OK;
+}
+
+/* What follows from the rest, and absolute paths. */
+static lk_status resolve(lk_config *c)
+{
+    lk_data_opts *d = &c->data;
+
+    if (c->run.name == NULL)
+        LK_TRY(default_name(c->path, &c->run.name));
+    for (int i = 0; i < d->train.n; i++)
+        LK_TRY(make_absolute(c->folder, &d->train.item[i]));
+    for (int i = 0; i < d->valid.n; i++)
+        LK_TRY(make_absolute(c->folder, &d->valid.item[i]));
+    if (d->std.n == 0 && d->mean.n > 0)
+        LK_TRY(fill_numbers(&d->std, d->mean.n, 1));
+    else if (d->mean.n == 0 && d->std.n > 0)
+        LK_TRY(fill_numbers(&d->mean, d->std.n, 0));
+    return LK_OK;
+}
+
+/* Takes the document over where it succeeds, and leaves it with `sets` applied where it fails. */
+static lk_status from_document(
+    lk_yaml *document, const char *path, const char *folder, const lk_strings *sets, lk_config **out)
+{
+    lk_config *c = NULL;
+    lk_status st;
+
+    LK_TRY(expand_lr(document));
+    for (int i = 0; sets != NULL && i < sets->n; i++)
+        LK_TRY(apply_set(document, sets->item[i]));
+    LK_TRY(lk_alloc(sizeof *c, "config", &c));
+    LK_TRY_TO(st, fail, lk_table_parse(&lk_config_table, document, c));
+    c->document = document;
+    LK_TRY_TO(st, fail, lk_strdup(path, &c->path));
+    LK_TRY_TO(st, fail, absolute_folder(folder, &c->folder));
+    LK_TRY_TO(st, fail, check_data(c));
+    LK_TRY_TO(st, fail, resolve(c));
+    LK_TRY_TO(st, fail, check_run(c));
+    LK_TRY_TO(st, fail, check_train(c));
+    *out = c;
+    return LK_OK;
+
+fail:
+    c->document = NULL;
+    lk_config_destroy(&c);
+    return st;
+}
+
+lk_status lk_config_load(const char *path, const lk_strings *sets, lk_config **out)
+{
+    lk_yaml *document = NULL;
+    char *folder = NULL;
+    lk_status st;
+
+    LK_TRY_TO(st, out, lk_path_dir(path, &folder));
+    LK_TRY_TO(st, out, lk_yaml_parse_file(path, &document));
+    LK_TRY_TO(st, out, from_document(document, path, folder, sets, out));
+    document = NULL;
+out:
+    lk_yaml_destroy(&document);
+    lk_free(folder);
+    return st;
+}
+
+lk_status lk_config_parse(
+    const char *text, const char *source, const char *folder, const lk_strings *sets, lk_config **out)
+{
+    lk_yaml *document = NULL;
+    lk_status st;
+
+    LK_TRY(lk_yaml_parse_text(text, source, &document));
+    LK_TRY_TO(st, out, from_document(document, source, folder, sets, out));
+    document = NULL;
+out:
+    lk_yaml_destroy(&document);
+    return st;
+}
+
+void lk_config_destroy(lk_config **cp)
+{
+    lk_config *c = *cp;
+
+    if (c == NULL)
+        return;
+    lk_yaml_destroy(&c->document);
+    lk_free(c->path);
+    lk_free(c->folder);
+    lk_table_fini(&lk_config_table, c);
+    lk_free(c);
+    *cp = NULL;
+}
+
+/* ---- writing ---- */
+void lk_config_print(const lk_config *c, lk_buf *out)
+{
+    lk_table_print(&lk_config_table, c, 0, out);
+}
+
+void lk_config_document(lk_buf *out)
+{
+    lk_buf_add(out,
+        "<!-- Made from the tables in src/model; a test holds the two equal. -->\n"
+        "# The config file\n\n"
+        "A run is described by one YAML file, which is read strictly: a key that is not on this page is an error, with "
+        "its place and the\n"
+        "nearest key that is. `lockstep train CONFIG --set train.epochs=2` sets any key from the command line; items "
+        "of a list are counted\n"
+        "from 0 (`--set model.0.conv.filters=64`). Relative paths start at the config's folder. The run directory "
+        "keeps the config as it was\n"
+        "resolved, with every key; that file runs again from anywhere.\n\n"
+        "Intervals are written `200 steps`, `1 epoch` or `never`. `null` unsets a key that may be unset.\n\n"
+        "```yaml\n"
+        "run: {name: digits-cnn, seed: 1}\n"
+        "data:\n"
+        "  train: ../data/digits/train-*.h5   # relative to this file\n"
+        "  valid: ../data/digits/valid-*.h5\n"
+        "  scale: 0.0625                      # stored as 0..16\n"
+        "model:\n"
+        "  - conv: {filters: 32, kernel: 3, pad: same}\n"
+        "  - batch_norm\n"
+        "  - relu\n"
+        "  - residual:\n"
+        "      - conv: {filters: 32, kernel: 3, pad: same}\n"
+        "      - relu\n"
+        "  - max_pool: 2\n"
+        "  - flatten\n"
+        "  - linear: 10\n"
+        "train:\n"
+        "  epochs: 20\n"
+        "  batch: 64          # over all ranks\n"
+        "  microbatches: 8    # any number of ranks up to 8, same bits\n"
+        "  lr: {peak: 3e-3, warmup: 50, decay: cosine}\n"
+        "checkpoint: {every: 1 epoch, keep: 3}\n"
+        "```\n\n"
+        "## Sections\n\n");
+    lk_table_document(&lk_config_table, "", out);
+    lk_model_document(out);
+}

@@ -1,0 +1,513 @@
+/* From a layer list to a graph: each kind of layer, names, losses, and every error. */
+#include "model/support.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define REGRESS "train: {batch: 64, lr: 1e-3, objective: regress}\n"
+
+static const lk_shape image = {3, {3, 8, 8}}; /* of a sample: 3 channels, 8 x 8 */
+static const lk_shape scalar = {0};
+
+static lk_status build_with(const char *model, const char *train, const lk_shape *sample, const lk_shape *target,
+    lk_graph **g, int64_t *classes)
+{
+    const lk_model_input in = {.sample = *sample, .target_sample = *target};
+    lk_buf text = {0};
+    lk_config *c = NULL;
+
+    lk_buf_printf(&text, "model:\n%s%s%s", model, DATA, train);
+    EXPECT_OK(lk_buf_status(&text));
+    lk_status st = parse(lk_buf_text(&text), &c);
+    cr_assert(st == LK_OK, "%s", lk_err_last()->message);
+    st = lk_model_build(c, &in, g, classes);
+    lk_buf_fini(&text);
+    lk_config_destroy(&c);
+    return st;
+}
+
+/* "conv1 conv2d 0 -> [8,32,8,8]\n" a node */
+static void describe(const lk_graph *g, lk_buf *out)
+{
+    char shape[LK_SHAPE_TEXT];
+
+    for (int i = 0; i < g->n_nodes; i++) {
+        const lk_node *n = &g->node[i];
+        lk_buf_printf(out, "%s %s", n->name, lk_op_info(n->spec.op)->name);
+        for (int k = 0; k < n->spec.n_in; k++)
+            lk_buf_printf(out, " %d", n->in[k]);
+        if (n->out >= 0)
+            lk_buf_printf(out, " -> %d %s", n->out, lk_shape_print(&n->spec.out, shape));
+        lk_buf_add(out, "\n");
+    }
+}
+
+static void expect_graph(
+    const char *model, const char *train, const lk_shape *sample, const lk_shape *target, const char *want)
+{
+    lk_buf got = {0};
+    lk_graph *g = NULL;
+    int64_t classes = -1;
+
+    const lk_status st = build_with(model, train, sample, target, &g, &classes);
+    cr_assert(st == LK_OK, "%s for\n%s", lk_err_last()->message, model);
+    describe(g, &got);
+    cr_expect(strcmp(lk_buf_text(&got), want) == 0, "got:\n%swant:\n%sfor:\n%s", lk_buf_text(&got), want, model);
+    cr_expect(g->rows == 8 && strcmp(g->value[0].name, "input") == 0 && strcmp(g->value[1].name, "target") == 0);
+    lk_buf_fini(&got);
+    lk_graph_destroy(&g);
+}
+
+static void expect_build_fail(
+    const char *model, const char *train, const lk_shape *sample, const lk_shape *target, const char *message)
+{
+    const int64_t bytes = lk_mem_bytes();
+    lk_graph *g = NULL;
+    int64_t classes = -1;
+
+    const lk_status st = build_with(model, train, sample, target, &g, &classes);
+    cr_expect(st == LK_E_CONFIG || st == LK_E_SHAPE, "%s for:\n%s", lk_status_name(st), model);
+    cr_expect(strcmp(lk_err_last()->message, message) == 0, "says  %s\nnot   %s\nfor:\n%s", lk_err_last()->message,
+        message, model);
+    cr_expect(g == NULL && classes == -1);
+    cr_expect(lk_mem_bytes() == bytes, "%ld bytes are left over", (long)(lk_mem_bytes() - bytes));
+}
+
+Test(layers, each_kind)
+{
+    expect_graph("- conv: {filters: 4, kernel: 3, pad: same}\n"
+                 "- batch_norm\n"
+                 "- relu\n"
+                 "- max_pool: 2\n"
+                 "- conv: {filters: 6, kernel: [3, 1], stride: [1, 2], pad: [1, 0], bias: false}\n"
+                 "- gelu\n"
+                 "- avg_pool: {size: [2, 1], stride: 1, pad: [1, 0]}\n"
+                 "- global_pool\n"
+                 "- dropout\n"
+                 "- linear: 10\n",
+        TRAIN, &image, &scalar,
+        "conv1 conv2d 0 -> 2 [8,4,8,8]\n"
+        "batch_norm1 batch_norm 2 -> 3 [8,4,8,8]\n"
+        "relu1 relu 3 -> 4 [8,4,8,8]\n"
+        "max_pool1 max_pool2d 4 -> 5 [8,4,4,4]\n"
+        "conv2 conv2d 5 -> 6 [8,6,4,2]\n"
+        "gelu1 gelu 6 -> 7 [8,6,4,2]\n"
+        "avg_pool1 avg_pool2d 7 -> 8 [8,6,5,2]\n"
+        "global_pool1 global_avg_pool 8 -> 9 [8,6]\n"
+        "dropout1 dropout 9 -> 10 [8,6]\n"
+        "linear1 linear 10 -> 11 [8,10]\n"
+        "loss cross_entropy 11 1\n");
+}
+
+Test(layers, attributes)
+{
+    static const char model[] = "- conv: {filters: 4, kernel: [3, 5], stride: 2, pad: [1, 2], bias: false}\n"
+                                "- batch_norm: {eps: 0.5, momentum: 0.25}\n"
+                                "- gelu: tanh\n"
+                                "- gelu: {form: erf}\n"
+                                "- max_pool: {size: 3, stride: [2, 1], pad: 1}\n"
+                                "- avg_pool: [2, 1]\n"
+                                "- dropout: 0.25\n"
+                                "- flatten:\n"
+                                "- linear: {units: 7, bias: false}\n";
+    lk_graph *g = NULL;
+    int64_t classes = 0;
+
+    EXPECT_OK(build_with(model, TRAIN, &image, &scalar, &g, &classes));
+    cr_expect(classes == 7);
+    const lk_attr_conv2d *conv = &g->node[0].spec.attr.conv2d;
+    cr_expect(conv->filters == 4 && !conv->bias && conv->kernel[0] == 3 && conv->kernel[1] == 5 &&
+              conv->stride[0] == 2 && conv->stride[1] == 2);
+    cr_expect(
+        conv->pad_before[0] == 1 && conv->pad_after[0] == 1 && conv->pad_before[1] == 2 && conv->pad_after[1] == 2);
+    cr_expect(g->node[1].spec.attr.batch_norm.eps == 0.5 && g->node[1].spec.attr.batch_norm.momentum == 0.25);
+    cr_expect(g->node[2].spec.attr.gelu.tanh && !g->node[3].spec.attr.gelu.tanh);
+    const lk_attr_pool2d *max = &g->node[4].spec.attr.pool2d, *avg = &g->node[5].spec.attr.pool2d;
+    cr_expect(max->kernel[0] == 3 && max->kernel[1] == 3 && max->stride[0] == 2 && max->stride[1] == 1 &&
+              max->pad[0] == 1 && max->pad[1] == 1);
+    cr_expect(
+        avg->kernel[0] == 2 && avg->kernel[1] == 1 && avg->stride[0] == 2 && avg->stride[1] == 1 && avg->pad[0] == 0);
+    cr_expect(g->node[6].spec.attr.dropout.rate == 0.25);
+    cr_expect(g->node[8].spec.attr.linear.units == 7 && !g->node[8].spec.attr.linear.bias);
+    lk_graph_destroy(&g);
+
+    EXPECT_OK(build_with("- conv: {filters: 4, kernel: 3}\n- batch_norm\n- gelu\n- dropout\n- flatten\n- linear: 2\n",
+        TRAIN, &image, &scalar, &g, &classes));
+    cr_expect(g->node[0].spec.attr.conv2d.bias && g->node[0].spec.attr.conv2d.stride[0] == 1 &&
+              g->node[0].spec.attr.conv2d.pad_before[0] == 0);
+    cr_expect(g->node[1].spec.attr.batch_norm.eps == 1e-5 && g->node[1].spec.attr.batch_norm.momentum == 0.1);
+    cr_expect(!g->node[2].spec.attr.gelu.tanh && g->node[3].spec.attr.dropout.rate == 0.5 &&
+              g->node[5].spec.attr.linear.bias);
+    lk_graph_destroy(&g);
+}
+
+/* `same` gives ceil(size / stride) outputs for every size, kernel and stride, with at most one zero more behind than in
+ * front. */
+Test(layers, pad_same)
+{
+    char model[160];
+    lk_graph *g = NULL;
+    int64_t classes;
+
+    for (int64_t size = 1; size <= 9; size++) {
+        for (int64_t kernel = 1; kernel <= 5; kernel++) {
+            for (int64_t stride = 1; stride <= 4; stride++) {
+                const lk_shape sample = {3, {1, size, 8}};
+                snprintf(model, sizeof model,
+                    "- conv: {filters: 2, kernel: [%" PRId64 ", 1], stride: [%" PRId64
+                    ", 1], pad: same}\n- flatten\n- linear: 2\n",
+                    kernel, stride);
+                EXPECT_OK(build_with(model, TRAIN, &sample, &scalar, &g, &classes));
+                const lk_opspec *s = &g->node[0].spec;
+                const int64_t before = s->attr.conv2d.pad_before[0], after = s->attr.conv2d.pad_after[0];
+                cr_expect(s->out.dim[2] == (size + stride - 1) / stride && s->out.dim[3] == 8,
+                    "size %d kernel %d stride %d: %d", (int)size, (int)kernel, (int)stride, (int)s->out.dim[2]);
+                cr_expect(after == before || after == before + 1);
+                cr_expect(stride > 1 || before + after == kernel - 1);
+                lk_graph_destroy(&g);
+            }
+        }
+    }
+}
+
+Test(layers, valid_and_numbers_pad)
+{
+    static const char *const pads[] = {"valid", "0", "[0, 0]", "1", "[0, 1]"};
+    static const int64_t heights[] = {6, 6, 6, 8, 6}, widths[] = {6, 6, 6, 8, 8};
+    char model[128];
+    lk_graph *g = NULL;
+    int64_t classes;
+
+    for (size_t i = 0; i < sizeof pads / sizeof pads[0]; i++) {
+        snprintf(model, sizeof model, "- conv: {filters: 2, kernel: 3, pad: %s}\n- flatten\n- linear: 2\n", pads[i]);
+        EXPECT_OK(build_with(model, TRAIN, &image, &scalar, &g, &classes));
+        cr_expect(
+            g->node[0].spec.out.dim[2] == heights[i] && g->node[0].spec.out.dim[3] == widths[i], "pad %s", pads[i]);
+        lk_graph_destroy(&g);
+    }
+}
+
+/* Numbers count all layers of a kind, in whatever depth and whether they have names. */
+Test(layers, names)
+{
+    expect_graph("- linear: {units: 4, name: first}\n"
+                 "- linear: 4\n"
+                 "- residual:\n"
+                 "    - linear: 4\n"
+                 "    - residual: [{linear: 4}]\n"
+                 "- relu: {name: block.2-act_x}\n"
+                 "- residual: {name: tail, layers: [relu, {linear: 4}]}\n",
+        TRAIN, &(lk_shape){1, {4}}, &scalar,
+        "first linear 0 -> 2 [8,4]\n"
+        "linear2 linear 2 -> 3 [8,4]\n"
+        "linear3 linear 3 -> 4 [8,4]\n"
+        "linear4 linear 4 -> 5 [8,4]\n"
+        "residual2 add 5 4 -> 6 [8,4]\n"
+        "residual1 add 6 3 -> 7 [8,4]\n"
+        "block.2-act_x relu 7 -> 8 [8,4]\n"
+        "relu2 relu 8 -> 9 [8,4]\n"
+        "linear5 linear 9 -> 10 [8,4]\n"
+        "tail add 10 8 -> 11 [8,4]\n"
+        "loss cross_entropy 11 1\n");
+}
+
+Test(layers, residual_with_shortcut)
+{
+    expect_graph("- residual:\n"
+                 "    layers:\n"
+                 "      - conv: {filters: 6, kernel: 3, stride: 2, pad: same}\n"
+                 "      - batch_norm\n"
+                 "    shortcut:\n"
+                 "      - conv: {filters: 6, kernel: 1, stride: 2}\n"
+                 "- relu\n"
+                 "- global_pool\n"
+                 "- linear: 2\n",
+        TRAIN, &image, &scalar,
+        "conv1 conv2d 0 -> 2 [8,6,4,4]\n"
+        "batch_norm1 batch_norm 2 -> 3 [8,6,4,4]\n"
+        "conv2 conv2d 0 -> 4 [8,6,4,4]\n"
+        "residual1 add 3 4 -> 5 [8,6,4,4]\n"
+        "relu1 relu 5 -> 6 [8,6,4,4]\n"
+        "global_pool1 global_avg_pool 6 -> 7 [8,6]\n"
+        "linear1 linear 7 -> 8 [8,2]\n"
+        "loss cross_entropy 8 1\n");
+}
+
+static void expect_input(const char *model, const lk_shape *sample, const char *want)
+{
+    char shape[LK_SHAPE_TEXT];
+    lk_graph *g = NULL;
+    int64_t classes;
+
+    EXPECT_OK(build_with(model, TRAIN, sample, &scalar, &g, &classes));
+    cr_expect(strcmp(lk_shape_print(&g->value[0].shape, shape), want) == 0, "%s for:\n%s", shape, model);
+    lk_graph_destroy(&g);
+}
+
+Test(layers, pictures_without_a_channel)
+{
+    const lk_shape picture = {2, {8, 6}};
+
+    expect_input("- conv: {filters: 2, kernel: 3}\n- flatten\n- linear: 2\n", &picture, "[8,1,8,6]");
+    expect_input("- dropout: 0.1\n- relu\n- max_pool: 2\n- flatten\n- linear: 2\n", &picture, "[8,1,8,6]");
+    expect_input("- residual: [relu, {residual: {layers: [{conv: {filters: 1, kernel: 3, pad: same}}]}}]\n- flatten\n- "
+                 "linear: 2\n",
+        &picture, "[8,1,8,6]");
+    expect_input("- flatten\n- linear: 2\n", &picture, "[8,8,6]");
+    expect_input("- relu\n- flatten\n- linear: 2\n", &picture, "[8,8,6]");
+    expect_input("- flatten\n- linear: 2\n", &image, "[8,3,8,8]");
+    expect_input("- flatten\n- linear: 2\n", &scalar, "[8]");
+}
+
+Test(layers, targets_of_regress)
+{
+    static const struct {
+        const char *model;
+        lk_shape target;
+        const char *want; /* shape of the target in the graph */
+    } cases[] = {
+        {"- flatten\n- linear: 1\n", {0}, "[8,1]"},
+        {"- flatten\n- linear: 1\n", {1, {1}}, "[8,1]"},
+        {"- flatten\n- linear: 5\n", {1, {5}}, "[8,5]"},
+        {"- flatten\n- linear: 192\n", {3, {3, 8, 8}}, "[8,192]"},
+        {"- conv: {filters: 1, kernel: 1}\n", {2, {8, 8}}, "[8,1,8,8]"},
+        {"- relu\n", {1, {192}}, "[8,3,8,8]"},
+    };
+    char shape[LK_SHAPE_TEXT];
+    lk_graph *g = NULL;
+    int64_t classes;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        EXPECT_OK(build_with(cases[i].model, REGRESS, &image, &cases[i].target, &g, &classes));
+        cr_expect(classes == 0);
+        EXPECT_TEXT(lk_shape_print(&g->value[1].shape, shape), cases[i].want);
+        cr_expect(g->value[1].dtype == LK_DT_REAL && g->node[g->n_nodes - 1].spec.op == LK_OP_MSE);
+        EXPECT_TEXT(g->node[g->n_nodes - 1].name, "loss");
+        lk_graph_destroy(&g);
+    }
+}
+
+Test(layers, places_of_nodes)
+{
+    lk_graph *g = NULL;
+    int64_t classes;
+
+    EXPECT_OK(build_with("- flatten\n- linear: 2\n", "train:\n  batch: 8\n  lr: 1\n  objective: classify\n", &image,
+        &scalar, &g, &classes));
+    EXPECT_TEXT(g->node[0].where, "run.yaml:2:3");
+    EXPECT_TEXT(g->node[1].where, "run.yaml:3:3");
+    EXPECT_TEXT(g->node[2].where, "run.yaml:8:3");
+    lk_graph_destroy(&g);
+}
+
+/* ---- errors ---- */
+typedef struct fault {
+    const char *model, *message;
+} fault;
+
+Test(layers, errors_in_the_list)
+{
+    static const fault faults[] = {
+        {"- conv2d: {filters: 2}\n", "run.yaml:2:3: unknown layer \"conv2d\" (did you mean \"conv\"?)"},
+        {"- maxpool\n", "run.yaml:2:3: unknown layer \"maxpool\" (did you mean \"max_pool\"?)"},
+        {"- attention\n", "run.yaml:2:3: unknown layer \"attention\" (there are linear, conv, batch_norm, relu, gelu, "
+                          "max_pool, avg_pool, global_pool, flatten, dropout, residual)"},
+        {"- residual:\n    - relu\n    - rleu\n", "run.yaml:4:7: unknown layer \"rleu\" (did you mean \"relu\"?)"},
+        {"- [relu]\n", "run.yaml:2:3: expected a layer, one word or one key with its options, got a list"},
+        {"- {}\n", "run.yaml:2:3: expected a layer, one word or one key with its options, got nothing"},
+        {"- ~\n", "run.yaml:2:3: expected a layer, one word or one key with its options, got nothing"},
+        {"- conv:\n  filters: 2\n", "run.yaml:2:3: expected one layer, got the keys \"conv\" and \"filters\"; options "
+                                    "stand in a map below the layer, layers each behind a dash"},
+        {"- relu: 3\n", "run.yaml:2:9: relu: expected a map of options"},
+        {"- conv: 3\n", "run.yaml:2:9: conv: expected a map of options"},
+        {"- flatten: [1]\n", "run.yaml:2:12: flatten: expected a map of options"},
+        {"- linear\n", "run.yaml:2:3: section \"linear\" lacks \"units\""},
+        {"- linear: {}\n", "run.yaml:2:11: section \"linear\" lacks \"units\""},
+        {"- conv: {filters: 2}\n", "run.yaml:2:9: section \"conv\" lacks \"kernel\""},
+        {"- max_pool\n", "run.yaml:2:3: section \"max_pool\" lacks \"size\""},
+        {"- conv: {filter: 2, kernel: 3}\n",
+            "run.yaml:2:10: unknown key \"filter\" in conv (did you mean \"filters\"?)"},
+        {"- relu: {inplace: true}\n", "run.yaml:2:10: unknown key \"inplace\" in relu"},
+        {"- linear: ten\n", "run.yaml:2:11: linear.units: expected a whole number, got \"ten\""},
+        {"- linear: [1, 2]\n", "run.yaml:2:11: linear.units: expected a whole number, got a list"},
+        {"- linear: 0\n", "run.yaml:2:11: linear.units: 0 is out of range (1 to 1e+09)"},
+        {"- dropout: 1.5\n", "run.yaml:2:12: dropout.rate: 1.5 is out of range (0 to 1)"},
+        {"- gelu: exact\n", "run.yaml:2:9: gelu.form: expected one of erf, tanh, got \"exact\""},
+        {"- batch_norm: {eps: 0}\n", "run.yaml:2:21: batch_norm.eps: 0 is out of range (above 0, at most 1)"},
+        {"- conv: {filters: 2, kernel: [3, 3, 3]}\n",
+            "run.yaml:2:30: conv.kernel: expected one number or two (height, width), got 3"},
+        {"- conv: {filters: 2, kernel: 3, stride: []}\n",
+            "run.yaml:2:41: conv.stride: expected one number or two (height, width), got 0"},
+        {"- conv: {filters: 2, kernel: 3, pad: full}\n",
+            "run.yaml:2:38: conv.pad: expected same, valid, or whole numbers from 0 to 1e+09, got \"full\""},
+        {"- conv: {filters: 2, kernel: 3, pad: -1}\n",
+            "run.yaml:2:38: conv.pad: expected same, valid, or whole numbers from 0 to 1e+09, got \"-1\""},
+        {"- conv: {filters: 2, kernel: 3, pad: [same, 1]}\n",
+            "run.yaml:2:38: conv.pad: expected same, valid, or whole numbers from 0 to 1e+09, got \"same\""},
+        {"- conv: {filters: 2, kernel: 3, pad: [1, 1, 1]}\n",
+            "run.yaml:2:38: conv.pad: expected same, valid, one number or two (height, width), got 3"},
+        {"- max_pool: {size: 2, pad: [0, 0, 0]}\n",
+            "run.yaml:2:28: max_pool.pad: expected one number or two (height, width), got 3"},
+        {"- residual\n", "run.yaml:2:3: section \"residual\" lacks \"layers\""},
+        {"- residual: []\n", "run.yaml:2:13: layers: the list of layers is empty"},
+        {"- residual: relu\n", "run.yaml:2:13: layers: expected a list of layers, got a single value"},
+        {"- residual: {layers: {relu: {}}}\n", "run.yaml:2:22: layers: expected a list of layers, got a map"},
+        {"- residual: {layers: [relu], shortcut: []}\n", "run.yaml:2:40: shortcut: the list of layers is empty"},
+        {"- relu: {name: a b}\n", "run.yaml:2:16: relu.name: \"a b\" cannot name a layer; a letter, then letters, "
+                                  "digits, _ - and ., fewer than 128 in all, and not \"loss\""},
+        {"- relu: {name: loss}\n", "run.yaml:2:16: relu.name: \"loss\" cannot name a layer; a letter, then letters, "
+                                   "digits, _ - and ., fewer than 128 in all, and not \"loss\""},
+        {"- relu: {name: \"\"}\n", "run.yaml:2:16: relu.name: \"\" cannot name a layer; a letter, then letters, "
+                                   "digits, _ - and ., fewer than 128 in all, and not \"loss\""},
+        {"- relu: {name: a/b}\n", "run.yaml:2:16: relu.name: \"a/b\" cannot name a layer; a letter, then letters, "
+                                  "digits, _ - and ., fewer than 128 in all, and not \"loss\""},
+        {"- relu: {name: x}\n- gelu: {name: x}\n",
+            "run.yaml:3:3: layer name \"x\" is taken by the layer at run.yaml:2:3"},
+        {"- relu: {name: relu2}\n- relu\n", "run.yaml:3:3: layer name \"relu2\" is taken by the layer at run.yaml:2:3"},
+    };
+
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
+        expect_build_fail(faults[i].model, TRAIN, &image, &scalar, faults[i].message);
+}
+
+Test(layers, errors_in_shapes)
+{
+    static const fault faults[] = {
+        {"- linear: 10\n", "run.yaml:2:3: layer linear1 (linear): \"input\" is [8,3,8,8], with height and width; put "
+                           "\"- flatten\" in front"},
+        {"- max_pool: 2\n- linear: 10\n", "run.yaml:3:3: layer linear1 (linear): max_pool1 (run.yaml:2:3) gives "
+                                          "[8,3,4,4], with height and width; put \"- flatten\" in front"},
+        {"- conv: {filters: 2, kernel: 9}\n", "run.yaml:2:3: layer conv1 (conv2d): input [8,3,8,8]: kernel height 9 is "
+                                              "larger than the input's 8 with padding 0 + 0; \"input\" is [8,3,8,8]"},
+        {"- flatten\n- conv: {filters: 2, kernel: 3, pad: same}\n",
+            "run.yaml:3:3: layer conv1 (conv2d): input [8,192] has 2 dimensions, expected [batch, channels, height, "
+            "width]; flatten1 (run.yaml:2:3) gives [8,192]"},
+        {"- max_pool: {size: 2, pad: 2}\n", "run.yaml:2:3: layer max_pool1 (max_pool2d): padding 2 must be smaller "
+                                            "than the kernel's 2; \"input\" is [8,3,8,8]"},
+        {"- dropout: 1\n",
+            "run.yaml:2:3: layer dropout1 (dropout): rate is 1, must be in [0, 1); \"input\" is [8,3,8,8]"},
+        {"- residual: [{conv: {filters: 4, kernel: 1}}]\n",
+            "run.yaml:2:3: layer residual1 (residual): cannot add: conv1 (run.yaml:2:14) gives [8,4,8,8], \"input\" is "
+            "[8,3,8,8]; "
+            "give layers under \"shortcut\" that bring the input to the shape of the output"},
+        {"- residual: {layers: [{conv: {filters: 4, kernel: 1}}], shortcut: [relu]}\n",
+            "run.yaml:2:3: layer residual1 (residual): cannot add: conv1 (run.yaml:2:23) gives [8,4,8,8], relu1 "
+            "(run.yaml:2:68) gives [8,3,8,8]"},
+        {"- relu\n", "run.yaml:2:1: model: relu1 (run.yaml:2:3) gives [8,3,8,8], but objective classify needs [rows, "
+                     "classes] with at least 2 classes; "
+                     "end the list with \"- flatten\" and \"- linear: CLASSES\""},
+        {"- flatten\n- linear: 1\n", "run.yaml:2:1: model: linear1 (run.yaml:3:3) gives [8,1], but objective classify "
+                                     "needs [rows, classes] with at least 2 classes; "
+                                     "end the list with \"- linear: CLASSES\""},
+        {"- flatten\n- linear: 1000000000\n- linear: 1000000000\n",
+            "run.yaml:4:3: layer linear2: 8000000000 elements of output and 1000000194000000000 of parameters up to "
+            "here are more than any memory holds"},
+    };
+
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
+        expect_build_fail(faults[i].model, TRAIN, &image, &scalar, faults[i].message);
+    expect_build_fail("- conv: {filters: 2, kernel: 3}\n", TRAIN, &(lk_shape){1, {8}}, &scalar,
+        "run.yaml:2:3: layer conv1 (conv2d): input [8,8] has 2 dimensions, expected [batch, channels, height, width]; "
+        "\"input\" is [8,8]");
+    expect_build_fail("- flatten\n- batch_norm\n- linear: 2\n", "train: {batch: 8, lr: 1}\n", &image, &scalar,
+        "run.yaml:3:3: layer batch_norm1 (batch_norm): a microbatch of 1 row has 1 value a channel, and no variance; "
+        "raise train.batch or lower train.microbatches");
+    expect_build_fail("- rleu\n", TRAIN, &(lk_shape){2, {8, 8}}, &scalar,
+        "run.yaml:2:3: unknown layer \"rleu\" (did you mean \"relu\"?)");
+    expect_build_fail("- linear: 3\n", TRAIN, &(lk_shape){2, {8, 8}}, &scalar,
+        "run.yaml:2:1: model: linear1 (run.yaml:2:3) gives [8,8,3], but objective classify needs [rows, classes] with "
+        "at least 2 classes; "
+        "end the list with \"- flatten\" and \"- linear: CLASSES\"");
+    expect_build_fail("- flatten\n- linear: 5\n", REGRESS, &image, &(lk_shape){1, {4}},
+        "run.yaml:5:30: layer loss (mse): prediction [8,5] and target [8,4] do not fit: shapes must be equal; linear1 "
+        "(run.yaml:3:3) gives [8,5], \"target\" is [8,4]");
+    expect_build_fail("- conv: {filters: 1, kernel: 1}\n", REGRESS, &(lk_shape){3, {1, 4, 2}},
+        &(lk_shape){3, {1, 2, 4}},
+        "run.yaml:4:30: layer loss (mse): prediction [8,1,4,2] and target [8,1,2,4] do not fit: shapes must be equal; "
+        "conv1 (run.yaml:2:3) gives [8,1,4,2], \"target\" is [8,1,2,4]");
+    expect_build_fail("- flatten\n", TRAIN, &(lk_shape){6, {1, 1, 1, 1, 1, 1}}, &scalar,
+        "run.yaml: data.input: input \"input\" has 6 dimensions a sample, at most 5 are possible");
+    expect_build_fail("- flatten\n", REGRESS, &image, &(lk_shape){1, {0}},
+        "run.yaml: data.target: target [8,0]: dimension 1 is 0, must be at least 1");
+}
+
+Test(layers, model_of_another_kind)
+{
+    static const struct {
+        const char *model, *message;
+    } faults[] = {
+        {"model: relu\n", "run.yaml:1:8: model: expected a list of layers, got a single value"},
+        {"model: {relu: {}}\n", "run.yaml:1:8: model: expected a list of layers, got a map"},
+        {"model: []\n", "run.yaml:1:8: model: the list of layers is empty"},
+    };
+    const lk_model_input in = {.sample = image};
+    char text[256];
+
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        lk_config *c = NULL;
+        lk_graph *g = NULL;
+        int64_t classes;
+        snprintf(text, sizeof text, "%s" DATA TRAIN, faults[i].model);
+        EXPECT_OK(parse(text, &c));
+        EXPECT_FAIL(lk_model_build(c, &in, &g, &classes), LK_E_CONFIG, faults[i].message);
+        lk_config_destroy(&c);
+    }
+}
+
+Test(layers, set_on_the_command_line)
+{
+    const lk_model_input in = {.sample = image};
+    lk_config *c = NULL;
+    lk_graph *g = NULL;
+    int64_t classes;
+
+    EXPECT_OK(parse_set(DATA MODEL TRAIN, "model=[flatten, {linear: 3, relu: 1}]", &c));
+    EXPECT_FAIL(lk_model_build(c, &in, &g, &classes), LK_E_CONFIG,
+        "--set model: expected one layer, got the keys \"linear\" and \"relu\"; options stand in a map below the "
+        "layer, layers each behind a dash");
+    lk_config_destroy(&c);
+    EXPECT_OK(parse_set(DATA MODEL TRAIN, "model.1.linear=4", &c));
+    EXPECT_OK(lk_model_build(c, &in, &g, &classes));
+    cr_expect(classes == 4);
+    lk_graph_destroy(&g);
+    lk_config_destroy(&c);
+}
+
+Test(layers, too_many)
+{
+    lk_buf model = {0};
+    lk_graph *g = NULL;
+    int64_t classes;
+
+    for (int i = 0; i < 10001; i++)
+        lk_buf_add(&model, "- relu\n");
+    EXPECT_FAIL(build_with(lk_buf_text(&model), TRAIN, &image, &scalar, &g, &classes), LK_E_CONFIG,
+        "run.yaml:10002:3: more than 10000 layers");
+    lk_buf_fini(&model);
+}
+
+Test(layers, each_failed_allocation_is_reported_and_leaves_nothing)
+{
+    static const char text[] = DATA "model: [{conv: {filters: 2, kernel: 3, pad: same}}, {residual: [relu, {conv: "
+                                    "{filters: 2, kernel: 1, name: x}}]}, flatten, {linear: 10}]\n" TRAIN;
+    const lk_model_input in = {.sample = image};
+    lk_config *c = NULL;
+    lk_graph *g = NULL;
+    int64_t classes, n = 0;
+    lk_status st;
+
+    EXPECT_OK(parse(text, &c));
+    const int64_t bytes = lk_mem_bytes();
+    do {
+        lk_mem_fail_at(++n);
+        st = lk_model_build(c, &in, &g, &classes);
+        lk_mem_fail_at(0);
+        cr_assert(st == LK_OK || (st == LK_E_NOMEM && g == NULL), "allocation %ld: %s: %s", (long)n, lk_status_name(st),
+            lk_err_last()->message);
+        cr_assert(st == LK_OK || lk_mem_bytes() == bytes, "allocation %ld: %ld bytes left", (long)n,
+            (long)(lk_mem_bytes() - bytes));
+    } while (st != LK_OK && n < 10000);
+    cr_expect(st == LK_OK && n > 20);
+    lk_graph_destroy(&g);
+    lk_config_destroy(&c);
+}
