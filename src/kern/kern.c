@@ -79,11 +79,13 @@ lk_status lk_shape_check(const lk_shape *s, const char *what)
 {
     char text[LK_SHAPE_TEXT];
     if (s->ndim < 1 || s->ndim > LK_MAX_DIMS)
-        return LK_FAIL(LK_E_SHAPE, "%s has %d dimensions, at least 1 and at most %d are possible", what, s->ndim, LK_MAX_DIMS);
+        return LK_FAIL(
+            LK_E_SHAPE, "%s has %d dimensions, at least 1 and at most %d are possible", what, s->ndim, LK_MAX_DIMS);
     int64_t n = 1;
     for (int i = 0; i < s->ndim; i++) {
         if (s->dim[i] < 1)
-            return LK_FAIL(LK_E_SHAPE, "%s %s: dimension %d is %" PRId64 ", must be at least 1", what, lk_shape_print(s, text), i, s->dim[i]);
+            return LK_FAIL(LK_E_SHAPE, "%s %s: dimension %d is %" PRId64 ", must be at least 1", what,
+                lk_shape_print(s, text), i, s->dim[i]);
         if (__builtin_mul_overflow(n, s->dim[i], &n) || n >= INT64_C(1) << 62)
             return LK_FAIL(LK_E_SHAPE, "%s %s: more elements than can be counted", what, lk_shape_print(s, text));
     }
@@ -122,7 +124,8 @@ uint64_t lki_dropout_limit(double rate)
 
 lk_status lki_class_fail(const lk_micro *m, int64_t row, int64_t id, int64_t classes)
 {
-    return LK_FAIL(LK_E_DATA, "sample %" PRId64 ": class id %" PRId64 " is outside [0, %" PRId64 ")", m->sample[row], id, classes);
+    return LK_FAIL(
+        LK_E_DATA, "sample %" PRId64 ": class id %" PRId64 " is outside [0, %" PRId64 ")", m->sample[row], id, classes);
 }
 
 /* ---- rules ---- */
@@ -134,10 +137,11 @@ lk_status lki_input_check(const lk_opspec *s, int i, int low, int high, const ch
     LK_TRY(lk_shape_check(&s->in[i], "input"));
     char text[LK_SHAPE_TEXT];
     if (s->in[i].ndim < low || s->in[i].ndim > high)
-        return LK_FAIL(LK_E_SHAPE, "input %s has %d dimension%s, expected %s", lk_shape_print(&s->in[i], text), s->in[i].ndim,
-            s->in[i].ndim == 1 ? "" : "s", form);
+        return LK_FAIL(LK_E_SHAPE, "input %s has %d dimension%s, expected %s", lk_shape_print(&s->in[i], text),
+            s->in[i].ndim, s->in[i].ndim == 1 ? "" : "s", form);
     if (s->in_dtype[i] != LK_DT_REAL)
-        return LK_FAIL(LK_E_SHAPE, "input %s holds whole numbers (class ids), expected real numbers", lk_shape_print(&s->in[i], text));
+        return LK_FAIL(LK_E_SHAPE, "input %s holds whole numbers (class ids), expected real numbers",
+            lk_shape_print(&s->in[i], text));
     return LK_OK;
 }
 
@@ -156,17 +160,22 @@ lk_status lki_param_add(lk_opspec *s, lk_param_info p)
     return LK_OK;
 }
 
-lk_status lki_window_count(const lk_shape *in, int axis, int64_t kernel, int64_t stride, int64_t before, int64_t after, int64_t *out)
+lk_status lki_window_count(
+    const lk_shape *in, int axis, int64_t kernel, int64_t stride, int64_t before, int64_t after, int64_t *out)
 {
     const char *const side = axis == 2 ? "height" : "width";
     char text[LK_SHAPE_TEXT];
     if (kernel < 1 || kernel > WINDOW_MAX || stride < 1 || stride > WINDOW_MAX)
-        return LK_FAIL(LK_E_RANGE, "kernel %s %" PRId64 " and stride %" PRId64 " must be at least 1 (and below 2^30)", side, kernel, stride);
+        return LK_FAIL(LK_E_RANGE, "kernel %s %" PRId64 " and stride %" PRId64 " must be at least 1 (and below 2^30)",
+            side, kernel, stride);
     if (before < 0 || before > WINDOW_MAX || after < 0 || after > WINDOW_MAX)
-        return LK_FAIL(LK_E_RANGE, "padding %" PRId64 " and %" PRId64 " of the %s must not be negative (and below 2^30)", before, after, side);
+        return LK_FAIL(LK_E_RANGE,
+            "padding %" PRId64 " and %" PRId64 " of the %s must not be negative (and below 2^30)", before, after, side);
     const int64_t room = in->dim[axis] + before + after;
     if (room < kernel)
-        return LK_FAIL(LK_E_SHAPE, "input %s: kernel %s %" PRId64 " is larger than the input's %" PRId64 " with padding %" PRId64 " + %" PRId64,
+        return LK_FAIL(LK_E_SHAPE,
+            "input %s: kernel %s %" PRId64 " is larger than the input's %" PRId64 " with padding %" PRId64
+            " + %" PRId64,
             lk_shape_print(in, text), side, kernel, in->dim[axis], before, after);
     *out = (room - kernel) / stride + 1;
     return LK_OK;
@@ -179,10 +188,12 @@ lk_status lki_pool2d_infer(lk_opspec *s)
     s->n_params = 0;
     s->out = s->in[0];
     for (int i = 0; i < 2; i++) {
+        LK_TRY(
+            lki_window_count(&s->in[0], 2 + i, a->kernel[i], a->stride[i], a->pad[i], a->pad[i], &s->out.dim[2 + i]));
         /* So that every window holds at least one element of the input. */
         if (a->pad[i] >= a->kernel[i])
-            return LK_FAIL(LK_E_RANGE, "padding %" PRId64 " must be smaller than the kernel's %" PRId64, a->pad[i], a->kernel[i]);
-        LK_TRY(lki_window_count(&s->in[0], 2 + i, a->kernel[i], a->stride[i], a->pad[i], a->pad[i], &s->out.dim[2 + i]));
+            return LK_FAIL(
+                LK_E_RANGE, "padding %" PRId64 " must be smaller than the kernel's %" PRId64, a->pad[i], a->kernel[i]);
     }
     return lk_shape_check(&s->out, "output");
 }

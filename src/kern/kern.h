@@ -112,7 +112,8 @@ typedef struct lk_opinfo {
     int n_in;         /* exactly this many inputs */
     bool loss;        /* ends a graph: no output value, writes metrics, starts the backward pass */
     const char *metric[LK_MAX_METRICS]; /* loss: names of lk_micro.metrics sums, metric[0] "loss" */
-    /* From in[], attr: fills out, n_params, param[]. Errors: LK_E_SHAPE with the shapes, without layer names (the caller prefixes). */
+    /* From in[], attr: fills out, n_params, param[]. Errors: LK_E_SHAPE with the shapes, LK_E_RANGE with the attribute, without layer
+     * names (the caller prefixes); the spec is then undefined but for what was given. */
     lk_status (*infer)(lk_opspec *s);
     /* LK_NEEDS_ bits. */
     unsigned (*needs)(const lk_opspec *s);

@@ -1,5 +1,5 @@
-/* Inside the room: what ops.h makes every operation and optimizer define, and the few rules that all backends must share to the
- * bit. */
+/* Inside the room: what ops.h makes every operation and optimizer define, and the few rules that all backends must
+ * share to the bit. */
 #ifndef LK_KERN_KERN_INT_H
 #define LK_KERN_KERN_INT_H
 
@@ -7,19 +7,22 @@
 #include "kern/kern.h"
 
 #define X(NAME, name) \
-    extern const lk_opinfo lk_op_##name;       /* op/NAME.c */ \
+    extern const lk_opinfo lk_op_##name; /* op/NAME.c */ \
     extern const lk_kernel lk_kern_ref_##name; /* ref/NAME.c */ \
     extern const lk_kernel lk_kern_cpu_##name; /* cpu/NAME.c */
 LK_OP_LIST(X)
 #undef X
 
 #define X(NAME, name) \
-    void lk_opt_ref_##name(int64_t n, void *p, void *const state[LK_MAX_OPT_STATE], const void *g, const lk_opt_args *a); \
-    void lk_opt_cpu_##name(int64_t n, void *p, void *const state[LK_MAX_OPT_STATE], const void *g, const lk_opt_args *a);
+    void lk_opt_ref_##name( \
+        int64_t n, void *p, void *const state[LK_MAX_OPT_STATE], const void *g, const lk_opt_args *a); \
+    void lk_opt_cpu_##name( \
+        int64_t n, void *p, void *const state[LK_MAX_OPT_STATE], const void *g, const lk_opt_args *a);
 LK_OPT_LIST(X)
 #undef X
 
-/* ---- dropout's draw: word e of row micro->sample[b] of this stream decides on element e (C H W order) of sample b ---- */
+/* ---- for all backends ---- */
+/* Dropout's draw: word e of row micro->sample[b] of this stream decides on element e (C H W order) of sample b. */
 lk_rng lki_dropout_stream(const lk_opspec *s, const lk_micro *m);
 /* Dropped iff word < limit: word < rate 2^32 in whole numbers. */
 uint64_t lki_dropout_limit(double rate);
@@ -34,15 +37,16 @@ int64_t lki_shape_lead(const lk_shape *s);
 int64_t lki_shape_area(const lk_shape *s);
 
 /* ---- for op/NAME.c ---- */
-/* The operation has its number of inputs, and input i is real numbers of `low` to `high` dimensions; `form` names them for the
- * message: "[batch, channels, height, width]". */
+/* The operation has its number of inputs, and input i is real numbers of `low` to `high` dimensions; `form` names them
+ * for the message: "[batch, channels, height, width]". */
 LK_MUST_USE lk_status lki_input_check(const lk_opspec *s, int i, int low, int high, const char *form);
 /* `act` is one that the operation can have fused behind it. */
 LK_MUST_USE lk_status lki_act_check(lk_act act, bool gelu);
 /* One parameter more. */
 LK_MUST_USE lk_status lki_param_add(lk_opspec *s, lk_param_info p);
 /* Number of places for a window of `kernel` on an axis of `size` with padding, at least 1. */
-LK_MUST_USE lk_status lki_window_count(const lk_shape *in, int axis, int64_t kernel, int64_t stride, int64_t before, int64_t after, int64_t *out);
+LK_MUST_USE lk_status lki_window_count(
+    const lk_shape *in, int axis, int64_t kernel, int64_t stride, int64_t before, int64_t after, int64_t *out);
 /* Output of a pooling operation. */
 LK_MUST_USE lk_status lki_pool2d_infer(lk_opspec *s);
 /* Output of an element by element operation: the shape of input 0. */

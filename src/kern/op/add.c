@@ -8,7 +8,8 @@ static lk_status infer(lk_opspec *s)
     LK_TRY(lki_act_check(s->attr.add.act, false));
     char a[LK_SHAPE_TEXT], b[LK_SHAPE_TEXT];
     if (!lk_shape_equal(&s->in[0], &s->in[1]))
-        return LK_FAIL(LK_E_SHAPE, "cannot add %s and %s: shapes must be equal", lk_shape_print(&s->in[0], a), lk_shape_print(&s->in[1], b));
+        return LK_FAIL(LK_E_SHAPE, "cannot add %s and %s: shapes must be equal", lk_shape_print(&s->in[0], a),
+            lk_shape_print(&s->in[1], b));
     s->n_params = 0;
     s->out = s->in[0];
     return LK_OK;

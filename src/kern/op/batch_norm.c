@@ -1,4 +1,5 @@
-/* batch_norm: each channel to mean 0 and variance 1 over the valid rows (and places) of the microbatch, then scaled and shifted. */
+/* batch_norm: each channel to mean 0 and variance 1 over the valid rows (and places) of the microbatch, then scaled and
+ * shifted. */
 #include "kern/kern_int.h"
 
 static lk_status infer(lk_opspec *s)
@@ -11,17 +12,30 @@ static lk_status infer(lk_opspec *s)
         return LK_FAIL(LK_E_SHAPE, "input %s has 3 dimensions, expected %s", lk_shape_print(&s->in[0], text), form);
     LK_TRY(lki_act_check(a->act, false));
     if (!(a->eps > 0) || !(a->momentum >= 0 && a->momentum <= 1))
-        return LK_FAIL(LK_E_RANGE, "eps is %g, must be above 0; momentum is %g, must be in [0, 1]", a->eps, a->momentum);
+        return LK_FAIL(
+            LK_E_RANGE, "eps is %g, must be above 0; momentum is %g, must be in [0, 1]", a->eps, a->momentum);
     s->out = s->in[0];
 
     const lk_shape channels = {1, {s->in[0].dim[1]}};
     s->n_params = 0;
-    LK_TRY(lki_param_add(s, (lk_param_info){.suffix = "weight", .shape = channels, .kind = LK_PARAM_WEIGHT, .init = LK_INIT_CONSTANT, .value = 1}));
-    LK_TRY(lki_param_add(s, (lk_param_info){.suffix = "bias", .shape = channels, .kind = LK_PARAM_WEIGHT, .init = LK_INIT_CONSTANT, .value = 0}));
     LK_TRY(lki_param_add(
-        s, (lk_param_info){.suffix = "running_mean", .shape = channels, .kind = LK_PARAM_STATISTIC, .init = LK_INIT_CONSTANT, .value = 0, .momentum = a->momentum}));
+        s, (lk_param_info){
+               .suffix = "weight", .shape = channels, .kind = LK_PARAM_WEIGHT, .init = LK_INIT_CONSTANT, .value = 1}));
     LK_TRY(lki_param_add(
-        s, (lk_param_info){.suffix = "running_var", .shape = channels, .kind = LK_PARAM_STATISTIC, .init = LK_INIT_CONSTANT, .value = 1, .momentum = a->momentum}));
+        s, (lk_param_info){
+               .suffix = "bias", .shape = channels, .kind = LK_PARAM_WEIGHT, .init = LK_INIT_CONSTANT, .value = 0}));
+    LK_TRY(lki_param_add(s, (lk_param_info){.suffix = "running_mean",
+                                .shape = channels,
+                                .kind = LK_PARAM_STATISTIC,
+                                .init = LK_INIT_CONSTANT,
+                                .value = 0,
+                                .momentum = a->momentum}));
+    LK_TRY(lki_param_add(s, (lk_param_info){.suffix = "running_var",
+                                .shape = channels,
+                                .kind = LK_PARAM_STATISTIC,
+                                .init = LK_INIT_CONSTANT,
+                                .value = 1,
+                                .momentum = a->momentum}));
     return LK_OK;
 }
 

@@ -12,16 +12,23 @@ static lk_status infer(lk_opspec *s)
         return LK_FAIL(LK_E_RANGE, "filters is %" PRId64 ", must be at least 1", a->filters);
     s->out = (lk_shape){4, {s->in[0].dim[0], a->filters}};
     for (int i = 0; i < 2; i++)
-        LK_TRY(lki_window_count(&s->in[0], 2 + i, a->kernel[i], a->stride[i], a->pad_before[i], a->pad_after[i], &s->out.dim[2 + i]));
+        LK_TRY(lki_window_count(
+            &s->in[0], 2 + i, a->kernel[i], a->stride[i], a->pad_before[i], a->pad_after[i], &s->out.dim[2 + i]));
     LK_TRY(lk_shape_check(&s->out, "output"));
 
     const lk_shape weight = {4, {a->filters, s->in[0].dim[1], a->kernel[0], a->kernel[1]}};
     LK_TRY(lk_shape_check(&weight, "weight"));
     const double bound = 1 / sqrt((double)lk_shape_row(&weight));
     s->n_params = 0;
-    LK_TRY(lki_param_add(s, (lk_param_info){.suffix = "weight", .shape = weight, .kind = LK_PARAM_WEIGHT, .init = LK_INIT_UNIFORM, .value = bound}));
+    LK_TRY(lki_param_add(
+        s, (lk_param_info){
+               .suffix = "weight", .shape = weight, .kind = LK_PARAM_WEIGHT, .init = LK_INIT_UNIFORM, .value = bound}));
     if (a->bias)
-        LK_TRY(lki_param_add(s, (lk_param_info){.suffix = "bias", .shape = {1, {a->filters}}, .kind = LK_PARAM_WEIGHT, .init = LK_INIT_UNIFORM, .value = bound}));
+        LK_TRY(lki_param_add(s, (lk_param_info){.suffix = "bias",
+                                    .shape = {1, {a->filters}},
+                                    .kind = LK_PARAM_WEIGHT,
+                                    .init = LK_INIT_UNIFORM,
+                                    .value = bound}));
     return LK_OK;
 }
 

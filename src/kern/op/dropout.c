@@ -1,5 +1,5 @@
-/* dropout: in training, each element is zero with probability `rate` and scaled by 1/(1-rate) otherwise; the draw is a function of
- * seed, layer, step, sample and element (lki_dropout_stream), so backward draws it again. */
+/* dropout: in training, each element is zero with probability `rate` and scaled by 1/(1-rate) otherwise; the draw is a
+ * function of seed, layer, step, sample and element (lki_dropout_stream), so backward draws it again. */
 #include "kern/kern_int.h"
 
 static lk_status infer(lk_opspec *s)

@@ -9,4 +9,5 @@ static lk_status infer(lk_opspec *s)
     return LK_OK;
 }
 
-const lk_opinfo lk_op_flatten = {.name = "flatten", .n_in = 1, .infer = infer, .needs = lki_needs_none, .flops = lki_flops_none};
+const lk_opinfo lk_op_flatten = {
+    .name = "flatten", .n_in = 1, .infer = infer, .needs = lki_needs_none, .flops = lki_flops_none};

@@ -14,4 +14,5 @@ static double flops(const lk_opspec *s)
     return (double)lk_shape_count(&s->in[0]);
 }
 
-const lk_opinfo lk_op_global_avg_pool = {.name = "global_avg_pool", .n_in = 1, .infer = infer, .needs = lki_needs_none, .flops = flops};
+const lk_opinfo lk_op_global_avg_pool = {
+    .name = "global_avg_pool", .n_in = 1, .infer = infer, .needs = lki_needs_none, .flops = flops};

@@ -17,10 +17,17 @@ static lk_status infer(lk_opspec *s)
     const int64_t features = lki_shape_last(&s->in[0]);
     const double bound = 1 / sqrt((double)features);
     s->n_params = 0;
-    LK_TRY(lki_param_add(
-        s, (lk_param_info){.suffix = "weight", .shape = {2, {a->units, features}}, .kind = LK_PARAM_WEIGHT, .init = LK_INIT_UNIFORM, .value = bound}));
+    LK_TRY(lki_param_add(s, (lk_param_info){.suffix = "weight",
+                                .shape = {2, {a->units, features}},
+                                .kind = LK_PARAM_WEIGHT,
+                                .init = LK_INIT_UNIFORM,
+                                .value = bound}));
     if (a->bias)
-        LK_TRY(lki_param_add(s, (lk_param_info){.suffix = "bias", .shape = {1, {a->units}}, .kind = LK_PARAM_WEIGHT, .init = LK_INIT_UNIFORM, .value = bound}));
+        LK_TRY(lki_param_add(s, (lk_param_info){.suffix = "bias",
+                                    .shape = {1, {a->units}},
+                                    .kind = LK_PARAM_WEIGHT,
+                                    .init = LK_INIT_UNIFORM,
+                                    .value = bound}));
     return LK_OK;
 }
 

@@ -7,7 +7,8 @@ static lk_status infer(lk_opspec *s)
         LK_TRY(lki_input_check(s, i, 1, LK_MAX_DIMS, "[batch, ...]"));
     char a[LK_SHAPE_TEXT], b[LK_SHAPE_TEXT];
     if (!lk_shape_equal(&s->in[0], &s->in[1]))
-        return LK_FAIL(LK_E_SHAPE, "prediction %s and target %s do not fit: shapes must be equal", lk_shape_print(&s->in[0], a), lk_shape_print(&s->in[1], b));
+        return LK_FAIL(LK_E_SHAPE, "prediction %s and target %s do not fit: shapes must be equal",
+            lk_shape_print(&s->in[0], a), lk_shape_print(&s->in[1], b));
     s->n_params = 0;
     s->out = (lk_shape){1, {1}};
     return LK_OK;
@@ -18,4 +19,10 @@ static double flops(const lk_opspec *s)
     return 3.0 * (double)lk_shape_count(&s->in[0]);
 }
 
-const lk_opinfo lk_op_mse = {.name = "mse", .n_in = 2, .loss = true, .metric = {"loss", "abs_error"}, .infer = infer, .needs = lki_needs_x, .flops = flops};
+const lk_opinfo lk_op_mse = {.name = "mse",
+    .n_in = 2,
+    .loss = true,
+    .metric = {"loss", "abs_error"},
+    .infer = infer,
+    .needs = lki_needs_x,
+    .flops = flops};

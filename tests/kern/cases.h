@@ -1,0 +1,238 @@
+/* The cases that every kernel is tested on: for each row of ops.h one array cases_NAME. An operation without one does
+ * not compile.
+ *
+ * Sizes: 1, primes, below, at and above 16; batches with padding rows; strides and paddings that differ by axis and
+ * side; kernels as large as the padded input; a few cases of the size that networks have. Inputs keep below 2000 values
+ * where those are not `large`. */
+#ifndef LK_TESTS_KERN_CASES_H
+#define LK_TESTS_KERN_CASES_H
+
+#include "kern/kern.h"
+
+typedef struct kern_case {
+    lk_attrs attr;
+    lk_shape in[LK_MAX_IN];
+    int64_t padding; /* rows at the end that are not samples */
+    bool ties; /* input 0 from five values only, so that there are equal ones; no finite differences then */
+    double offset; /* added to input 0 */
+    bool large; /* finite differences along one direction only */
+} kern_case;
+
+/* S(2,3): the shape [2,3]. */
+#define S(...) \
+    { \
+        sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t), \
+        { \
+            __VA_ARGS__ \
+        } \
+    }
+
+static const kern_case cases_linear[] = {
+    {.attr.linear = {.units = 1, .bias = true}, .in = {S(1, 1)}},
+    {.attr.linear = {.units = 10, .bias = true}, .in = {S(8, 64)}},
+    {.attr.linear = {.units = 7}, .in = {S(5, 13)}, .padding = 2},
+    {.attr.linear = {.units = 17, .bias = true, .act = LK_ACT_RELU}, .in = {S(7, 31)}},
+    {.attr.linear = {.units = 16, .act = LK_ACT_RELU}, .in = {S(16, 16)}, .padding = 16},
+    {.attr.linear = {.units = 19, .bias = true, .act = LK_ACT_GELU}, .in = {S(4, 11)}, .padding = 1},
+    {.attr.linear = {.units = 3, .act = LK_ACT_GELU}, .in = {S(2, 5)}},
+    {.attr.linear = {.units = 6, .bias = true}, .in = {S(2, 3, 5)}, .padding = 1},
+    {.attr.linear = {.units = 4, .bias = true, .act = LK_ACT_GELU}, .in = {S(2, 3, 2, 5)}},
+    {.attr.linear = {.units = 33, .bias = true, .act = LK_ACT_RELU}, .in = {S(3, 2, 1, 2, 17)}},
+    {.attr.linear = {.units = 100, .bias = true, .act = LK_ACT_RELU}, .in = {S(32, 784)}, .padding = 5, .large = true},
+    {.attr.linear = {.units = 257, .bias = true, .act = LK_ACT_GELU}, .in = {S(2, 9, 64)}, .large = true},
+};
+
+static const kern_case cases_conv2d[] = {
+    {.attr.conv2d = {.filters = 1, .kernel = {1, 1}, .stride = {1, 1}}, .in = {S(1, 1, 1, 1)}},
+    {.attr.conv2d =
+            {.filters = 8, .kernel = {3, 3}, .stride = {1, 1}, .pad_before = {1, 1}, .pad_after = {1, 1}, .bias = true},
+        .in = {S(2, 3, 8, 8)}},
+    {.attr.conv2d = {.filters = 16,
+         .kernel = {3, 3},
+         .stride = {1, 1},
+         .pad_before = {1, 1},
+         .pad_after = {1, 1},
+         .bias = true,
+         .act = LK_ACT_RELU},
+        .in = {S(2, 16, 5, 6)}},
+    {.attr.conv2d = {.filters = 7, .kernel = {3, 2}, .stride = {2, 3}, .pad_before = {0, 1}, .pad_after = {2, 0}},
+        .in = {S(3, 5, 7, 11)},
+        .padding = 1},
+    {.attr.conv2d = {.filters = 5,
+         .kernel = {5, 4},
+         .stride = {1, 2},
+         .pad_before = {3, 0},
+         .pad_after = {1, 2},
+         .bias = true,
+         .act = LK_ACT_RELU},
+        .in = {S(2, 2, 6, 5)}},
+    {.attr.conv2d = {.filters = 17, .kernel = {1, 1}, .stride = {2, 2}, .bias = true}, .in = {S(2, 13, 5, 4)}},
+    {.attr.conv2d = {.filters = 3, .kernel = {7, 7}, .stride = {2, 2}, .pad_before = {3, 3}, .pad_after = {3, 3}},
+        .in = {S(1, 3, 13, 9)}},
+    {.attr.conv2d =
+            {.filters = 4, .kernel = {5, 5}, .stride = {1, 1}, .pad_before = {2, 1}, .pad_after = {1, 2}, .bias = true},
+        .in = {S(2, 2, 2, 2)}},
+    {.attr.conv2d = {.filters = 2, .kernel = {2, 2}, .stride = {1, 1}, .pad_before = {3, 2}, .pad_after = {2, 3}},
+        .in = {S(2, 3, 1, 2)}},
+    {.attr.conv2d = {.filters = 2, .kernel = {2, 1}, .stride = {3, 5}, .bias = true},
+        .in = {S(2, 3, 4, 4)},
+        .padding = 2},
+    {.attr.conv2d = {.filters = 48,
+         .kernel = {3, 3},
+         .stride = {1, 1},
+         .pad_before = {1, 1},
+         .pad_after = {1, 1},
+         .bias = true,
+         .act = LK_ACT_RELU},
+        .in = {S(2, 32, 14, 14)},
+        .padding = 1,
+        .large = true},
+    {.attr.conv2d = {.filters = 64, .kernel = {3, 3}, .stride = {2, 2}, .pad_before = {0, 1}, .pad_after = {1, 0}},
+        .in = {S(2, 32, 12, 16)},
+        .large = true},
+    {.attr.conv2d = {.filters = 80, .kernel = {1, 1}, .stride = {1, 1}, .bias = true},
+        .in = {S(3, 64, 7, 7)},
+        .large = true},
+    {.attr.conv2d = {.filters = 16, .kernel = {5, 5}, .stride = {1, 1}, .bias = true, .act = LK_ACT_RELU},
+        .in = {S(4, 1, 28, 28)},
+        .large = true},
+};
+
+static const kern_case cases_batch_norm[] = {
+    {.attr.batch_norm = {.eps = 1e-5, .momentum = 0.1}, .in = {S(8, 5)}},
+    {.attr.batch_norm = {.eps = 1e-5, .momentum = 0.1, .act = LK_ACT_RELU}, .in = {S(7, 17)}, .padding = 2},
+    {.attr.batch_norm = {.eps = 1e-5, .momentum = 0.1}, .in = {S(4, 3, 5, 3)}},
+    {.attr.batch_norm = {.eps = 1e-3, .momentum = 0.01, .act = LK_ACT_RELU}, .in = {S(3, 16, 4, 4)}},
+    {.attr.batch_norm = {.eps = 1e-5, .momentum = 0.1, .act = LK_ACT_RELU}, .in = {S(5, 13, 3, 2)}, .padding = 3},
+    {.attr.batch_norm = {.eps = 1e-5, .momentum = 0.1}, .in = {S(2, 1, 1, 1)}},
+    {.attr.batch_norm = {.eps = 1e-5, .momentum = 0.1}, .in = {S(3, 4)}, .padding = 2}, /* variance of one row */
+    {.attr.batch_norm = {.eps = 1e-5, .momentum = 0.1}, .in = {S(3, 4, 2, 2)}, .padding = 3}, /* of none */
+    {.attr.batch_norm = {.eps = 1e-5, .momentum = 1}, .in = {S(1, 33, 3, 7)}},
+    {.attr.batch_norm = {.eps = 1e-5, .momentum = 0.1, .act = LK_ACT_RELU},
+        .in = {S(16, 32, 7, 9)},
+        .padding = 1,
+        .large = true},
+    {.attr.batch_norm = {.eps = 1e-5, .momentum = 0.1}, .in = {S(64, 300)}, .large = true},
+    {.attr.batch_norm = {.eps = 1e-5, .momentum = 0.1},
+        .in = {S(9, 17, 4, 3)},
+        .offset = 100}, /* a mean far above the deviation */
+    {.attr.batch_norm = {.eps = 1e-5, .momentum = 0.1, .act = LK_ACT_RELU}, .in = {S(37, 6)}, .offset = -100},
+};
+
+static const kern_case cases_relu[] = {
+    {.in = {S(1)}},
+    {.in = {S(3, 17)}, .padding = 1},
+    {.in = {S(2, 3, 5, 7)}},
+    {.in = {S(4, 16, 2, 2)}},
+    {.in = {S(2, 3, 2, 2, 3)}},
+    {.in = {S(8, 16, 10, 10)}, .large = true},
+};
+
+static const kern_case cases_gelu[] = {
+    {.in = {S(1, 1)}},
+    {.in = {S(3, 67)}, .padding = 1},
+    {.attr.gelu = {.tanh = true}, .in = {S(3, 67)}},
+    {.in = {S(2, 3, 5, 7)}},
+    {.attr.gelu = {.tanh = true}, .in = {S(2, 16, 3, 1)}},
+    {.in = {S(16, 1003)}, .large = true},
+};
+
+static const kern_case cases_max_pool2d[] = {
+    {.attr.pool2d = {.kernel = {1, 1}, .stride = {1, 1}}, .in = {S(1, 1, 1, 1)}},
+    {.attr.pool2d = {.kernel = {2, 2}, .stride = {2, 2}}, .in = {S(2, 3, 8, 8)}},
+    {.attr.pool2d = {.kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}}, .in = {S(2, 5, 7, 9)}, .padding = 1},
+    {.attr.pool2d = {.kernel = {3, 2}, .stride = {1, 3}, .pad = {1, 0}}, .in = {S(2, 17, 5, 5)}},
+    {.attr.pool2d = {.kernel = {5, 3}, .stride = {1, 1}, .pad = {2, 1}}, .in = {S(3, 16, 1, 2)}},
+    {.attr.pool2d = {.kernel = {2, 4}, .stride = {3, 2}, .pad = {0, 1}}, .in = {S(2, 7, 6, 5)}},
+    {.attr.pool2d = {.kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}}, .in = {S(2, 5, 7, 9)}, .ties = true},
+    {.attr.pool2d = {.kernel = {2, 2}, .stride = {2, 2}}, .in = {S(3, 16, 6, 4)}, .ties = true},
+    {.attr.pool2d = {.kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}}, .in = {S(4, 32, 14, 10)}, .large = true},
+};
+
+static const kern_case cases_avg_pool2d[] = {
+    {.attr.pool2d = {.kernel = {1, 1}, .stride = {1, 1}}, .in = {S(1, 1, 1, 1)}},
+    {.attr.pool2d = {.kernel = {2, 2}, .stride = {2, 2}}, .in = {S(2, 3, 8, 8)}},
+    {.attr.pool2d = {.kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}}, .in = {S(2, 5, 7, 9)}, .padding = 1},
+    {.attr.pool2d = {.kernel = {3, 2}, .stride = {1, 3}, .pad = {1, 0}}, .in = {S(2, 17, 5, 5)}},
+    {.attr.pool2d = {.kernel = {5, 3}, .stride = {1, 1}, .pad = {2, 1}}, .in = {S(3, 16, 1, 2)}},
+    {.attr.pool2d = {.kernel = {2, 4}, .stride = {3, 2}, .pad = {0, 1}}, .in = {S(2, 7, 6, 5)}},
+    {.attr.pool2d = {.kernel = {2, 2}, .stride = {2, 2}}, .in = {S(4, 32, 14, 10)}, .large = true},
+};
+
+static const kern_case cases_global_avg_pool[] = {
+    {.in = {S(1, 1, 1, 1)}},
+    {.in = {S(2, 3, 4, 4)}},
+    {.in = {S(5, 17, 7, 3)}, .padding = 2},
+    {.in = {S(2, 16, 1, 13)}},
+    {.in = {S(4, 64, 14, 14)}, .large = true},
+};
+
+static const kern_case cases_flatten[] = {
+    {.in = {S(3)}},
+    {.in = {S(3, 5)}},
+    {.in = {S(2, 3, 4, 5)}, .padding = 1},
+    {.in = {S(3, 16, 2, 2)}},
+    {.in = {S(2, 17, 1, 3)}},
+    {.in = {S(2, 3, 2, 2, 2)}},
+};
+
+static const kern_case cases_dropout[] = {
+    {.attr.dropout = {.rate = 0.5}, .in = {S(1, 1)}},
+    {.attr.dropout = {.rate = 0}, .in = {S(3, 7)}},
+    {.attr.dropout = {.rate = 0.1}, .in = {S(5, 67)}, .padding = 2},
+    {.attr.dropout = {.rate = 0.75}, .in = {S(2, 5, 3, 7)}},
+    {.attr.dropout = {.rate = 0.3}, .in = {S(3, 16, 4, 2)}},
+    {.attr.dropout = {.rate = 0.5}, .in = {S(2, 3, 2, 2, 3)}},
+    {.attr.dropout = {.rate = 0.2}, .in = {S(7, 33, 6, 9)}, .large = true},
+};
+
+static const kern_case cases_add[] = {
+    {.in = {S(1), S(1)}},
+    {.in = {S(3, 17), S(3, 17)}, .padding = 1},
+    {.attr.add = {.act = LK_ACT_RELU}, .in = {S(3, 17), S(3, 17)}},
+    {.in = {S(2, 3, 5, 7), S(2, 3, 5, 7)}},
+    {.attr.add = {.act = LK_ACT_RELU}, .in = {S(2, 16, 3, 5), S(2, 16, 3, 5)}},
+    {.attr.add = {.act = LK_ACT_RELU}, .in = {S(4, 64, 7, 7), S(4, 64, 7, 7)}, .large = true},
+};
+
+static const kern_case cases_reorder[] = {
+    {.in = {S(1, 1, 1, 1)}},
+    {.in = {S(2, 3, 4, 5)}, .padding = 1},
+    {.in = {S(3, 16, 4, 4)}},
+    {.in = {S(2, 33, 5, 3)}},
+    {.in = {S(2, 1, 9, 7)}},
+    {.in = {S(3, 70, 15, 17)}, .large = true},
+};
+
+static const kern_case cases_cross_entropy[] = {
+    {.in = {S(1, 1), S(1)}},
+    {.in = {S(8, 10), S(8)}},
+    {.in = {S(7, 17), S(7)}, .padding = 3},
+    {.in = {S(4, 3), S(4)}, .padding = 4},
+    {.in = {S(3, 131), S(3)}},
+    {.in = {S(16, 12), S(16)}, .padding = 1, .ties = true},
+    {.in = {S(17, 1000), S(17)}, .padding = 1, .large = true},
+};
+
+static const kern_case cases_mse[] = {
+    {.in = {S(1, 1), S(1, 1)}},
+    {.in = {S(5), S(5)}, .padding = 1},
+    {.in = {S(7, 13), S(7, 13)}, .padding = 2},
+    {.in = {S(3, 16), S(3, 16)}, .padding = 3},
+    {.in = {S(2, 3, 5, 7), S(2, 3, 5, 7)}},
+    {.in = {S(19, 257), S(19, 257)}, .padding = 1, .large = true},
+};
+
+typedef struct kern_case_list {
+    const kern_case *item;
+    int n;
+} kern_case_list;
+
+static const kern_case_list kern_cases[LK_OP_COUNT] = {
+#define X(NAME, name) [LK_OP_##NAME] = {cases_##name, (int)(sizeof cases_##name / sizeof cases_##name[0])},
+    LK_OP_LIST(X)
+#undef X
+};
+
+#undef S
+#endif

@@ -1,0 +1,362 @@
+/* Every kernel and optimizer of cpu (float) against ref (double) on the same numbers, in each layout that the kernel
+ * takes, training and not. Calls that must give the same bits: repeated over other poison, in place, and with gradients
+ * that nobody asks for. */
+#include "kern/harness.h"
+
+/* Largest difference over the largest value. Both backends start from the same floats (24 bits, 6e-8).
+ * Moving, comparing: the same numbers. One or two roundings: 2e-7. Functions of one number (2 ulp of exp or erf, and
+ * the products around it) and sums of up to a few dozen terms: 1e-6. Sums of products of up to 1000 terms, whose error
+ * grows like sqrt(n) 6e-8 at random signs: 4e-6. Batch norm at a mean of 100 and a deviation of 1: a float mean is good
+ * to 4e-6, and so is x - mean: 1e-5. */
+static const double tolerance[LK_OP_COUNT] = {
+    [LK_OP_LINEAR] = 4e-6,
+    [LK_OP_CONV2D] = 4e-6,
+    [LK_OP_BATCH_NORM] = 1e-5,
+    [LK_OP_RELU] = 0,
+    [LK_OP_GELU] = 1e-6,
+    [LK_OP_MAX_POOL2D] = 1e-6, /* sums of gradients under overlapping windows; y is exact */
+    [LK_OP_AVG_POOL2D] = 1e-6,
+    [LK_OP_GLOBAL_AVG_POOL] = 1e-6,
+    [LK_OP_FLATTEN] = 0,
+    [LK_OP_DROPOUT] = 2e-7,
+    [LK_OP_ADD] = 2e-7,
+    [LK_OP_REORDER] = 0,
+    [LK_OP_CROSS_ENTROPY] = 1e-6,
+    [LK_OP_MSE] = 1e-6,
+};
+
+static const uint64_t seeds[] = {3, 20};
+
+static void setup(void)
+{
+    if (lk_backend_cpu.thread_setup)
+        lk_backend_cpu.thread_setup();
+}
+
+/* Relative to the largest value, or to `floor` where all of them are small beside what they were made from. */
+static void compare(const char *label, const char *what, int i, int64_t n, const double *got, const double *want,
+    double floor, double limit)
+{
+    const double error = kern_distance(n, got, want), norm = fmax(kern_largest(n, want), floor);
+    cr_assert(error <= limit * norm, "%s: %s %d: largest difference %.3g at largest value %.3g: %.3g is above %.3g",
+        label, what, i, error, kern_largest(n, want), error / norm, limit);
+}
+
+static bool same(int64_t n, const double *a, const double *b)
+{
+    return (!a && !b) || (a && b && memcmp(a, b, (size_t)n * sizeof *a) == 0);
+}
+
+/* All that two runs wrote, bit by bit; `skip_dx` as in the second. */
+static void check_same(
+    const char *label, const lk_opspec *s, const kern_result *a, const kern_result *b, unsigned skip_dx)
+{
+    const lk_opinfo *const info = lk_op_info(s->op);
+    cr_assert(info->loss || same(lk_shape_count(&s->out), a->y, b->y), "%s: y differs", label);
+    for (int i = 0; i < s->n_in; i++)
+        cr_assert(
+            skip_dx >> i & 1 || same(lk_shape_count(&s->in[i]), a->dx[i], b->dx[i]), "%s: dx %d differs", label, i);
+    for (int i = 0; i < s->n_params; i++)
+        cr_assert(same(lk_shape_count(&s->param[i].shape), a->dparam[i], b->dparam[i]), "%s: gradient of %s differs",
+            label, s->param[i].suffix);
+    for (int i = 0; info->loss && i < LK_MAX_METRICS && info->metric[i]; i++)
+        cr_assert(memcmp(&a->metrics[i], &b->metrics[i], sizeof(double)) == 0, "%s: metric %s differs", label,
+            info->metric[i]);
+}
+
+static void check_spec(const kern_data *d, const lk_opspec *s)
+{
+    const lk_opinfo *const info = lk_op_info(s->op);
+    const unsigned needs = info->needs(s);
+    char label[400];
+    snprintf(label, sizeof label, "%s%s%s%s", d->label, s->training ? "" : " eval",
+        s->in_layout == LK_LAYOUT_NHWC ? " from NHWC" : "", s->out_layout == LK_LAYOUT_NHWC ? " to NHWC" : "");
+
+    lk_opspec plain = *s;
+    plain.in_layout = plain.out_layout = LK_LAYOUT_PLAIN;
+    kern_result want, got;
+    KERN_OK(kern_run(&lk_backend_ref, &plain, d, &(kern_opts){.poison = 0xFF}, &want));
+    KERN_OK(kern_run(&lk_backend_cpu, s, d, &(kern_opts){.poison = 0xFF}, &got));
+
+    const double limit = tolerance[s->op];
+    const double size = 2; /* of what goes in, see kern_grid */
+    if (!info->loss)
+        compare(
+            label, "y", 0, lk_shape_count(&s->out), got.y, want.y, 0.1 * size, s->op == LK_OP_MAX_POOL2D ? 0 : limit);
+    for (int i = 0; info->loss && i < LK_MAX_METRICS && info->metric[i]; i++)
+        compare(label, info->metric[i], i, 1, &got.metrics[i], &want.metrics[i], 0.1 * size,
+            strcmp(info->metric[i], "correct") == 0 ? 0 : limit);
+    const double back = info->loss ? d->micro.grad_scale : kern_largest(lk_shape_count(&s->out), d->dy);
+    for (int i = 0; i < s->n_in; i++)
+        if (want.dx[i])
+            compare(label, "dx", i, lk_shape_count(&s->in[i]), got.dx[i], want.dx[i], 0.1 * back, limit);
+    for (int i = 0; i < s->n_params; i++)
+        if (want.dparam[i])
+            compare(label, s->param[i].suffix, i, lk_shape_count(&s->param[i].shape), got.dparam[i], want.dparam[i],
+                0.1 * back, limit);
+    /* Padding rows take no part. */
+    for (int i = 0; i < s->n_in; i++)
+        for (int64_t j = d->micro.valid * lk_shape_row(&s->in[i]); got.dx[i] && j < lk_shape_count(&s->in[i]); j++)
+            cr_assert(
+                got.dx[i][j] == 0, "%s: dx %d [%" PRId64 "] is in a padding row, and %g", label, i, j, got.dx[i][j]);
+
+    const kern_opts again[] = {
+        {.poison = 0x00},
+        {.poison = 0x7E},
+        {.poison = 0xFF, .in_place = !s->training || !(needs & LK_NEEDS_X)},
+        {.poison = 0xFF, .in_place_dx = true},
+        {.poison = 0xFF, .skip_dx = 1},
+        {.poison = 0xFF, .skip_dx = 2},
+        {.poison = 0xFF, .skip_dx = 3},
+    };
+    for (size_t i = 0; i < sizeof again / sizeof again[0]; i++) {
+        /* In place a kernel may be given dx[0] == dy while another dx is asked for. */
+        char what[450];
+        snprintf(what, sizeof what, "%s again (%zu)", label, i);
+        kern_result r;
+        KERN_OK(kern_run(&lk_backend_cpu, s, d, &again[i], &r));
+        check_same(what, s, &got, &r, again[i].skip_dx);
+        kern_result_fini(&r);
+        KERN_OK(kern_run(&lk_backend_ref, &plain, d, &again[i], &r));
+        check_same(what, &plain, &want, &r, again[i].skip_dx);
+        kern_result_fini(&r);
+    }
+    kern_result_fini(&want);
+    kern_result_fini(&got);
+}
+
+/* Each layout of the inputs that the kernel's rule allows; reorder to both. */
+static void check_layouts(const kern_data *d, lk_opspec s)
+{
+    const lk_kernel *const k = lk_backend_cpu.kernel[s.op];
+    bool four = false;
+    for (int i = 0; i < s.n_in; i++)
+        four = four || s.in[i].ndim == 4;
+    for (int in = LK_LAYOUT_PLAIN; in <= LK_LAYOUT_NHWC; in++) {
+        if (in == LK_LAYOUT_NHWC && (!four || k->in_rule == LK_LAYOUTS_PLAIN))
+            continue;
+        if (in == LK_LAYOUT_PLAIN && four && k->in_rule == LK_LAYOUTS_NHWC)
+            continue;
+        s.in_layout = (lk_layout)in;
+        s.out_layout = s.out.ndim != 4                   ? LK_LAYOUT_PLAIN
+                       : k->out_rule == LK_LAYOUTS_PLAIN ? LK_LAYOUT_PLAIN
+                       : k->out_rule == LK_LAYOUTS_NHWC  ? LK_LAYOUT_NHWC
+                                                         : s.in_layout;
+        check_spec(d, &s);
+        if (s.op == LK_OP_REORDER) {
+            s.out_layout = in == LK_LAYOUT_PLAIN ? LK_LAYOUT_NHWC : LK_LAYOUT_PLAIN;
+            check_spec(d, &s);
+        }
+    }
+}
+
+static void check_op(lk_op op)
+{
+    cr_assert(kern_cases[op].n > 0);
+    for (int i = 0; i < kern_cases[op].n; i++)
+        for (size_t j = 0; j < sizeof seeds / sizeof seeds[0]; j++) {
+            kern_data d;
+            kern_data_fill(&d, op, &kern_cases[op].item[i], i, seeds[j]);
+            check_layouts(&d, d.spec);
+            lk_opspec eval = d.spec;
+            eval.training = false;
+            check_layouts(&d, eval);
+            kern_data_fini(&d);
+        }
+}
+
+#define X(NAME, name) \
+    Test(cpu_vs_ref, name, .init = setup) \
+    { \
+        check_op(LK_OP_##NAME); \
+    }
+LK_OP_LIST(X)
+#undef X
+
+Test(cpu_vs_ref, wrong_class, .init = setup)
+{
+    double logits[6] = {0};
+    int64_t id[] = {1, 3}, sample[] = {40, 41};
+    kern_data d = {.spec = {.op = LK_OP_CROSS_ENTROPY,
+                       .n_in = 2,
+                       .in = {{2, {2, 3}}, {1, {2}}},
+                       .in_dtype = {LK_DT_REAL, LK_DT_I64},
+                       .training = true},
+        .micro = {.rows = 2, .valid = 2, .sample = sample, .grad_scale = 1},
+        .x = {logits},
+        .id = id};
+    kern_result r;
+    KERN_OK(lk_op_info(d.spec.op)->infer(&d.spec));
+    for (int i = 0; i < 2; i++) {
+        id[1] = i ? INT64_MIN : 3;
+        cr_assert(kern_run(&lk_backend_cpu, &d.spec, &d, &(kern_opts){.poison = 0xFF}, &r) == LK_E_DATA);
+        cr_assert_str_eq(lk_err_last()->message, i ? "sample 41: class id -9223372036854775808 is outside [0, 3)"
+                                                   : "sample 41: class id 3 is outside [0, 3)");
+    }
+}
+
+/* Logits far out: no overflow, as in ref. */
+Test(cpu_vs_ref, large_logits, .init = setup)
+{
+    double logits[] = {1e4, -1e4, 0, -3e4, -3e4, -3e4, 100, 99, -100};
+    int64_t id[] = {1, 2, 0}, sample[] = {1, 2, 3};
+    kern_data d = {.spec = {.op = LK_OP_CROSS_ENTROPY,
+                       .n_in = 2,
+                       .in = {{2, {3, 3}}, {1, {3}}},
+                       .in_dtype = {LK_DT_REAL, LK_DT_I64},
+                       .training = true},
+        .micro = {.rows = 3, .valid = 3, .sample = sample, .grad_scale = 1},
+        .x = {logits},
+        .id = id};
+    snprintf(d.label, sizeof d.label, "large logits");
+    KERN_OK(lk_op_info(d.spec.op)->infer(&d.spec));
+    check_spec(&d, &d.spec);
+}
+
+/* Where ref gives NaN for an input with a NaN, cpu does too, relu and maximum included: a run that diverges must show it. */
+static void check_nan(lk_op op)
+{
+    const lk_kernel *const k = lk_backend_cpu.kernel[op];
+    const lk_opinfo *const info = lk_op_info(op);
+    const kern_opts opts = {.forward_only = true};
+    for (int i = 0; i < kern_cases[op].n; i++) {
+        kern_data d;
+        kern_data_fill(&d, op, &kern_cases[op].item[i], i, seeds[0]);
+        d.x[0][lk_shape_count(&d.spec.in[0]) / 3] = NAN;
+        lk_opspec s = d.spec;
+        s.in_layout = s.in[0].ndim == 4 && k->in_rule == LK_LAYOUTS_NHWC ? LK_LAYOUT_NHWC : LK_LAYOUT_PLAIN;
+        if (s.out.ndim == 4)
+            s.out_layout = k->out_rule == LK_LAYOUTS_NHWC ? LK_LAYOUT_NHWC : s.in_layout;
+        kern_result want, got;
+        KERN_OK(kern_run(&lk_backend_ref, &d.spec, &d, &opts, &want));
+        KERN_OK(kern_run(&lk_backend_cpu, &s, &d, &opts, &got));
+        int lost = 0;
+        for (int64_t j = 0; !info->loss && j < lk_shape_count(&s.out); j++)
+            lost += isnan(want.y[j]) && !isnan(got.y[j]);
+        cr_expect(lost == 0, "%s: %d NaN lost", d.label, lost);
+        cr_expect(!info->loss || isnan(got.metrics[0]) == isnan(want.metrics[0]), "%s: NaN lost in the loss", d.label);
+        kern_result_fini(&want);
+        kern_result_fini(&got);
+        kern_data_fini(&d);
+    }
+}
+
+#define X(NAME, name) \
+    Test(cpu_nan, name, .init = setup) \
+    { \
+        check_nan(LK_OP_##NAME); \
+    }
+LK_OP_LIST(X)
+#undef X
+
+/* ---- optimizers ---- */
+/* A few updates of n elements by both; cpu a second time in runs of other lengths. */
+static void check_optimizer(lk_opt opt, int64_t n, const lk_opt_args *args, const char *label)
+{
+    enum { STEPS = 5 };
+    const int n_state = lk_opt_get(opt)->n_state;
+    double *p = kern_uniform(lk_rng_make(4, LK_RNG_TEST, 0), n, -1, 1), *state[LK_MAX_OPT_STATE] = {NULL};
+    kern_buf whole[1 + LK_MAX_OPT_STATE] = {0}, cut[1 + LK_MAX_OPT_STATE] = {0}, gb;
+    const lk_shape shape = {1, {n}};
+    for (int i = 0; i <= n_state; i++) {
+        kern_buf_init(&whole[i], (size_t)n * sizeof(float), 0);
+        kern_buf_init(&cut[i], (size_t)n * sizeof(float), 0);
+        if (i > 0)
+            KERN_OK(lk_alloc_array(n, sizeof(double), "test", &state[i - 1]));
+    }
+    kern_buf_init(&gb, (size_t)n * sizeof(float), 0);
+    kern_put(&lk_backend_cpu, &shape, LK_LAYOUT_PLAIN, p, kern_ptr(&whole[0]));
+    kern_put(&lk_backend_cpu, &shape, LK_LAYOUT_PLAIN, p, kern_ptr(&cut[0]));
+
+    lk_opt_args a = *args;
+    for (a.t = 1; a.t <= STEPS; a.t++) {
+        double *const g = kern_uniform(lk_rng_make(4, LK_RNG_TEST, (uint64_t)a.t), n, -1, 1);
+        g[0] = 0; /* an element without a gradient */
+        if (n > 3)
+            g[3] = 1e-20;
+        kern_put(&lk_backend_cpu, &shape, LK_LAYOUT_PLAIN, g, kern_ptr(&gb));
+        kern_get(&lk_backend_cpu, &shape, LK_LAYOUT_PLAIN, kern_ptr(&gb), g);
+        kern_freeze(&gb);
+        lk_backend_ref.optimizer[opt](n, p, (void *[]){state[0], state[1]}, g, &a);
+        lk_backend_cpu.optimizer[opt](
+            n, kern_ptr(&whole[0]), (void *[]){kern_ptr(&whole[1]), kern_ptr(&whole[2])}, kern_ptr(&gb), &a);
+        for (int64_t at = 0, run; at < n; at += run) { /* runs of 1, 2, 3... elements */
+            run = at + 1 < n - at ? at + 1 : n - at;
+            void *part[LK_MAX_OPT_STATE] = {NULL};
+            for (int i = 0; i < n_state; i++)
+                part[i] = (float *)kern_ptr(&cut[i + 1]) + at;
+            lk_backend_cpu.optimizer[opt](run, (float *)kern_ptr(&cut[0]) + at, part, (float *)kern_ptr(&gb) + at, &a);
+        }
+        lk_free(g);
+    }
+    double *got = NULL;
+    KERN_OK(lk_alloc_array(n, sizeof *got, "test", &got));
+    for (int i = 0; i <= n_state; i++) {
+        kern_get(&lk_backend_cpu, &shape, LK_LAYOUT_PLAIN, kern_ptr(&whole[i]), got);
+        /* Five updates of a few roundings each. */
+        compare(label, i ? "state" : "p", i, n, got, i ? state[i - 1] : p, 0, 1e-6);
+        cr_assert(memcmp(kern_ptr(&whole[i]), kern_ptr(&cut[i]), whole[i].bytes) == 0,
+            "%s: cut into runs, array %d has other bits", label, i);
+        kern_buf_check(&whole[i], "whole", label);
+        kern_buf_check(&cut[i], "cut", label);
+        kern_buf_fini(&whole[i]);
+        kern_buf_fini(&cut[i]);
+        lk_free(i ? state[i - 1] : p);
+    }
+    lk_free(got);
+    kern_buf_check(&gb, "g", label);
+    kern_buf_fini(&gb);
+}
+
+static const int64_t opt_sizes[] = {1, 3, 16, 17, 1000, 4099};
+static const lk_opt_args opt_args[] = {
+    {.lr = 0.1, .momentum = 0.9, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .grad_scale = 1},
+    {.lr = 0.03,
+        .weight_decay = 0.1,
+        .momentum = 0.9,
+        .nesterov = true,
+        .beta1 = 0.8,
+        .beta2 = 0.95,
+        .eps = 1e-6,
+        .grad_scale = 0.37},
+    {.lr = 1e-3, .weight_decay = 0.01, .beta1 = 0, .beta2 = 0.5, .eps = 1e-3, .grad_scale = 2},
+};
+
+#define X(NAME, name) \
+    Test(cpu_vs_ref, optimizer_##name, .init = setup) \
+    { \
+        for (size_t i = 0; i < sizeof opt_sizes / sizeof opt_sizes[0]; i++) \
+            for (size_t j = 0; j < sizeof opt_args / sizeof opt_args[0]; j++) { \
+                char label[80]; \
+                snprintf(label, sizeof label, #name " n %" PRId64 " options %zu", opt_sizes[i], j); \
+                check_optimizer(LK_OPT_##NAME, opt_sizes[i], &opt_args[j], label); \
+            } \
+    }
+LK_OPT_LIST(X)
+#undef X
+
+Test(cpu_vs_ref, sums_and_floats, .init = setup)
+{
+    for (size_t i = 0; i < sizeof opt_sizes / sizeof opt_sizes[0]; i++) {
+        const int64_t n = opt_sizes[i];
+        double *const v = kern_uniform(lk_rng_make(5, LK_RNG_TEST, i), n, -3, 3), *back = NULL;
+        float *f = NULL, *x = NULL;
+        KERN_OK(lk_alloc_array(n, sizeof *f, "test", &f));
+        KERN_OK(lk_alloc_array(n, sizeof *x, "test", &x));
+        KERN_OK(lk_alloc_array(n, sizeof *back, "test", &back));
+        lk_backend_ref.to_float(n, v, f);
+        lk_backend_ref.from_float(n, f, back);
+        cr_assert(memcmp(v, back, (size_t)n * sizeof *v) == 0);
+        lk_backend_cpu.from_float(n, f, x);
+        cr_assert(memcmp(x, f, (size_t)n * sizeof *f) == 0);
+        lk_backend_cpu.to_float(n, x, f);
+        cr_assert(memcmp(x, f, (size_t)n * sizeof *f) == 0);
+        /* Squares of floats are exact in double, sums in double differ by the order alone. */
+        const double a = lk_backend_ref.sum_squares(n, v), b = lk_backend_cpu.sum_squares(n, x);
+        cr_assert(fabs(a - b) <= 1e-13 * a, "n %" PRId64 ": %.17g and %.17g", n, a, b);
+        lk_free(f);
+        lk_free(x);
+        lk_free(back);
+        lk_free(v);
+    }
+}

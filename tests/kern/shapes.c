@@ -1,0 +1,244 @@
+/* The rules of the operations: output shapes, parameters, and the texts that users see when shapes do not fit. */
+#include "kern/kern.h"
+#include "kern/cases.h"
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+#define SHAPE(...) ((lk_shape){sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t), {__VA_ARGS__}})
+
+static void check_error(lk_opspec s, lk_status want, const char *text)
+{
+    const lk_status st = lk_op_info(s.op)->infer(&s);
+    cr_assert(st == want, "%s: status %s, not %s", lk_op_info(s.op)->name, lk_status_name(st), lk_status_name(want));
+    cr_assert_str_eq(lk_err_last()->message, text);
+}
+
+static lk_opspec inferred(lk_opspec s)
+{
+    cr_assert(lk_op_info(s.op)->infer(&s) == LK_OK, "%s: %s", lk_op_info(s.op)->name, lk_err_last()->message);
+    return s;
+}
+
+static void check_param(
+    const lk_opspec *s, int i, const char *suffix, lk_shape shape, lk_param_kind kind, lk_init_kind init, double value)
+{
+    cr_assert(i < s->n_params);
+    const lk_param_info *const p = &s->param[i];
+    cr_assert_str_eq(p->suffix, suffix);
+    cr_assert(lk_shape_equal(&p->shape, &shape) && p->kind == kind && p->init == init && fabs(p->value - value) < 1e-15,
+        "%s", suffix);
+}
+
+Test(shapes, tables)
+{
+    for (int i = 0; i < LK_OP_COUNT; i++) {
+        const lk_opinfo *const info = lk_op_info((lk_op)i);
+        cr_assert(
+            info->name && info->infer && info->needs && info->flops && info->n_in >= 1 && info->n_in <= LK_MAX_IN);
+        cr_assert(info->loss == (info->metric[0] != NULL));
+        cr_assert(!info->loss || strcmp(info->metric[0], "loss") == 0);
+        cr_assert(lk_backend_ref.kernel[i]->forward && lk_backend_ref.kernel[i]->backward, "%s", info->name);
+    }
+    for (int i = 0; i < LK_OPT_COUNT; i++) {
+        const lk_opt_info *const info = lk_opt_get((lk_opt)i);
+        cr_assert(info->name && info->n_state >= 0 && info->n_state <= LK_MAX_OPT_STATE && lk_backend_ref.optimizer[i]);
+        for (int j = 0; j < info->n_state; j++)
+            cr_assert(info->state[j]);
+    }
+#define X(NAME, word) cr_assert_str_eq(lk_op_info(LK_OP_##NAME)->name, #word);
+    LK_OP_LIST(X)
+#undef X
+#define X(NAME, word) cr_assert_str_eq(lk_opt_get(LK_OPT_##NAME)->name, #word);
+    LK_OPT_LIST(X)
+#undef X
+}
+
+Test(shapes, arithmetic)
+{
+    char text[LK_SHAPE_TEXT];
+    const lk_shape s = SHAPE(8, 3, 32, 32);
+    cr_assert(lk_shape_count(&s) == 24576 && lk_shape_row(&s) == 3072);
+    cr_assert_str_eq(lk_shape_print(&s, text), "[8,3,32,32]");
+    const lk_shape longest = SHAPE(INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN);
+    cr_assert(strlen(lk_shape_print(&longest, text)) == LK_SHAPE_TEXT - 1);
+    cr_assert(
+        !lk_shape_equal(&s, &SHAPE(8, 3, 32)) && !lk_shape_equal(&s, &SHAPE(8, 3, 32, 31)) && lk_shape_equal(&s, &s));
+
+    cr_assert(lk_shape_check(&s, "input") == LK_OK);
+    cr_assert(lk_shape_check(&SHAPE(INT64_C(1) << 31, INT64_C(1) << 30), "input") == LK_OK);
+    cr_assert(lk_shape_check(&SHAPE(2, 0, 3), "input") == LK_E_SHAPE);
+    cr_assert_str_eq(lk_err_last()->message, "input [2,0,3]: dimension 1 is 0, must be at least 1");
+    cr_assert(lk_shape_check(&SHAPE(INT64_C(1) << 31, INT64_C(1) << 31), "output") == LK_E_SHAPE);
+    cr_assert_str_eq(lk_err_last()->message, "output [2147483648,2147483648]: more elements than can be counted");
+    cr_assert(lk_shape_check(&SHAPE(INT64_MAX, INT64_MAX), "output") == LK_E_SHAPE);
+    cr_assert(lk_shape_check(&(lk_shape){.ndim = 7}, "input") == LK_E_SHAPE);
+    cr_assert_str_eq(lk_err_last()->message, "input has 7 dimensions, at least 1 and at most 6 are possible");
+}
+
+Test(shapes, linear)
+{
+    lk_opspec s = inferred((lk_opspec){
+        .op = LK_OP_LINEAR, .attr.linear = {.units = 10, .bias = true}, .n_in = 1, .in = {SHAPE(4, 7, 16)}});
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(4, 7, 10)) && s.n_params == 2);
+    check_param(&s, 0, "weight", SHAPE(10, 16), LK_PARAM_WEIGHT, LK_INIT_UNIFORM, 0.25);
+    check_param(&s, 1, "bias", SHAPE(10), LK_PARAM_WEIGHT, LK_INIT_UNIFORM, 0.25);
+    cr_assert(lk_op_info(s.op)->flops(&s) == 2.0 * 28 * 16 * 10);
+    cr_assert(lk_op_info(s.op)->needs(&s) == LK_NEEDS_X);
+    s.attr.linear = (lk_attr_linear){.units = 10, .act = LK_ACT_RELU};
+    s = inferred(s);
+    cr_assert(s.n_params == 1 && lk_op_info(s.op)->needs(&s) == (LK_NEEDS_X | LK_NEEDS_Y));
+
+    check_error((lk_opspec){.op = LK_OP_LINEAR, .attr.linear = {.units = 0}, .n_in = 1, .in = {SHAPE(4, 7)}},
+        LK_E_RANGE, "units is 0, must be at least 1");
+    check_error((lk_opspec){.op = LK_OP_LINEAR, .attr.linear = {.units = 3}, .n_in = 1, .in = {SHAPE(4)}}, LK_E_SHAPE,
+        "input [4] has 1 dimension, expected [batch, features] or [batch, ..., features]");
+    check_error(
+        (lk_opspec){
+            .op = LK_OP_LINEAR, .attr.linear = {.units = 3}, .n_in = 1, .in = {SHAPE(4, 2)}, .in_dtype = {LK_DT_I64}},
+        LK_E_SHAPE, "input [4,2] holds whole numbers (class ids), expected real numbers");
+    check_error(
+        (lk_opspec){.op = LK_OP_LINEAR, .attr.linear = {.units = INT64_MAX / 4}, .n_in = 1, .in = {SHAPE(4, 2)}},
+        LK_E_SHAPE, "output [4,2305843009213693951]: more elements than can be counted");
+    check_error(
+        (lk_opspec){.op = LK_OP_LINEAR, .attr.linear = {.units = 3}, .n_in = 2, .in = {SHAPE(4, 2), SHAPE(4, 2)}},
+        LK_E_SHAPE, "takes 1 input, got 2");
+}
+
+Test(shapes, conv2d)
+{
+    lk_opspec s = {.op = LK_OP_CONV2D,
+        .attr.conv2d =
+            {.filters = 6, .kernel = {3, 4}, .stride = {2, 1}, .pad_before = {0, 1}, .pad_after = {1, 2}, .bias = true},
+        .n_in = 1,
+        .in = {SHAPE(2, 5, 9, 8)}};
+    s = inferred(s);
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(2, 6, 4, 8)) && s.n_params == 2);
+    check_param(&s, 0, "weight", SHAPE(6, 5, 3, 4), LK_PARAM_WEIGHT, LK_INIT_UNIFORM, 1 / sqrt(60));
+    check_param(&s, 1, "bias", SHAPE(6), LK_PARAM_WEIGHT, LK_INIT_UNIFORM, 1 / sqrt(60));
+    cr_assert(lk_op_info(s.op)->flops(&s) == 2.0 * 2 * 6 * 4 * 8 * 60);
+
+    lk_opspec bad = s;
+    bad.in[0] = SHAPE(2, 80);
+    check_error(bad, LK_E_SHAPE, "input [2,80] has 2 dimensions, expected [batch, channels, height, width]");
+    bad.in[0] = SHAPE(2, 5, 1, 8);
+    check_error(bad, LK_E_SHAPE, "input [2,5,1,8]: kernel height 3 is larger than the input's 1 with padding 0 + 1");
+    bad.in[0] = SHAPE(2, 5, 9, 0);
+    check_error(bad, LK_E_SHAPE, "input [2,5,9,0]: dimension 3 is 0, must be at least 1");
+    bad = s;
+    bad.attr.conv2d.stride[1] = 0;
+    check_error(bad, LK_E_RANGE, "kernel width 4 and stride 0 must be at least 1 (and below 2^30)");
+    bad = s;
+    bad.attr.conv2d.pad_after[0] = -1;
+    check_error(bad, LK_E_RANGE, "padding 0 and -1 of the height must not be negative (and below 2^30)");
+    bad = s;
+    bad.attr.conv2d.filters = -3;
+    check_error(bad, LK_E_RANGE, "filters is -3, must be at least 1");
+    bad = s;
+    bad.attr.conv2d.act = LK_ACT_GELU;
+    check_error(bad, LK_E_UNSUPPORTED, "activation 2 cannot be fused behind this operation");
+}
+
+Test(shapes, batch_norm)
+{
+    lk_opspec s = {.op = LK_OP_BATCH_NORM,
+        .attr.batch_norm = {.eps = 1e-5, .momentum = 0.2},
+        .n_in = 1,
+        .in = {SHAPE(2, 5, 3, 4)}};
+    s = inferred(s);
+    cr_assert(lk_shape_equal(&s.out, &s.in[0]) && s.n_params == 4);
+    check_param(&s, 0, "weight", SHAPE(5), LK_PARAM_WEIGHT, LK_INIT_CONSTANT, 1);
+    check_param(&s, 1, "bias", SHAPE(5), LK_PARAM_WEIGHT, LK_INIT_CONSTANT, 0);
+    check_param(&s, 2, "running_mean", SHAPE(5), LK_PARAM_STATISTIC, LK_INIT_CONSTANT, 0);
+    check_param(&s, 3, "running_var", SHAPE(5), LK_PARAM_STATISTIC, LK_INIT_CONSTANT, 1);
+    cr_assert(s.param[2].momentum == 0.2 && s.param[3].momentum == 0.2);
+
+    s.in[0] = SHAPE(2, 5, 3);
+    check_error(s, LK_E_SHAPE,
+        "input [2,5,3] has 3 dimensions, expected [batch, channels] or [batch, channels, height, width]");
+    s.in[0] = SHAPE(2);
+    check_error(
+        s, LK_E_SHAPE, "input [2] has 1 dimension, expected [batch, channels] or [batch, channels, height, width]");
+    s.in[0] = SHAPE(2, 5);
+    s.attr.batch_norm.eps = 0;
+    check_error(s, LK_E_RANGE, "eps is 0, must be above 0; momentum is 0.2, must be in [0, 1]");
+}
+
+Test(shapes, pools)
+{
+    lk_opspec s = {.op = LK_OP_MAX_POOL2D,
+        .attr.pool2d = {.kernel = {3, 2}, .stride = {2, 2}, .pad = {1, 0}},
+        .n_in = 1,
+        .in = {SHAPE(2, 5, 7, 9)}};
+    s = inferred(s);
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(2, 5, 4, 4)) && s.n_params == 0);
+    s.attr.pool2d.pad[1] = 2;
+    check_error(s, LK_E_RANGE, "padding 2 must be smaller than the kernel's 2");
+    s.op = LK_OP_AVG_POOL2D;
+    s.attr.pool2d = (lk_attr_pool2d){.kernel = {3, 11}, .stride = {1, 1}};
+    check_error(s, LK_E_SHAPE, "input [2,5,7,9]: kernel width 11 is larger than the input's 9 with padding 0 + 0");
+
+    s = inferred((lk_opspec){.op = LK_OP_GLOBAL_AVG_POOL, .n_in = 1, .in = {SHAPE(2, 5, 7, 9)}});
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(2, 5)));
+    s.in[0] = SHAPE(2, 5, 7);
+    check_error(s, LK_E_SHAPE, "input [2,5,7] has 3 dimensions, expected [batch, channels, height, width]");
+    s.op = LK_OP_REORDER;
+    check_error(s, LK_E_SHAPE, "input [2,5,7] has 3 dimensions, expected [batch, channels, height, width]");
+}
+
+Test(shapes, elements)
+{
+    lk_opspec s = inferred((lk_opspec){.op = LK_OP_FLATTEN, .n_in = 1, .in = {SHAPE(2, 5, 7, 9)}});
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(2, 315)));
+    s = inferred((lk_opspec){.op = LK_OP_FLATTEN, .n_in = 1, .in = {SHAPE(2)}});
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(2, 1)));
+
+    check_error((lk_opspec){.op = LK_OP_DROPOUT, .attr.dropout = {.rate = 1}, .n_in = 1, .in = {SHAPE(2)}}, LK_E_RANGE,
+        "rate is 1, must be in [0, 1)");
+    check_error((lk_opspec){.op = LK_OP_DROPOUT, .attr.dropout = {.rate = NAN}, .n_in = 1, .in = {SHAPE(2)}},
+        LK_E_RANGE, "rate is nan, must be in [0, 1)");
+    check_error((lk_opspec){.op = LK_OP_ADD, .n_in = 2, .in = {SHAPE(2, 3, 4, 4), SHAPE(2, 6, 4, 4)}}, LK_E_SHAPE,
+        "cannot add [2,3,4,4] and [2,6,4,4]: shapes must be equal");
+    check_error((lk_opspec){.op = LK_OP_ADD, .n_in = 1, .in = {SHAPE(2, 3)}}, LK_E_SHAPE, "takes 2 inputs, got 1");
+    s = inferred(
+        (lk_opspec){.op = LK_OP_ADD, .attr.add = {.act = LK_ACT_RELU}, .n_in = 2, .in = {SHAPE(2, 3), SHAPE(2, 3)}});
+    cr_assert(lk_op_info(s.op)->needs(&s) == LK_NEEDS_Y);
+}
+
+Test(shapes, losses)
+{
+    lk_opspec s = {
+        .op = LK_OP_CROSS_ENTROPY, .n_in = 2, .in = {SHAPE(8, 10), SHAPE(8)}, .in_dtype = {LK_DT_REAL, LK_DT_I64}};
+    s = inferred(s);
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(1)));
+    s.in[1] = SHAPE(9);
+    check_error(s, LK_E_SHAPE, "logits [8,10] and target [9] do not fit: the target must hold one class id a sample");
+    s.in[1] = SHAPE(8, 1);
+    check_error(s, LK_E_SHAPE, "logits [8,10] and target [8,1] do not fit: the target must hold one class id a sample");
+    s.in[1] = SHAPE(8);
+    s.in_dtype[1] = LK_DT_REAL;
+    check_error(s, LK_E_SHAPE, "target [8] holds real numbers, expected one class id (whole number) a sample");
+    s.in[0] = SHAPE(8, 10, 2, 2);
+    check_error(s, LK_E_SHAPE, "input [8,10,2,2] has 4 dimensions, expected logits [batch, classes]");
+
+    check_error((lk_opspec){.op = LK_OP_MSE, .n_in = 2, .in = {SHAPE(8, 10), SHAPE(8, 1)}}, LK_E_SHAPE,
+        "prediction [8,10] and target [8,1] do not fit: shapes must be equal");
+    check_error(
+        (lk_opspec){
+            .op = LK_OP_MSE, .n_in = 2, .in = {SHAPE(8, 10), SHAPE(8, 10)}, .in_dtype = {LK_DT_REAL, LK_DT_I64}},
+        LK_E_SHAPE, "input [8,10] holds whole numbers (class ids), expected real numbers");
+}
+
+/* A failed infer of any case with a dimension of 0 must not do more than fail. */
+Test(shapes, empty)
+{
+    for (int op = 0; op < LK_OP_COUNT; op++)
+        for (int i = 0; i < kern_cases[op].n; i++)
+            for (int j = 0; j < kern_cases[op].item[i].in[0].ndim; j++) {
+                lk_opspec s = {
+                    .op = (lk_op)op, .attr = kern_cases[op].item[i].attr, .n_in = lk_op_info((lk_op)op)->n_in};
+                memcpy(s.in, kern_cases[op].item[i].in, sizeof s.in);
+                s.in[0].dim[j] = 0;
+                cr_assert(lk_op_info((lk_op)op)->infer(&s) == LK_E_SHAPE);
+            }
+}

@@ -1,0 +1,257 @@
+/* Forward passes and updates of ref against numbers worked out by hand: finite differences cannot tell a wrong forward
+ * pass that goes with an equally wrong backward pass. */
+#include "kern/harness.h"
+
+/* Input, weights, bias... -> output. */
+static void check_forward(lk_op op, const lk_attrs *attr, bool training, const lk_shape *in, const double *const x[],
+    const double *const param[], const double *want)
+{
+    kern_data d = {.spec = {.op = op, .attr = *attr, .training = training, .n_in = lk_op_info(op)->n_in}};
+    int64_t sample[8] = {0};
+    for (int i = 0; i < d.spec.n_in; i++) {
+        d.spec.in[i] = in[i];
+        d.x[i] = (double *)x[i]; /* only read */
+    }
+    KERN_OK(lk_op_info(op)->infer(&d.spec));
+    for (int i = 0; i < d.spec.n_params; i++)
+        d.param[i] = (double *)param[i];
+    d.micro = (lk_micro){.rows = in[0].dim[0], .valid = in[0].dim[0], .sample = sample};
+
+    kern_result r;
+    KERN_OK(kern_run(&lk_backend_ref, &d.spec, &d, &(kern_opts){.poison = 0xFF, .forward_only = true}, &r));
+    for (int64_t i = 0; i < lk_shape_count(&d.spec.out); i++)
+        cr_assert(fabs(r.y[i] - want[i]) <= 1e-12 * fmax(1, fabs(want[i])),
+            "%s: output %" PRId64 " is %.15g, not %.15g", lk_op_info(op)->name, i, r.y[i], want[i]);
+    kern_result_fini(&r);
+}
+
+static const double one_to_twelve[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+
+Test(values, linear)
+{
+    const lk_shape in = {2, {2, 3}};
+    const double w[] = {1, 0, -1, 2, 2, 2}, b[] = {10, -20};
+    const double plain[] = {8, -8, 8, 10}, relu[] = {8, 0, 8, 10};
+    lk_attrs a = {.linear = {.units = 2, .bias = true}};
+    check_forward(LK_OP_LINEAR, &a, true, &in, (const double *[]){one_to_twelve}, (const double *[]){w, b}, plain);
+    a.linear.act = LK_ACT_RELU;
+    check_forward(LK_OP_LINEAR, &a, true, &in, (const double *[]){one_to_twelve}, (const double *[]){w, b}, relu);
+}
+
+/* 1 2 3   a row of zeros above, a column of zeros to the right; filter 1 10 / 100 1000 with steps of 2 down and 1
+ * across: 4 5 6   row -1..0: 100*1+1000*2, 100*2+1000*3, 100*3; row 1..2: 4+50+700+8000, 5+60+800+9000, 6+900. 7 8 9 */
+Test(values, conv2d)
+{
+    const lk_shape in = {4, {1, 1, 3, 3}};
+    const double w[] = {1, 10, 100, 1000}, b[] = {0.5};
+    const double want[] = {2100.5, 3200.5, 300.5, 8754.5, 9865.5, 906.5};
+    const lk_attrs a = {
+        .conv2d = {
+            .filters = 1, .kernel = {2, 2}, .stride = {2, 1}, .pad_before = {1, 0}, .pad_after = {0, 1}, .bias = true}};
+    check_forward(LK_OP_CONV2D, &a, true, &in, (const double *[]){one_to_twelve}, (const double *[]){w, b}, want);
+}
+
+/* Two samples, two channels of 1 x 1, two filters of the two channels. */
+Test(values, conv2d_channels)
+{
+    const lk_shape in = {4, {2, 2, 1, 1}};
+    const double w[] = {1, 10, 100, -1000};
+    const double want[] = {21, -1900, 43, -3700}, relu[] = {21, 0, 43, 0};
+    lk_attrs a = {.conv2d = {.filters = 2, .kernel = {1, 1}, .stride = {1, 1}}};
+    check_forward(LK_OP_CONV2D, &a, true, &in, (const double *[]){one_to_twelve}, (const double *[]){w}, want);
+    a.conv2d.act = LK_ACT_RELU;
+    check_forward(LK_OP_CONV2D, &a, true, &in, (const double *[]){one_to_twelve}, (const double *[]){w}, relu);
+}
+
+/* Not in training: (x - mean) / sqrt(var + eps) * w + b by the running numbers. In training: columns 1,3 and 2,4 ->
+ * -1, 1. */
+Test(values, batch_norm)
+{
+    const lk_shape in = {2, {2, 2}};
+    const double x[] = {1, 2, 3, 4}, w[] = {2, -1}, b[] = {0.5, 0}, mean[] = {1, 0}, var[] = {3, 15};
+    const double running[] = {0.5, -0.5, 2.5, -1};
+    const double own[] = {0.5 - 2 / sqrt(2), 1 / sqrt(2), 0.5 + 2 / sqrt(2), -1 / sqrt(2)};
+    const lk_attrs a = {.batch_norm = {.eps = 1, .momentum = 0.1}};
+    check_forward(
+        LK_OP_BATCH_NORM, &a, false, &in, (const double *[]){x}, (const double *[]){w, b, mean, var}, running);
+    check_forward(LK_OP_BATCH_NORM, &a, true, &in, (const double *[]){x}, (const double *[]){w, b, mean, var}, own);
+}
+
+/* gelu(1) = P(X <= 1) for normal X; tables give 0.841344746068543. The tanh form at 1: 0.841191990608276. */
+Test(values, gelu)
+{
+    const lk_shape in = {1, {3}};
+    const double x[] = {1, 0, -1}, exact[] = {0.841344746068543, 0, -0.158655253931457},
+                 form[] = {0.841191990608276, 0, -0.158808009391724};
+    check_forward(LK_OP_GELU, &(lk_attrs){.gelu = {.tanh = false}}, true, &in, (const double *[]){x}, NULL, exact);
+    check_forward(LK_OP_GELU, &(lk_attrs){.gelu = {.tanh = true}}, true, &in, (const double *[]){x}, NULL, form);
+}
+
+/* 3 x 4 with a border of 1 above and below, windows of 3 x 2, steps 2 and 2. All negative: the border must not win the
+ * maximum. */
+Test(values, pools)
+{
+    const lk_shape in = {4, {1, 1, 3, 4}};
+    double x[12];
+    for (int i = 0; i < 12; i++)
+        x[i] = -one_to_twelve[i];
+    const lk_attrs a = {.pool2d = {.kernel = {3, 2}, .stride = {2, 2}, .pad = {1, 0}}};
+    const double top[] = {-1, -3, -5, -7}, mean[] = {-14 / 6.0, -22 / 6.0, -30 / 6.0, -38 / 6.0}, all[] = {-6.5};
+    check_forward(LK_OP_MAX_POOL2D, &a, true, &in, (const double *[]){x}, NULL, top);
+    check_forward(LK_OP_AVG_POOL2D, &a, true, &in, (const double *[]){x}, NULL, mean);
+    check_forward(LK_OP_GLOBAL_AVG_POOL, &a, true, &in, (const double *[]){x}, NULL, all);
+}
+
+/* Losses: three samples, of which the third is padding with an impossible class. */
+Test(values, losses)
+{
+    double logits[] = {0, 0, 0, 0, 0, log(6), 9, 9, 9}, target[] = {1, 0, -1, 0, 0, 0, 1, 2, 3};
+    int64_t id[] = {0, 1, -5}, sample[] = {5, 6, 7};
+    kern_data d = {.spec = {.op = LK_OP_CROSS_ENTROPY,
+                       .n_in = 2,
+                       .in = {{2, {3, 3}}, {1, {3}}},
+                       .in_dtype = {LK_DT_REAL, LK_DT_I64},
+                       .training = true},
+        .micro = {.rows = 3, .valid = 2, .sample = sample, .grad_scale = 0.5},
+        .x = {logits, target},
+        .id = id};
+    const kern_opts opts = {.poison = 0xFF};
+    kern_result r;
+    KERN_OK(lk_op_info(d.spec.op)->infer(&d.spec));
+    KERN_OK(kern_run(&lk_backend_ref, &d.spec, &d, &opts, &r));
+    cr_assert_float_eq(r.metrics[0], log(3) + log(8), 1e-14); /* -log(1/3), -log(1/8) */
+    cr_assert_float_eq(r.metrics[1], 1, 0); /* of equal logits the first wins: right in sample 0 */
+    const double grad[] = {-1 / 3.0, 1 / 6.0, 1 / 6.0, 1 / 16.0, -7 / 16.0, 6 / 16.0, 0, 0, 0};
+    cr_assert(kern_distance(9, r.dx[0], grad) <= 1e-15);
+    kern_result_fini(&r);
+
+    d.spec = (lk_opspec){.op = LK_OP_MSE, .n_in = 2, .in = {{2, {3, 3}}, {2, {3, 3}}}, .training = true};
+    logits[5] = 6;
+    KERN_OK(lk_op_info(d.spec.op)->infer(&d.spec));
+    KERN_OK(kern_run(&lk_backend_ref, &d.spec, &d, &opts, &r));
+    cr_assert_float_eq(r.metrics[0], 2 / 3.0 + 12, 1e-14);
+    cr_assert_float_eq(r.metrics[1], 2 / 3.0 + 2, 1e-14);
+    const double slope[] = {-1 / 3.0, 0, 1 / 3.0, 0, 0, 2, 0, 0, 0};
+    cr_assert(kern_distance(9, r.dx[0], slope) <= 1e-15);
+    kern_result_fini(&r);
+}
+
+/* A wrong class is an error that names the sample. */
+Test(values, wrong_class)
+{
+    for (int i = 0; i < 2; i++) {
+        double logits[6] = {0};
+        int64_t id[] = {1, i ? 3 : -1}, sample[] = {40, 41};
+        kern_data d = {.spec = {.op = LK_OP_CROSS_ENTROPY,
+                           .n_in = 2,
+                           .in = {{2, {2, 3}}, {1, {2}}},
+                           .in_dtype = {LK_DT_REAL, LK_DT_I64}},
+            .micro = {.rows = 2, .valid = 2, .sample = sample},
+            .x = {logits},
+            .id = id};
+        kern_result r;
+        KERN_OK(lk_op_info(d.spec.op)->infer(&d.spec));
+        cr_assert(kern_run(&lk_backend_ref, &d.spec, &d, &(kern_opts){.poison = 0xFF}, &r) == LK_E_DATA);
+        cr_assert_str_eq(lk_err_last()->message,
+            i ? "sample 41: class id 3 is outside [0, 3)" : "sample 41: class id -1 is outside [0, 3)");
+    }
+}
+
+/* What is dropped is the stated share, differs by sample, step and layer, and does not depend on the place in the
+ * microbatch. */
+Test(values, dropout)
+{
+    enum { ROWS = 2, N = 5000 };
+    const double rate = 0.3;
+    double *x = NULL;
+    KERN_OK(lk_alloc_array(ROWS * N, sizeof *x, "test", &x));
+    for (int i = 0; i < ROWS * N; i++)
+        x[i] = 1;
+    kern_result r[4];
+    for (int v = 0; v < 4; v++) { /* as is; rows swapped; another step; another layer */
+        int64_t sample[ROWS] = {v == 1 ? 12 : 11, v == 1 ? 11 : 12};
+        kern_data d = {.spec = {.op = LK_OP_DROPOUT,
+                           .attr.dropout = {.rate = rate},
+                           .n_in = 1,
+                           .in = {{2, {ROWS, N}}},
+                           .training = true,
+                           .key = v == 3 ? 6 : 5},
+            .micro = {.rows = ROWS, .valid = ROWS, .sample = sample, .seed = 1, .step = v == 2 ? 8 : 7},
+            .x = {x}};
+        KERN_OK(lk_op_info(d.spec.op)->infer(&d.spec));
+        KERN_OK(kern_run(&lk_backend_ref, &d.spec, &d, &(kern_opts){.poison = 0xFF, .forward_only = true}, &r[v]));
+    }
+    int dropped = 0, differ[4] = {0};
+    for (int i = 0; i < N; i++) {
+        cr_assert(r[0].y[i] == 0 || fabs(r[0].y[i] - 1 / 0.7) < 1e-15);
+        dropped += r[0].y[i] == 0;
+        cr_assert(r[0].y[i] == r[1].y[N + i] && r[0].y[N + i] == r[1].y[i]);
+        differ[0] += r[0].y[i] != r[0].y[N + i];
+        differ[2] += r[0].y[i] != r[2].y[i];
+        differ[3] += r[0].y[i] != r[3].y[i];
+    }
+    cr_assert(abs(dropped - 1500) < 5 * 33, "%d of %d dropped at rate %g", dropped, (int)N,
+        rate); /* five deviations of a binomial */
+    for (int v = 0; v < 4; v++) {
+        cr_assert(v == 1 || abs(differ[v] - 2100) < 5 * 35, "draws %d: %d of %d differ", v, differ[v],
+            (int)N); /* 2 * 0.3 * 0.7 */
+        kern_result_fini(&r[v]);
+    }
+    lk_free(x);
+}
+
+/* NaN passes relu and max pooling, in both directions: a run that diverges must show it. */
+Test(values, nan_is_kept)
+{
+    const lk_shape in = {4, {1, 1, 2, 2}};
+    const double x[] = {-1, NAN, 3, 2}, dy[] = {1, 1, 1, 1};
+    for (int v = 0; v < 2; v++) {
+        kern_data d = {.spec = {.op = v ? LK_OP_MAX_POOL2D : LK_OP_RELU, .n_in = 1, .in = {in}, .training = true},
+            .micro = {.rows = 1, .valid = 1},
+            .x = {(double *)x},
+            .dy = (double *)dy};
+        if (v)
+            d.spec.attr.pool2d = (lk_attr_pool2d){.kernel = {2, 2}, .stride = {1, 1}};
+        kern_result r;
+        KERN_OK(lk_op_info(d.spec.op)->infer(&d.spec));
+        KERN_OK(kern_run(&lk_backend_ref, &d.spec, &d, &(kern_opts){.poison = 0}, &r));
+        cr_assert(isnan(r.y[v ? 0 : 1]) && r.dx[0][1] == 1);
+        kern_result_fini(&r);
+    }
+}
+
+/* ---- optimizers ---- */
+/* Momentum 0.5, decay 0.1, lr 0.1, gradient 2 (halved by clipping to 1) at p = 1:
+ * d = 1 + 0.1 = 1.1, v = 1.1, p = 1 - 0.11 = 0.89; then d = 1.089, v = 0.55 + 1.089 = 1.639, p = 0.89 - 0.1639.
+ * Nesterov: p = 1 - 0.1 (1.1 + 0.55) = 0.835; d = 1.0835, v = 1.6335, p = 0.835 - 0.1 (1.0835 + 0.81675). */
+Test(values, sgd)
+{
+    for (int nesterov = 0; nesterov < 2; nesterov++) {
+        double p = 1, v = 0;
+        const double g = 2;
+        lk_opt_args a = {
+            .lr = 0.1, .weight_decay = 0.1, .momentum = 0.5, .nesterov = nesterov, .t = 1, .grad_scale = 0.5};
+        lk_backend_ref.optimizer[LK_OPT_SGD](1, &p, (void *[]){&v, NULL}, &g, &a);
+        cr_assert_float_eq(p, nesterov ? 0.835 : 0.89, 1e-15);
+        a.t = 2;
+        lk_backend_ref.optimizer[LK_OPT_SGD](1, &p, (void *[]){&v, NULL}, &g, &a);
+        cr_assert_float_eq(p, nesterov ? 0.644975 : 0.7261, 1e-15);
+        cr_assert_float_eq(v, nesterov ? 1.6335 : 1.639, 1e-15);
+    }
+}
+
+/* The first update is lr sign(g) whatever g is (but for eps), after the decay: p = 1 (1 - 0.1 * 0.5) - 0.1 * 4 / (4 +
+ * 1). The second, with g = 0: m = 0.9 * 0.4, v = 0.99 * 0.16, corrected by 0.19 and 0.0199. */
+Test(values, adamw)
+{
+    double p = 1, m = 0, v = 0, g = 8;
+    lk_opt_args a = {.lr = 0.1, .weight_decay = 0.5, .beta1 = 0.9, .beta2 = 0.99, .eps = 1, .t = 1, .grad_scale = 0.5};
+    lk_backend_ref.optimizer[LK_OPT_ADAMW](1, &p, (void *[]){&m, &v}, &g, &a);
+    cr_assert_float_eq(p, 0.95 - 0.08, 1e-14);
+    cr_assert_float_eq(m, 0.4, 1e-15);
+    cr_assert_float_eq(v, 0.16, 1e-15);
+    g = 0;
+    a.t = 2;
+    lk_backend_ref.optimizer[LK_OPT_ADAMW](1, &p, (void *[]){&m, &v}, &g, &a);
+    cr_assert_float_eq(p, 0.87 * 0.95 - 0.1 * (0.36 / 0.19) / (sqrt(0.1584 / 0.0199) + 1), 1e-14);
+}
