@@ -1,9 +1,11 @@
-/* Ranks and what they say to each other. Implementations: `self` (one rank, no MPI), `mpi`, and `fault`, which wraps another and
- * fails a chosen call on a chosen rank (for tests). mpi.h stays inside this folder.
+/* Ranks and what they say to each other. Implementations: `self` (one rank, no MPI), `mpi`, and `fault`, which wraps
+ * another and fails a chosen call on a chosen rank (for tests). mpi.h stays inside this folder.
  *
- * A communicator that failed is dead: every later call returns the same status until it is destroyed. Every rank makes the same
- * collective calls in the same order; where a rank alone may fail, the caller closes the local call with lk_comm_agree. All calls
- * of one communicator come from one thread. Data is host memory. */
+ * A communicator that failed (any status of damage COMM or worse) is dead: every later call returns the same status and
+ * message until it is destroyed, and buffers of what was under way may still be read or written until then. A refused
+ * argument (LK_E_ARG) does no harm. Every rank makes the same collective calls in the same order; where a rank alone
+ * may fail, the caller closes the local call with lk_comm_agree. All calls of one communicator come from one thread.
+ * Data is host memory. */
 #ifndef LK_COMM_COMM_H
 #define LK_COMM_COMM_H
 
@@ -18,46 +20,64 @@ size_t lk_comm_type_size(lk_comm_type t);
 
 /* One rank. Local. */
 LK_MUST_USE lk_status lk_comm_create_self(lk_comm **out);
-/* MPI_COMM_WORLD; initializes MPI (thread level FUNNELED is enough) on first use and finalizes it in destroy. Collective. */
+/* MPI_COMM_WORLD; initializes MPI (thread level FUNNELED is enough) unless someone has, and then finalizes it in
+ * destroy. Where a host has more ranks than processors, Open MPI is told to yield while it waits. Errors: LK_E_COMM;
+ * LK_E_UNSUPPORTED when MPI has ended in this process. Collective. */
 LK_MUST_USE lk_status lk_comm_create_mpi(lk_comm **out);
-/* Wraps `inner` (adopted): the call number `call` (from 1, counted over all calls that communicate) on rank `rank` fails with
- * LK_E_COMM "injected fault at call N (NAME)"; other ranks are not told, as in a real failure. Collective with same arguments. */
+/* Wraps `inner` (adopted on success): the call number `call` (from 1) on rank `rank` fails with LK_E_COMM "injected
+ * fault at call N (NAME)" and does not happen; other ranks are not told, as in a real failure. Barrier, bcast,
+ * allgather, allreduce, alltoallv_start and agree count, one each; test and wait do not, since how often they are
+ * called depends on timing. Collective with same arguments. */
 LK_MUST_USE lk_status lk_comm_create_fault(lk_comm *inner, int rank, int64_t call, lk_comm **out);
-/* True when this process was started as a rank of several (or one) by mpirun, srun with PMI, or alike: looks at the environment only. */
+/* True when this process was started as a rank of several (or one) by mpirun, srun with PMI, or alike: looks at the
+ * environment only (OMPI_COMM_WORLD_SIZE, PMIX_RANK, PMI_RANK, PMI_SIZE; not SLURM_PROCID, which a process without
+ * MPI's help has too). */
 bool lk_comm_under_mpi(void);
+/* Collective, where it ends MPI: that waits for all ranks. Who has reason to doubt that they come calls lk_world_abort.
+ */
 void lk_comm_destroy(lk_comm **c);
 
 int lk_comm_rank(const lk_comm *c);
 int lk_comm_nranks(const lk_comm *c);
-const char *lk_comm_name(const lk_comm *c);       /* "self", "mpi", "fault(mpi)" */
+const char *lk_comm_name(const lk_comm *c); /* "self", "mpi", "fault(mpi)" */
 const char *lk_comm_host(const lk_comm *c, int rank); /* host name of a rank; gathered at creation */
-int lk_comm_local_rank(const lk_comm *c);         /* number of this rank among those of its host */
+int lk_comm_local_rank(const lk_comm *c); /* number of this rank among those of its host */
 
 /* Collective, blocking. Byte counts are the same on all ranks. */
 LK_MUST_USE lk_status lk_comm_barrier(lk_comm *c);
 LK_MUST_USE lk_status lk_comm_bcast(lk_comm *c, int root, void *data, size_t bytes);
 /* recv [nranks * bytes], in rank order. */
 LK_MUST_USE lk_status lk_comm_allgather(lk_comm *c, const void *send, size_t bytes, void *recv);
-/* In the library's own order: not for numbers that must be exact. For `reduction: fast` and for comparison. Sum, in place. */
+/* In the library's own order: not for numbers that must be exact. For `reduction: fast` and for comparison. Sum, in
+ * place. */
 LK_MUST_USE lk_status lk_comm_allreduce(lk_comm *c, void *data, int64_t count, lk_comm_type t);
 
-/* Starts an exchange in bytes: piece r of `send` (scount[r] bytes at sdispl[r]) goes to rank r, piece r of `recv` comes from rank r.
- * Counts may differ by pair, and be 0 or beyond 2^31; the own piece is copied. Buffers and arrays must live until completion. `tag` tells exchanges in
- * flight apart; all ranks start them with the same tags (any order). Collective; does not allocate after the first uses of a tag. */
-LK_MUST_USE lk_status lk_comm_alltoallv_start(lk_comm *c, int tag, const void *send, const int64_t *scount, const int64_t *sdispl,
-    void *recv, const int64_t *rcount, const int64_t *rdispl, lk_comm_req **out);
+/* Starts an exchange in bytes: piece r of `send` (scount[r] bytes at sdispl[r]) goes to rank r, piece r of `recv` comes
+ * from rank r. Counts may differ by pair, and be 0 or beyond 2^31; the own piece is copied. Buffers and arrays must
+ * live until completion. `tag` tells exchanges in flight apart (0 and up; MPI promises at least 32,764 of them, Open
+ * MPI 2^31); all ranks start them with the same tags (any order). Two in flight with one tag are matched in the order
+ * in which they start. Collective; does not allocate once as many exchanges as large have been in flight. A rank that
+ * cannot allocate has LK_E_COMM. */
+LK_MUST_USE lk_status lk_comm_alltoallv_start(lk_comm *c, int tag, const void *send, const int64_t *scount,
+    const int64_t *sdispl, void *recv, const int64_t *rcount, const int64_t *rdispl, lk_comm_req **out);
 /* Progress; *done tells completion, then *req is freed and NULL. A NULL *req is done. */
 LK_MUST_USE lk_status lk_comm_test(lk_comm *c, lk_comm_req **req, bool *done);
 LK_MUST_USE lk_status lk_comm_wait(lk_comm *c, lk_comm_req **req);
 
-/* Agreement on the worst local status: returns LK_OK on all ranks, or on every rank the status and the message of the lowest rank with
- * the worst status, as "rank R on HOST: message" (nranks 1: the message alone), in this thread's record. Collective; damage >= COMM
- * locally makes it return that at once (agreement is impossible then). Progress by nonblocking calls, with a deadline of `lk_comm_deadline`. */
+/* Agreement on the worst local status: returns LK_OK on all ranks, or on every rank the status and the message of the
+ * lowest rank with the worst status, as "rank R on HOST: message" (nranks 1: the message alone), in this thread's
+ * record. Collective; damage >= COMM locally makes it return that at once (agreement is impossible then), and the
+ * communicator is dead on this rank. `local` goes with this thread's record; where that has another code, the general
+ * text of the status is told. Nonblocking inside, with the deadline; a long wait sleeps. */
 LK_MUST_USE lk_status lk_comm_agree(lk_comm *c, lk_status local);
-/* Seconds that agree and blocking waits may take before LK_E_COMM "no answer from rank ... for S s"; 0: for ever. Default 0. Local. */
+/* Seconds that a blocking call may wait before LK_E_COMM "no answer from rank R on HOST for S s (CALL)"; 0: for ever.
+ * Default 0. Local; the same on all ranks. With a deadline bcast and allreduce begin with a roll call of one byte a
+ * pair of ranks, and only that is watched: the library's own collective behind it cannot say who is missing. Waits for
+ * exchanges, allgather, barrier and agree are watched to the end. */
 void lk_comm_set_deadline(lk_comm *c, double seconds);
 
-/* Ends all ranks with this exit code; does not return. The one place that does. For self: _exit(code). */
+/* Ends all ranks with this exit code; does not return. The one place that does. For self and NULL: _exit(code). From
+ * any thread. */
 _Noreturn void lk_world_abort(lk_comm *c, int exit_code);
 
 #endif

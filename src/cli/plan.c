@@ -1,0 +1,39 @@
+#include "cli/cli_int.h"
+
+typedef struct plan_opts {
+    char *config;
+    lk_strings set;
+    bool json;
+} plan_opts;
+
+static const lk_field rows[] = {
+    LKI_CONFIG_ROW(plan_opts),
+    LKI_SET_ROW(plan_opts),
+    LKI_JSON_ROW(plan_opts),
+};
+static const lk_table table = LK_TABLE(plan_opts, "lockstep plan", "Shows the compiled step: operations in order, memory, FLOPs, buckets. Writes nothing.", rows);
+
+static lk_status say(const lk_run *r, bool json)
+{
+    lk_buf b = {0};
+
+    lk_run_describe(r, json, &b);
+    const lk_status st = lki_print(&b);
+    lk_buf_fini(&b);
+    return st;
+}
+
+static int run(const lki_parsed *p)
+{
+    const plan_opts *o = p->opts;
+    const lki_session_opts open = {.config = o->config, .set = &o->set, .resume = "never", .mode = LK_RUN_PLAN, .json = o->json, .quiet = true};
+    lki_session s;
+
+    const int code = lki_session_open(&open, &s);
+    if (code != 0)
+        return code;
+    const lk_status st = lk_comm_agree(s.comm, lk_comm_rank(s.comm) == 0 ? say(s.run, o->json) : LK_OK);
+    return lki_session_close(&s, st, LKI_EXIT_OK);
+}
+
+const lki_command lki_plan_command = {.name = "plan", .options = &table, .run = run, .on_ranks = true};

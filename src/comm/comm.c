@@ -1,0 +1,256 @@
+#include "comm/comm_int.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Every call on a communicator ends here: a failure gets its frame, and one that breaks the communicator is its last.
+ */
+static lk_status settle(lk_comm *c, lk_status st, int line, const char *func)
+{
+    if (st == LK_OK)
+        return LK_OK;
+    lk_err_frame(st, __FILE__, line, func);
+    if (lk_status_damage(st) >= LK_DAMAGE_COMM && c->dead == LK_OK) {
+        c->dead = st;
+        lk_err_take(&c->death);
+    }
+    return st;
+}
+
+#define SETTLE(c, expr) settle((c), (expr), __LINE__, __func__)
+
+#define TRY_ALIVE(c) \
+    do { \
+        if ((c)->dead != LK_OK) \
+            return lk_err_give(&(c)->death); \
+    } while (0)
+
+size_t lk_comm_type_size(lk_comm_type t)
+{
+    switch (t) {
+    case LK_COMM_F32:
+        return sizeof(float);
+    case LK_COMM_F64:
+        return sizeof(double);
+    case LK_COMM_I64:
+        return sizeof(int64_t);
+    case LK_COMM_BYTE:
+        return 1;
+    }
+    return 0;
+}
+
+bool lk_comm_under_mpi(void)
+{
+    /* Not SLURM_PROCID: a plain `srun lockstep` or a batch script has it, and MPI_Init would find no one to talk to. */
+    static const char *const marks[] = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "PMI_SIZE"};
+
+    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
+        if (getenv(marks[i]) != NULL)
+            return true;
+    }
+    return false;
+}
+
+int lk_comm_rank(const lk_comm *c)
+{
+    return c->rank;
+}
+
+int lk_comm_nranks(const lk_comm *c)
+{
+    return c->nranks;
+}
+
+const char *lk_comm_name(const lk_comm *c)
+{
+    return c->name;
+}
+
+const char *lk_comm_host(const lk_comm *c, int rank)
+{
+    LK_BUG_IF(rank < 0 || rank >= c->nranks, "host of rank %d of %d", rank, c->nranks);
+    return c->host[rank];
+}
+
+int lk_comm_local_rank(const lk_comm *c)
+{
+    return c->local_rank;
+}
+
+void lk_comm_set_deadline(lk_comm *c, double seconds)
+{
+    c->deadline = seconds > 0 ? seconds : 0;
+    if (c->ops->set_deadline != NULL)
+        c->ops->set_deadline(c, c->deadline);
+}
+
+lk_status lk_comm_barrier(lk_comm *c)
+{
+    TRY_ALIVE(c);
+    return SETTLE(c, c->ops->barrier(c));
+}
+
+lk_status lk_comm_bcast(lk_comm *c, int root, void *data, size_t bytes)
+{
+    TRY_ALIVE(c);
+    if (root < 0 || root >= c->nranks)
+        return LK_FAIL(LK_E_ARG, "bcast on %s: root %d of %d ranks", c->name, root, c->nranks);
+    return SETTLE(c, c->ops->bcast(c, root, data, bytes));
+}
+
+lk_status lk_comm_allgather(lk_comm *c, const void *send, size_t bytes, void *recv)
+{
+    TRY_ALIVE(c);
+    if (bytes > (size_t)(INT64_MAX / c->nranks))
+        return LK_FAIL(LK_E_ARG, "allgather on %s: %zu bytes from each of %d ranks", c->name, bytes, c->nranks);
+    return SETTLE(c, c->ops->allgather(c, send, bytes, recv));
+}
+
+lk_status lk_comm_allreduce(lk_comm *c, void *data, int64_t count, lk_comm_type t)
+{
+    TRY_ALIVE(c);
+    if (count < 0)
+        return LK_FAIL(LK_E_ARG, "allreduce on %s: count %" PRId64 " is negative", c->name, count);
+    if (t == LK_COMM_BYTE)
+        return LK_FAIL(LK_E_ARG, "allreduce on %s: bytes have no sum", c->name);
+    return SETTLE(c, c->ops->allreduce(c, data, count, t));
+}
+
+lk_status lk_comm_alltoallv_start(lk_comm *c, int tag, const void *send, const int64_t *scount, const int64_t *sdispl,
+    void *recv, const int64_t *rcount, const int64_t *rdispl, lk_comm_req **out)
+{
+    TRY_ALIVE(c);
+    if (tag < 0)
+        return LK_FAIL(LK_E_ARG, "alltoallv on %s: tag %d is negative", c->name, tag);
+    for (int r = 0; r < c->nranks; r++) {
+        if (scount[r] < 0 || rcount[r] < 0)
+            return LK_FAIL(LK_E_ARG, "alltoallv on %s: %" PRId64 " bytes to and %" PRId64 " bytes from rank %d",
+                c->name, scount[r], rcount[r], r);
+    }
+    if (scount[c->rank] != rcount[c->rank])
+        return LK_FAIL(LK_E_ARG,
+            "alltoallv on %s: the own piece has %" PRId64 " bytes to send and %" PRId64 " to receive", c->name,
+            scount[c->rank], rcount[c->rank]);
+    lk_comm_req *req = NULL;
+    const lk_status st = SETTLE(c, c->ops->alltoallv_start(c, tag, send, scount, sdispl, recv, rcount, rdispl, &req));
+    if (st == LK_OK)
+        *out = req;
+    return st;
+}
+
+lk_status lk_comm_test(lk_comm *c, lk_comm_req **req, bool *done)
+{
+    TRY_ALIVE(c);
+    if (*req == NULL) {
+        *done = true;
+        return LK_OK;
+    }
+    return SETTLE(c, c->ops->test(c, req, done));
+}
+
+lk_status lk_comm_wait(lk_comm *c, lk_comm_req **req)
+{
+    TRY_ALIVE(c);
+    if (*req == NULL)
+        return LK_OK;
+    return SETTLE(c, c->ops->wait(c, req));
+}
+
+lk_status lk_comm_agree(lk_comm *c, lk_status local)
+{
+    TRY_ALIVE(c);
+    if (local != LK_OK && lk_err_last()->code != local)
+        local = LK_FAIL(local, "%s", lk_status_text(local));
+    /* A rank in this state cannot keep in step with the others, so for it the communicator is dead as well. */
+    if (lk_status_damage(local) >= LK_DAMAGE_COMM)
+        return SETTLE(c, local);
+    return SETTLE(c, c->ops->agree(c, local));
+}
+
+void lk_comm_destroy(lk_comm **comm)
+{
+    lk_comm *c = *comm;
+
+    if (c == NULL)
+        return;
+    c->ops->destroy(c);
+    lki_comm_fini(c);
+    lk_free(c);
+    *comm = NULL;
+}
+
+_Noreturn void lk_world_abort(lk_comm *c, int exit_code)
+{
+    if (c != NULL && c->ops->abort != NULL)
+        c->ops->abort(c, exit_code);
+    _exit(exit_code);
+}
+
+void lki_hostname(char out[LKI_HOST_BYTES])
+{
+    memset(out, 0, LKI_HOST_BYTES);
+    if (gethostname(out, LKI_HOST_BYTES - 1) != 0 || out[0] == 0)
+        memcpy(out, "?", 2);
+}
+
+lk_status lki_comm_init(lk_comm *c, const lk_comm_ops *ops, const char *name, int rank, int nranks)
+{
+    LK_TRY(lk_alloc_array(nranks, LKI_HOST_BYTES, "host names", &c->host));
+    c->ops = ops;
+    c->rank = rank;
+    c->nranks = nranks;
+    strncpy(c->name, name, sizeof c->name - 1);
+    return LK_OK;
+}
+
+void lki_comm_place(lk_comm *c)
+{
+    c->local_rank = 0;
+    for (int r = 0; r < c->rank; r++)
+        c->local_rank += strcmp(c->host[r], c->host[c->rank]) == 0;
+}
+
+void lki_comm_fini(lk_comm *c)
+{
+    lk_free(c->scratch);
+    lk_free(c->host);
+}
+
+lk_status lki_comm_scratch(lk_comm *c, int64_t bytes, void **out)
+{
+    if (bytes > c->scratch_bytes) {
+        void *grown = NULL;
+        LK_TRY(lk_alloc_array(bytes, 1, "scratch of a communicator", &grown));
+        lk_free(c->scratch);
+        c->scratch = grown;
+        c->scratch_bytes = bytes;
+    }
+    *out = c->scratch;
+    return LK_OK;
+}
+
+lk_status lki_comm_reserve(lk_comm *c, int n, int64_t bytes)
+{
+    return c->ops->reserve != NULL ? c->ops->reserve(c, n, bytes) : LK_OK;
+}
+
+void lki_comm_drop(lk_comm *c, lk_comm_req **req)
+{
+    if (*req == NULL)
+        return;
+    c->ops->drop(c, req);
+    *req = NULL;
+    if (c->dead == LK_OK) {
+        lk_err before;
+        lk_err_take(&before);
+        c->dead = LK_FAIL(LK_E_COMM, "rank %d gave up an exchange that had begun", c->rank);
+        lk_err_take(&c->death);
+        (void)!lk_err_give(&before); /* who gave up has a reason, and that is what the record should tell */
+    }
+}

@@ -1,0 +1,315 @@
+/* Collective calls of `mpi` at any number of ranks, and of `self` (at one rank both must agree). */
+#include "base/mem.h"
+#include "check.h"
+#include "comm/comm_int.h"
+#include "comm/leaks.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char byte_of(int rank, int64_t i)
+{
+    return (char)(rank * 31 + i * 7 + 1);
+}
+
+static void test_places(lk_comm *c)
+{
+    const int n = lk_comm_nranks(c);
+    char own[LKI_HOST_BYTES];
+
+    lki_hostname(own);
+    CHECK(lk_comm_rank(c) >= 0 && lk_comm_rank(c) < n, "rank %d of %d", lk_comm_rank(c), n);
+    for (int r = 0; r < n; r++)
+        CHECK(strcmp(lk_comm_host(c, r), own) == 0, "rank %d is on %s", r,
+            lk_comm_host(c, r)); /* the tests run on one host */
+    CHECK(lk_comm_local_rank(c) == lk_comm_rank(c), "local rank %d", lk_comm_local_rank(c));
+}
+
+static void test_bcast(lk_comm *c)
+{
+    char data[1000];
+
+    for (int root = 0; root < lk_comm_nranks(c); root++) {
+        for (size_t bytes = 0; bytes <= sizeof data; bytes += 125) {
+            memset(data, 0, sizeof data);
+            if (lk_comm_rank(c) == root) {
+                for (size_t i = 0; i < bytes; i++)
+                    data[i] = byte_of(root, (int64_t)i);
+            }
+            CHECK_OK(lk_comm_bcast(c, root, data, bytes));
+            int wrong = 0;
+            for (size_t i = 0; i < sizeof data; i++)
+                wrong += data[i] != (i < bytes ? byte_of(root, (int64_t)i) : 0);
+            CHECK(wrong == 0, "root %d, %zu bytes: %d wrong", root, bytes, wrong);
+        }
+    }
+}
+
+static void test_allgather(lk_comm *c)
+{
+    const int n = lk_comm_nranks(c), me = lk_comm_rank(c);
+    static const size_t sizes[] = {0, 1, 8, 1000, 70000};
+    char *send = malloc(70000), *recv = malloc((size_t)n * 70000);
+
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+        for (size_t i = 0; i < sizes[s]; i++)
+            send[i] = byte_of(me, (int64_t)i);
+        CHECK_OK(lk_comm_allgather(c, send, sizes[s], recv));
+        int wrong = 0;
+        for (int r = 0; r < n; r++) {
+            for (size_t i = 0; i < sizes[s]; i++)
+                wrong += recv[(size_t)r * sizes[s] + i] != byte_of(r, (int64_t)i);
+        }
+        CHECK(wrong == 0, "%zu bytes: %d wrong", sizes[s], wrong);
+    }
+    free(send);
+    free(recv);
+}
+
+static void test_allreduce(lk_comm *c)
+{
+    const int n = lk_comm_nranks(c), me = lk_comm_rank(c);
+    float f[100];
+    double d[100];
+    int64_t w[100];
+
+    for (int i = 0; i < 100; i++) {
+        f[i] = (float)(me + i);
+        d[i] = (double)(me * i);
+        w[i] = (int64_t)me << 40;
+    }
+    CHECK_OK(lk_comm_allreduce(c, f, 100, LK_COMM_F32));
+    CHECK_OK(lk_comm_allreduce(c, d, 100, LK_COMM_F64));
+    CHECK_OK(lk_comm_allreduce(c, w, 100, LK_COMM_I64));
+    CHECK_OK(lk_comm_allreduce(c, w, 0, LK_COMM_I64));
+    const int ranks = n * (n - 1) / 2;
+    int wrong = 0;
+    for (int i = 0; i < 100; i++)
+        wrong += f[i] != (float)(ranks + n * i) || d[i] != (double)(ranks * i) || w[i] != (int64_t)ranks << 40;
+    CHECK(wrong == 0, "%d wrong", wrong);
+}
+
+/* An exchange with counts that differ by pair, zeros among them. */
+typedef struct exchange {
+    int64_t *scount, *sdispl, *rcount, *rdispl, total;
+    char *send, *recv;
+    lk_comm_req *req;
+} exchange;
+
+static int64_t pair_bytes(int from, int to, int salt, int64_t unit)
+{
+    return (from * 5 + to * 3 + salt) % 4 * unit + (from + to + salt) % 3;
+}
+
+static void exchange_init(exchange *x, const lk_comm *c, int salt, int64_t unit)
+{
+    const int n = lk_comm_nranks(c), me = lk_comm_rank(c);
+    int64_t *k = calloc((size_t)n * 4, sizeof *k), sent = 0, total = 0;
+
+    *x = (exchange){.scount = k, .sdispl = k + n, .rcount = k + 2 * n, .rdispl = k + 3 * n};
+    for (int r = 0; r < n; r++) {
+        x->scount[r] = pair_bytes(me, r, salt, unit);
+        x->rcount[r] = pair_bytes(r, me, salt, unit);
+        x->sdispl[r] = sent;
+        x->rdispl[r] = total + r; /* gaps */
+        sent += x->scount[r];
+        total += x->rcount[r];
+    }
+    x->total = total + n;
+    x->send = malloc((size_t)sent + 1);
+    x->recv = calloc((size_t)x->total, 1);
+    for (int r = 0; r < n; r++) {
+        for (int64_t i = 0; i < x->scount[r]; i++)
+            x->send[x->sdispl[r] + i] = byte_of(me * 16 + r, i + salt);
+    }
+}
+
+static void exchange_check(const exchange *x, const lk_comm *c, int salt)
+{
+    const int n = lk_comm_nranks(c), me = lk_comm_rank(c);
+    int wrong = 0;
+    int64_t at = 0;
+
+    for (int r = 0; r < n; r++) {
+        for (; at < x->rdispl[r]; at++)
+            wrong += x->recv[at] != 0;
+        for (int64_t i = 0; i < x->rcount[r]; i++, at++)
+            wrong += x->recv[at] != byte_of(r * 16 + me, i + salt);
+    }
+    CHECK(wrong == 0, "exchange %d: %d bytes wrong", salt, wrong);
+}
+
+static void exchange_fini(exchange *x)
+{
+    free(x->scount);
+    free(x->send);
+    free(x->recv);
+}
+
+/* Several in flight, begun in an order that is each rank's own, completed by test and by wait. */
+static void run_exchanges(lk_comm *c, int64_t unit)
+{
+    enum { FLIGHT = 6 };
+    exchange x[FLIGHT];
+    const int me = lk_comm_rank(c);
+
+    for (int i = 0; i < FLIGHT; i++)
+        exchange_init(&x[i], c, i, unit);
+    for (int i = 0; i < FLIGHT; i++) {
+        const int t = (i + me) % FLIGHT;
+        CHECK_OK(lk_comm_alltoallv_start(
+            c, t * 7, x[t].send, x[t].scount, x[t].sdispl, x[t].recv, x[t].rcount, x[t].rdispl, &x[t].req));
+    }
+    for (int i = 0; i < FLIGHT; i++) {
+        bool done = false;
+        while (i % 2 == 0 && !done)
+            CHECK_OK(lk_comm_test(c, &x[i].req, &done));
+        CHECK_OK(lk_comm_wait(c, &x[i].req));
+        CHECK(x[i].req == NULL, "a completed request is still there");
+        exchange_check(&x[i], c, i);
+    }
+    for (int i = 0; i < FLIGHT; i++)
+        exchange_fini(&x[i]);
+}
+
+static void test_exchange(lk_comm *c)
+{
+    run_exchanges(c, 0);
+    run_exchanges(c, 100);
+    run_exchanges(c, 50000);
+    const int64_t before = lk_mem_count();
+    run_exchanges(c, 50000);
+    CHECK(lk_mem_count() == before, "%" PRId64 " allocations by an exchange that had been made before",
+        lk_mem_count() - before);
+}
+
+/* Messages longer than the library can count go in pieces: here the pieces are short. */
+static void test_pieces(lk_comm *c)
+{
+    static const int64_t pieces[] = {1, 100, 101, 4096};
+
+    if (strcmp(lk_comm_name(c), "mpi") != 0)
+        return;
+    for (size_t p = 0; p < sizeof pieces / sizeof pieces[0]; p++) {
+        lki_comm_mpi_set_piece(c, pieces[p]);
+        run_exchanges(c, 101);
+        test_bcast(c);
+        test_allreduce(c);
+    }
+    lki_comm_mpi_set_piece(c, 1000);
+    test_allgather(c);
+    lki_comm_mpi_set_piece(c, (int64_t)1 << 30);
+}
+
+static void test_agree(lk_comm *c)
+{
+    const int n = lk_comm_nranks(c), me = lk_comm_rank(c);
+    char want[200];
+
+    CHECK_OK(lk_comm_agree(c, LK_OK));
+    for (int bad = 0; bad < n; bad++) {
+        /* one rank fails */
+        lk_status st = me == bad ? LK_FAIL(LK_E_SHAPE, "layer %d is odd", bad) : LK_OK;
+        st = lk_comm_agree(c, st);
+        snprintf(want, sizeof want, "rank %d on %s: layer %d is odd", bad, lk_comm_host(c, bad), bad);
+        CHECK(st == LK_E_SHAPE, "%s", lk_status_name(st));
+        CHECK(strcmp(lk_err_last()->message, n > 1 ? want : "layer 0 is odd") == 0, "%s", lk_err_last()->message);
+        CHECK(lk_err_last()->code == LK_E_SHAPE, "%d", lk_err_last()->code);
+
+        /* all fail: the worst counts, of the worst the lowest rank speaks */
+        st = me >= bad ? LK_FAIL(LK_E_IO, "disk %d", me) : LK_FAIL(LK_E_ARG, "key %d", me);
+        st = lk_comm_agree(c, st);
+        snprintf(want, sizeof want, "rank %d on %s: disk %d", bad, lk_comm_host(c, bad), bad);
+        CHECK(st == LK_E_IO, "%s", lk_status_name(st));
+        CHECK(strcmp(lk_err_last()->message, n > 1 ? want : "disk 0") == 0, "%s", lk_err_last()->message);
+        CHECK_OK(lk_comm_agree(c, LK_OK)); /* alive */
+    }
+    /* A status without a record of its own speaks its general text. */
+    (void)!LK_FAIL(LK_E_ARG, "of another time");
+    CHECK(lk_comm_agree(c, LK_E_FORMAT) == LK_E_FORMAT, "%s", lk_err_last()->message);
+    CHECK(strstr(lk_err_last()->message, "wrong file format") != NULL, "%s", lk_err_last()->message);
+}
+
+static void test_arguments(lk_comm *c)
+{
+    const int n = lk_comm_nranks(c), me = lk_comm_rank(c);
+    int64_t count[8] = {0}, displ[8] = {0};
+    char data[16] = "";
+    lk_comm_req *req = NULL;
+
+    CHECK(lk_comm_bcast(c, n, data, 1) == LK_E_ARG, "root %d", n);
+    CHECK(strstr(lk_err_last()->message, "root") != NULL, "%s", lk_err_last()->message);
+    CHECK(lk_comm_allreduce(c, data, -1, LK_COMM_F32) == LK_E_ARG, "count -1");
+    CHECK(lk_comm_allreduce(c, data, 1, LK_COMM_BYTE) == LK_E_ARG, "a sum of bytes");
+    CHECK(lk_comm_alltoallv_start(c, -1, data, count, displ, data, count, displ, &req) == LK_E_ARG, "tag -1");
+    count[me] = -1;
+    CHECK(lk_comm_alltoallv_start(c, 0, data, count, displ, data, count, displ, &req) == LK_E_ARG, "count -1");
+    CHECK(req == NULL, "a request of a refused call");
+    CHECK_OK(lk_comm_barrier(c)); /* none of it did harm */
+}
+
+static void test_all(lk_comm *c)
+{
+    test_places(c);
+    CHECK_OK(lk_comm_barrier(c));
+    test_bcast(c);
+    test_allgather(c);
+    test_allreduce(c);
+    test_exchange(c);
+    test_pieces(c);
+    test_agree(c);
+    test_arguments(c);
+}
+
+/* Damage to the communicator cannot be agreed on: it stands at once, and for every later call. */
+static void test_death(lk_comm *c)
+{
+    int64_t zero[8] = {0};
+    char data[8] = "";
+    bool done;
+    lk_comm_req *req = NULL;
+
+    CHECK(lk_comm_agree(c, LK_FAIL(LK_E_COMM, "cable %d cut", 7)) == LK_E_COMM, "%s", lk_err_last()->message);
+    (void)!LK_FAIL(LK_E_ARG, "something else in between");
+    CHECK(lk_comm_barrier(c) == LK_E_COMM, "barrier");
+    CHECK(strcmp(lk_err_last()->message, "cable 7 cut") == 0, "%s", lk_err_last()->message);
+    CHECK(lk_comm_bcast(c, 0, data, 8) == LK_E_COMM, "bcast");
+    CHECK(lk_comm_allgather(c, data, 0, data) == LK_E_COMM, "allgather");
+    CHECK(lk_comm_allreduce(c, data, 1, LK_COMM_I64) == LK_E_COMM, "allreduce");
+    CHECK(lk_comm_alltoallv_start(c, 0, data, zero, zero, data, zero, zero, &req) == LK_E_COMM, "alltoallv");
+    CHECK(lk_comm_test(c, &req, &done) == LK_E_COMM, "test");
+    CHECK(lk_comm_wait(c, &req) == LK_E_COMM, "wait");
+    CHECK(lk_comm_agree(c, LK_OK) == LK_E_COMM, "agree");
+    CHECK(strcmp(lk_err_last()->message, "cable 7 cut") == 0, "%s", lk_err_last()->message);
+}
+
+int main(void)
+{
+    lk_comm *c = NULL, *self = NULL;
+
+    CHECK(lk_comm_under_mpi(), "mpirun's marks are not seen");
+    CHECK_OK(lk_comm_create_mpi(&c));
+    if (c == NULL)
+        return 1;
+    const int rank = lk_comm_rank(c);
+    CHECK(strcmp(lk_comm_name(c), "mpi") == 0, "%s", lk_comm_name(c));
+    test_all(c);
+    lk_comm_set_deadline(c, 60); /* the same calls take other ways */
+    test_all(c);
+
+    CHECK_OK(lk_comm_create_self(&self));
+    CHECK(lk_comm_rank(self) == 0 && lk_comm_nranks(self) == 1, "self is rank %d", lk_comm_rank(self));
+    test_all(self);
+    test_death(self);
+    lk_comm_destroy(&self);
+    CHECK(self == NULL, "destroy leaves the pointer");
+    lk_comm_destroy(&self);
+
+    CHECK_OK(lk_comm_barrier(c));
+    test_death(c);
+    lk_comm_destroy(&c);
+    CHECK(lk_comm_create_mpi(&c) == LK_E_UNSUPPORTED, "MPI after its end");
+    CHECK(lk_mem_bytes() == 0, "%" PRId64 " bytes are left", lk_mem_bytes());
+    return check_end(rank);
+}

@@ -1,0 +1,78 @@
+"""The promise: the same config and seed give the same bits, whatever the ranks, buckets, readers, threads and sharding."""
+import json
+import os
+import unittest
+
+import lockstep
+
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+CONFIG = os.path.join(SOURCE, "configs", "digits-cnn.yaml")
+# 1437 samples in batches of 64 are 23 steps an epoch, the last one short; 30 steps go past an epoch's end and an evaluation.
+STEPS = ["--set", "train.steps=30", "--set", "train.log_every=1 steps", "--set", "train.lr.warmup=5"]
+TIMES = {"samples_per_s", "data_wait_s", "comm_wait_s", "seconds"}
+
+
+def log_lines(run_dir):
+    """Every event of the log, without the times."""
+    with open(os.path.join(run_dir, "log.jsonl")) as f:
+        return [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in f]
+
+
+class Digest(lockstep.Case):
+    def train(self, name, ranks, *options, config=CONFIG, steps=STEPS):
+        run_dir = os.path.join(self.dir, name)
+        args = ["train", config, "--run-dir", run_dir, "--json", *steps, *options]
+        if ranks > 1:
+            args = ["launch", "-n", str(ranks), *args]
+        done = self.run_it(*args, timeout=120)
+        self.check_code(done, 0)
+        return log_lines(run_dir)
+
+    def same(self, want, got, what):
+        self.assertEqual(len(want), len(got), what)
+        for a, b in zip(want, got):
+            self.assertEqual(a, b, what)
+        self.assertEqual(want[-1]["event"], "end")
+        self.assertRegex(want[-1]["digest"], "^[0-9a-f]{32}$")
+
+    def test_any_number_of_ranks(self):
+        one = self.train("n1", 1)
+        self.assertEqual(sum(e["event"] == "step" for e in one), 30)
+        for n in range(2, 9):
+            self.same(one, self.train(f"n{n}", n), f"{n} ranks")
+
+    def test_buckets_readers_threads_sharding(self):
+        one = self.train("one", 1)
+        for i, (ranks, options) in enumerate([
+            (1, ["--set", "run.threads=2"]),
+            (3, ["--set", "run.threads=2"]),
+            (1, ["--set", "data.readers=4"]),
+            (2, ["--set", "data.readers=4", "--set", "data.prefetch=1"]),
+            (3, ["--set", "train.bucket_bytes=1024"]),
+            (4, ["--set", "train.bucket_bytes=100000000"]),
+            (3, ["--set", "train.shard_optimizer=false"]),
+        ]):
+            self.same(one, self.train(f"v{i}", ranks, *options), f"{ranks} ranks with {options}")
+
+    def test_twelve_microbatches(self):
+        m12 = ["--set", "train.microbatches=12", "--set", "train.batch=60"]
+        one = self.train("m12n1", 1, *m12)
+        for n in (5, 12):
+            self.same(one, self.train(f"m12n{n}", n, *m12), f"{n} ranks")
+
+    def test_sgd_and_regression_of_the_order(self):
+        sgd = ["--set", "train.optimizer=sgd", "--set", "train.lr.peak=0.05", "--set", "train.nesterov=true", "--set", "train.weight_decay=0.001"]
+        config = os.path.join(SOURCE, "configs", "digits-mlp.yaml")
+        one = self.train("sgd1", 1, *sgd, config=config)
+        self.same(one, self.train("sgd3", 3, *sgd, "--set", "run.threads=2", config=config), "3 ranks, SGD")
+
+    def test_other_seeds_and_microbatches_give_other_bits(self):
+        """The comparison above means something: what should change the bits does."""
+        one = self.train("a", 1)
+        self.assertNotEqual(one[-1]["digest"], self.train("b", 1, "--set", "run.seed=2")[-1]["digest"])
+        self.assertNotEqual(one[-1]["digest"], self.train("c", 1, "--set", "train.microbatches=4")[-1]["digest"])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,72 @@
+"""Real data, known answers."""
+import glob
+import json
+import os
+import shutil
+import unittest
+
+import lockstep
+
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+MNIST = os.path.join(SOURCE, "..", "shared", "data", "mnist")
+FASHION = "/usr/share/datasets/fashion-mnist"
+
+
+class Learning(lockstep.Case):
+    def learn(self, config, *options, timeout=600):
+        run_dir = os.path.join(self.dir, "run")
+        done = self.run_it("train", config, "--run-dir", run_dir, "--json", *options, timeout=timeout)
+        self.check_code(done, 0)
+        events = [json.loads(line) for line in done.out.splitlines()]
+        return [e for e in events if e["event"] == "eval"], run_dir
+
+    def import_idx(self, source, dest, train, test):
+        os.makedirs(dest)
+        for images, labels, out in ((train[0], train[1], "train.h5"), (test[0], test[1], "test.h5")):
+            done = self.run_it("data", "import", "idx", os.path.join(source, images), os.path.join(source, labels), os.path.join(dest, out))
+            self.check_code(done, 0)
+
+    def config_beside(self, name, data):
+        """A copy of a config in a folder whose ../data is ours."""
+        folder = os.path.join(self.dir, "configs")
+        os.makedirs(folder, exist_ok=True)
+        return shutil.copy(os.path.join(SOURCE, "configs", name), folder)
+
+    def test_digits_cnn(self):
+        evals, run_dir = self.learn(os.path.join(SOURCE, "configs", "digits-cnn.yaml"), "--set", "run.threads=2")
+        self.assertGreaterEqual(evals[-1]["accuracy"], 0.97)
+        again = self.run_it("eval", os.path.join(SOURCE, "configs", "digits-cnn.yaml"), "--from", run_dir, "--json")
+        self.check_code(again, 0)
+        self.assertEqual(json.loads(again.out.splitlines()[-1])["accuracy"], evals[-1]["accuracy"])
+
+    def test_digits_mlp(self):
+        evals, _ = self.learn(os.path.join(SOURCE, "configs", "digits-mlp.yaml"))
+        self.assertGreaterEqual(evals[-1]["accuracy"], 0.90)
+
+    @unittest.skipUnless(os.path.isdir(MNIST), f"the MNIST files are not at {MNIST}")
+    def test_mnist(self):
+        names = [("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"), ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")]
+        self.import_idx(MNIST, os.path.join(self.dir, "data", "mnist"), *names)
+        config = self.config_beside("mnist-cnn.yaml", "mnist")
+        evals, _ = self.learn(config, "--set", "run.threads=2")
+        self.assertLessEqual(evals[-1]["epoch"], 5)
+        self.assertEqual(evals[-1]["samples"], 10000)
+        self.assertGreaterEqual(evals[-1]["accuracy"], 0.99)
+        config = self.config_beside("mnist-mlp.yaml", "mnist")
+        shutil.rmtree(os.path.join(self.dir, "run"))
+        evals, _ = self.learn(config, "--set", "run.threads=2", "--set", "train.epochs=1")
+        self.assertGreaterEqual(evals[-1]["accuracy"], 0.94)
+
+    @unittest.skipUnless(os.path.isdir(FASHION), f"the package dataset-fashion-mnist is not installed ({FASHION})")
+    def test_fashion(self):
+        def find(part):
+            return os.path.basename(glob.glob(os.path.join(FASHION, f"*{part}*"))[0])
+        names = [(find("train-images"), find("train-labels")), (find("t10k-images"), find("t10k-labels"))]
+        self.import_idx(FASHION, os.path.join(self.dir, "data", "fashion-mnist"), *names)
+        evals, _ = self.learn(self.config_beside("fashion-cnn.yaml", "fashion-mnist"), "--set", "run.threads=2", "--set", "train.epochs=1")
+        self.assertGreaterEqual(evals[-1]["accuracy"], 0.80)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,2 @@
+lk_test(checkpoint train)
+lk_test(step train)
