@@ -21,7 +21,7 @@
 enum { LOOK_MS = 50, EXIT_INPUT = 2, EXIT_STOPPED = 75 };
 
 /* A rank is dead or has failed: mpirun has this long to end the rest by itself (2.4 s is what it takes), then it is told to, then killed. */
-static const double patience_s = 3.0, patience_after_term_s = 2.0;
+static const double patience_s = 3.5, patience_after_term_s = 2.5;
 
 typedef struct job {
     const lk_launch_opts *opts;
@@ -97,6 +97,7 @@ static lk_status start(job *j)
     close(report[0]);
     close(speech[1]);
     j->stderr_fd = speech[0];
+    j->speech.pid = j->mpirun;
     fcntl(j->stderr_fd, F_SETFL, O_NONBLOCK);
     return LK_OK;
 
@@ -176,7 +177,9 @@ static void carry_out_end(job *j)
     if (j->term_at == 0 || now < j->term_at)
         return;
     if (!j->term_sent) {
-        kill(j->mpirun, SIGTERM);
+        /* One that is ending the job already takes a second push badly (a crash in its own finalization). */
+        if (!lki_watch_all_ended(&j->watch))
+            kill(j->mpirun, SIGTERM);
         j->term_sent = true;
     } else if (now >= j->term_at + patience_after_term_s) {
         kill(-j->mpirun, SIGKILL);
@@ -207,7 +210,7 @@ static void supervise(job *j)
         if (!j->ended && lk_now() < next_look)
             continue;
         lki_speech_idle(&j->speech);
-        if (j->ended_by == 0) /* after that, ranks die of what we do */
+        if (!j->term_sent) /* after that, ranks die of what we do */
             lki_watch_look(&j->watch);
         next_look = lk_now() + 1e-3 * LOOK_MS;
         if (j->watch.first >= 0)

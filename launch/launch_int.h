@@ -5,6 +5,8 @@
 #include "base/record.h"
 #include "launch/launch.h"
 
+#include <sys/types.h>
+
 /* A command line for execv: item[n] is NULL. */
 typedef struct lki_words {
     char **item;
@@ -16,9 +18,10 @@ void lki_words_free(lki_words *w);
 
 /* What mpirun writes to its standard error: lines of ranks, which pass as they come, byte for byte, and its own blocks between lines of
  * dashes, which are kept aside: they are long, come late, and say less than the flight records do. Its error log is kept with them,
- * its news of signals is dropped. */
+ * its news are dropped. */
 typedef struct lki_speech {
     int fd;       /* where lines of ranks go */
+    pid_t pid;    /* of mpirun */
     lk_buf block; /* the block that is open */
     lk_buf kept;  /* closed blocks, without dashes, each once */
     int n_blocks;
@@ -63,6 +66,8 @@ typedef struct lki_watch {
 /* Makes the folder. */
 LK_MUST_USE lk_status lki_watch_create(int ranks, lki_watch *out);
 void lki_watch_look(lki_watch *w);
+/* True when every rank whose record was seen has ended or died. */
+bool lki_watch_all_ended(const lki_watch *w);
 /* Kills every process but this one that has the folder's name in its environment; the number found. */
 int lki_watch_sweep(const lki_watch *w);
 /* Removes the folder. */

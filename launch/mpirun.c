@@ -219,21 +219,28 @@ static void take_inside(lki_speech *s, char c)
     }
 }
 
-/* Length of a line of mpirun's own outside of blocks that begins here, 0: none does. Such lines come in one piece, maybe behind a progress bar. */
-static size_t own_line(const char *text, size_t n)
+/* Length of a line of mpirun's own outside of blocks that begins here, with the empty line that may follow; 0: none does. Such lines come in
+ * one piece, maybe behind a progress bar: "mpirun: Forwarding signal 10 to job", "[host:PID] ..." with its own process id (it stumbles now and
+ * then over what it has to say of an abort), and what its daemons on other hosts log. */
+static size_t own_line(const lki_speech *s, const char *text, size_t n)
 {
-    static const char forwarding[] = "mpirun: Forwarding signal ", error_log[] = "ORTE_ERROR_LOG";
+    static const char name[] = "mpirun: ", error_log[] = "ORTE_ERROR_LOG";
+    const char *end;
+    char pid[32];
+    bool own = false;
 
-    if (text[0] != '[' && text[0] != forwarding[0])
+    if ((text[0] != '[' && text[0] != name[0]) || (end = memchr(text, '\n', n)) == NULL)
         return 0;
-    const char *end = memchr(text, '\n', n);
-    const size_t line = end != NULL ? (size_t)(end - text) + 1 : 0;
-    if (line > strlen(forwarding) && memcmp(text, forwarding, strlen(forwarding)) == 0)
-        return line;
-    /* "[host:pid] [[job,0],0] ORTE_ERROR_LOG: Out of resource in file ...": it stumbles over what it meant to say of an abort. */
-    if (line > 0 && text[0] == '[' && memmem(text, line, error_log, strlen(error_log)) != NULL)
-        return line;
-    return 0;
+    const size_t line = (size_t)(end - text) + 1;
+    const char *bracket = memchr(text, ']', line);
+    if (text[0] == '[' && bracket != NULL) {
+        const size_t m = (size_t)snprintf(pid, sizeof pid, ":%ld]", (long)s->pid);
+        const size_t head = (size_t)(bracket - text) + 1;
+        own = (head > m && memcmp(text + head - m, pid, m) == 0) || memmem(text, line, error_log, strlen(error_log)) != NULL;
+    } else if (line > strlen(name)) {
+        own = memcmp(text, name, strlen(name)) == 0;
+    }
+    return !own ? 0 : line < n && text[line] == '\n' ? line + 1 : line;
 }
 
 void lki_speech_add(lki_speech *s, const char *text, size_t n)
@@ -241,7 +248,7 @@ void lki_speech_add(lki_speech *s, const char *text, size_t n)
     size_t from = 0; /* of what passes */
 
     for (size_t i = 0; i < n; i++) {
-        const size_t own = s->inside ? 0 : own_line(text + i, n - i);
+        const size_t own = s->inside ? 0 : own_line(s, text + i, n - i);
         if (own > 0) {
             pass(s, text + from, i - from);
             if (text[i] == '[')

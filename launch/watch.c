@@ -66,6 +66,16 @@ void lki_watch_look(lki_watch *w)
     }
 }
 
+bool lki_watch_all_ended(const lki_watch *w)
+{
+    for (int r = 0; r < w->ranks; r++) {
+        const lki_seen *s = &w->seen[r];
+        if (s->there && s->noted == 0 && s->last.state == LK_RECORD_RUNNING)
+            return false;
+    }
+    return w->n_there > 0;
+}
+
 /* Whether a process has `mark` among its environment's entries. */
 static bool has_mark(const char *pid, const char *mark)
 {

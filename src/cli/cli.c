@@ -21,7 +21,7 @@ static const lki_command *const commands[] = {
     &lki_bench_command,
     &lki_doctor_command,
 };
-enum { N_COMMANDS = sizeof commands / sizeof commands[0], MANY_COMMANDS = 32 };
+enum { N_COMMANDS = sizeof commands / sizeof commands[0], MANY_COMMANDS = 32, WORDS_BYTES = 64 };
 
 typedef struct top_opts {
     bool version;
@@ -80,13 +80,16 @@ static void list_commands(const lki_command *const *c, int n, lk_buf *out)
 
 static int sub_commands(const lki_command *group, const lki_command **out)
 {
-    for (int i = 0; i < group->n_sub; i++)
-        out[i] = &group->sub[i];
-    return group->n_sub;
+    int n = group->n_sub;
+    const lki_command *sub = group->list != NULL ? group->list(&n) : group->sub;
+
+    for (int i = 0; i < n; i++)
+        out[i] = &sub[i];
+    return n;
 }
 
-/* `command` NULL: of the program. */
-static lk_status print_help(const lki_command *command)
+/* `command` NULL: of the program; `words` lead to it. */
+static lk_status print_help(const lki_command *command, const char *words)
 {
     const lki_command *sub[MANY_COMMANDS];
     lk_buf text = {0};
@@ -96,7 +99,7 @@ static lk_status print_help(const lki_command *command)
         list_commands(commands, N_COMMANDS, &text);
         lk_buf_add(&text, "\nexit codes: 0 done; 1 failed; 2 wrong input, nothing was started; 75 stopped on request, start again\n");
     } else if (command->options == NULL) {
-        lk_buf_printf(&text, "usage: lockstep %s COMMAND ...\n%s\n", command->name, command->help);
+        lk_buf_printf(&text, "usage: lockstep %s COMMAND ...\n%s\n", words, command->help);
         list_commands(sub, sub_commands(command, sub), &text);
     } else {
         lk_table_usage(command->options, &text);
@@ -108,30 +111,34 @@ static lk_status print_help(const lki_command *command)
 
 /* Finding the command. */
 
-static lk_status unknown_command(const char *within, const char *word, const lki_command *const *c, int n)
+static lk_status unknown_command(const char *words, const char *word, const lki_command *const *c, int n)
 {
     const char *names[MANY_COMMANDS];
+    const char *colon = words[0] != 0 ? ": " : "";
 
     for (int i = 0; i < n; i++)
         names[i] = c[i]->name;
     const char *near = lk_nearest(word, names, n);
     if (near != NULL)
-        return LK_FAIL(LK_E_USAGE, "%sunknown command \"%.80s\" (did you mean \"%s\"?)", within, word, near);
-    return LK_FAIL(LK_E_USAGE, "%sunknown command \"%.80s\" (lockstep --help lists them)", within, word);
+        return LK_FAIL(LK_E_USAGE, "%s%sunknown command \"%.80s\" (did you mean \"%s\"?)", words, colon, word, near);
+    return LK_FAIL(LK_E_USAGE, "%s%sunknown command \"%.80s\" (lockstep %s%s--help lists them)", words, colon, word, words, words[0] != 0 ? " " : "");
 }
 
-/* Takes the words of a command off the front; *help when a group's help is asked for. */
-static lk_status find_command(int *argc, char ***argv, const lki_command **out, bool *help)
+/* Takes the words of a command off the front, and gives them in one text. With *help on the way in a group is an answer, too; it is set when
+ * a group's help is asked for. */
+static lk_status find_command(int *argc, char ***argv, const lki_command **out, char words[WORDS_BYTES], bool *help)
 {
     const lki_command *sub[MANY_COMMANDS];
     const lki_command *const *set = commands;
     const lki_command *found = NULL;
     int n = N_COMMANDS;
-    char within[64] = "";
 
-    do {
+    words[0] = 0;
+    while (found == NULL || found->options == NULL) {
+        if (*argc == 0 && found != NULL && *help)
+            break;
         if (*argc == 0)
-            return LK_FAIL(LK_E_USAGE, "%sa command is missing (lockstep %s%s--help lists them)", within, found != NULL ? found->name : "", found != NULL ? " " : "");
+            return LK_FAIL(LK_E_USAGE, "%s%sa command is missing (lockstep %s%s--help lists them)", words, found != NULL ? ": " : "", words, found != NULL ? " " : "");
         const char *word = **argv;
         if (found != NULL && (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)) {
             *help = true;
@@ -141,13 +148,14 @@ static lk_status find_command(int *argc, char ***argv, const lki_command **out, 
         for (int i = 0; i < n && found == NULL; i++)
             found = strcmp(set[i]->name, word) == 0 ? set[i] : NULL;
         if (found == NULL)
-            return unknown_command(within, word, set, n);
+            return unknown_command(words, word, set, n);
         --*argc;
         ++*argv;
-        snprintf(within, sizeof within, "%s: ", found->name);
+        const size_t used = strlen(words);
+        snprintf(words + used, WORDS_BYTES - used, "%s%s", used > 0 ? " " : "", found->name);
         n = sub_commands(found, sub);
         set = sub;
-    } while (found->options == NULL);
+    }
     *out = found;
     return LK_OK;
 }
@@ -155,10 +163,11 @@ static lk_status find_command(int *argc, char ***argv, const lki_command **out, 
 lk_status lki_parse(int argc, char **argv, lki_parsed *out)
 {
     lki_parsed p = {0};
+    char words[WORDS_BYTES];
     bool help = false;
     int used = 0;
 
-    LK_TRY(find_command(&argc, &argv, &p.command, &help));
+    LK_TRY(find_command(&argc, &argv, &p.command, words, &help));
     if (!help) {
         LK_TRY(lk_alloc(p.command->options->size, "options", &p.opts));
         const lk_status st = lk_table_parse_args(p.command->options, argc, argv, p.command->takes_rest, p.opts, &used, &help);
@@ -170,7 +179,7 @@ lk_status lki_parse(int argc, char **argv, lki_parsed *out)
     if (help) {
         const lki_command *asked = p.command;
         lki_parsed_fini(&p);
-        LK_TRY(print_help(asked));
+        LK_TRY(print_help(asked, words));
     } else {
         p.n_rest = argc - used;
         p.rest = argv + used;
@@ -236,20 +245,14 @@ static int run_command(int argc, char **argv)
 static int run_help(int argc, char **argv)
 {
     const lki_command *c = NULL;
-    bool help = false;
+    char words[WORDS_BYTES] = "";
+    bool help = true;
     lk_status st = LK_OK;
 
-    if (argc > 0) {
-        /* A group alone is enough here. */
-        for (int i = 0; i < N_COMMANDS && argc == 1; i++) {
-            if (commands[i]->options == NULL && strcmp(commands[i]->name, argv[0]) == 0)
-                c = commands[i];
-        }
-        if (c == NULL)
-            st = find_command(&argc, &argv, &c, &help);
-    }
+    if (argc > 0)
+        st = find_command(&argc, &argv, &c, words, &help);
     if (st == LK_OK)
-        st = print_help(c);
+        st = print_help(c, words);
     return lki_finish(st);
 }
 
@@ -279,7 +282,7 @@ int lk_cli_main(int argc, char **argv)
     const bool version = top.version;
     lk_table_fini(&top_table, &top);
     if (help)
-        return lki_finish(print_help(NULL));
+        return lki_finish(print_help(NULL, ""));
     if (version)
         return print_version();
     argc -= used;

@@ -31,6 +31,7 @@ struct lki_command {
     bool stoppable;             /* takes SIGTERM and SIGUSR1 as "stop with a checkpoint" */
     const lki_command *sub;     /* groups */
     int n_sub;
+    const lki_command *(*list)(int *n); /* groups whose commands another room knows: in place of sub */
 };
 
 extern const lki_command lki_train_command, lki_eval_command, lki_plan_command, lki_digest_command, lki_checkpoint_command, lki_data_command, lki_bench_command,

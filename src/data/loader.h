@@ -1,5 +1,5 @@
-/* The loader: reader threads that fill microbatches ahead of the step, in fixed memory. What a batch holds is a function of its
- * position alone, whatever the number of readers. */
+/* The loader: reader threads that fill microbatches ahead of the step, in fixed memory. What a batch holds is a
+ * function of its position alone, whatever the number of readers. */
 #ifndef LK_DATA_LOADER_H
 #define LK_DATA_LOADER_H
 
@@ -8,8 +8,8 @@
 
 typedef struct lk_loader lk_loader;
 
-/* How stored values become inputs: (value * scale - mean[c]) / std[c], c the first dimension of the sample if it has 3 and mean has as many entries;
- * one entry serves all. Computed in double, rounded once to float. */
+/* How stored values become inputs: (value * scale - mean[c]) / std[c], c the first dimension of the sample if it has 3
+ * and mean has as many entries; one entry serves all. Computed in double, rounded once to float. */
 typedef struct lk_convert {
     double scale;
     const double *mean, *std; /* [n_norm]; NULL: 0 and 1 */
@@ -17,35 +17,42 @@ typedef struct lk_convert {
 } lk_convert;
 
 typedef struct lk_loader_opts {
-    lk_dataset *data;         /* borrowed until destroy */
-    lk_sampler sampler;       /* initialized */
-    int input_field;          /* delivered as float [rows, ...] */
-    int target_field;         /* -1: the input is the target */
-    bool target_is_class;     /* target as int64 [rows]; else float [rows, ...] */
-    int first_lane, n_lanes;  /* microbatches of this rank */
-    int64_t epoch, step;      /* cursor to start at; goes on through epochs */
-    int64_t end_epoch;        /* stops before this epoch; -1: for ever */
-    int readers, prefetch;    /* threads, >= 1; steps ahead, >= 1 */
+    lk_dataset *data; /* borrowed until destroy */
+    lk_sampler sampler; /* initialized */
+    int input_field; /* delivered as float [rows, ...] */
+    int target_field; /* -1: the input is the target */
+    bool target_is_class; /* target as int64 [rows, ...], whole numbers as stored; else float [rows, ...] */
+    int first_lane, n_lanes; /* microbatches of this rank */
+    int64_t epoch, step; /* cursor to start at; goes on through epochs */
+    int64_t end_epoch; /* stops before this epoch; -1: for ever */
+    int readers, prefetch; /* threads, >= 1; steps ahead, >= 1 */
     lk_convert input_convert, target_convert;
 } lk_loader_opts;
 
 typedef struct lk_lane_batch {
-    int64_t valid;         /* rows [0,valid) are samples; the rest has input 0, target 0, sample 0 */
-    const float *input;    /* [rows, ...] */
-    const void *target;    /* int64 [rows] or float [rows, ...] */
+    /* Each array begins at 64 bytes. */
+    int64_t valid; /* rows [0,valid) are samples; the rest has input 0, target 0, sample 0 */
+    const float *input; /* [rows, ...] */
+    const void *target; /* int64 [rows, ...] or float [rows, ...]; `input` itself with target_field -1 */
     const int64_t *sample; /* [rows] */
 } lk_lane_batch;
 
 typedef struct lk_batch {
-    int64_t epoch, step;       /* step within the epoch */
-    int64_t samples;           /* valid rows of the whole global batch (all lanes of all ranks) */
+    int64_t epoch, step; /* step within the epoch */
+    int64_t samples; /* valid rows of the whole global batch (all lanes of all ranks) */
     const lk_lane_batch *lane; /* [n_lanes] of this rank */
 } lk_batch;
 
-/* Local. Allocates all its memory (reported by lk_loader_bytes), starts the readers. */
+/* Local. Allocates all its memory (reported by lk_loader_bytes), starts the readers. That memory is prefetch + 1 steps
+ * of this rank's microbatches, and stored blocks: all of them where the dataset is up to 256 MiB as stored, so that
+ * each is read once; else two windows a lane (sampler.window * sampler.block samples each; in sequence what the steps
+ * ahead span), and the order's pool where that is up to 256 MiB; samples of a larger pool are read one by one, so
+ * window, block and microbatches are best such that their product is well below the number of samples. Errors:
+ * LK_E_ARG; LK_E_SHAPE for means that fit no sample; LK_E_DATA for classes that are no whole numbers; LK_E_NOMEM. */
 LK_MUST_USE lk_status lk_loader_create(const lk_loader_opts *o, lk_loader **out);
-/* The next step's batch, in order; waits for it. *view is NULL after the last one. Valid until lk_loader_unmap. A reader's failure comes back
- * here, at the batch it belongs to, with file, field and sample. */
+/* The next step's batch, in order; waits for it. *view is NULL after the last one. Valid until lk_loader_unmap. A
+ * reader's failure comes back here, at the batch it belongs to, with file, field and sample; and again at every later
+ * call. The functions from here on are for one thread. */
 LK_MUST_USE lk_status lk_loader_map(lk_loader *l, const lk_batch **view);
 void lk_loader_unmap(lk_loader *l, const lk_batch **view);
 double lk_loader_wait_seconds(const lk_loader *l); /* spent in map since creation */

@@ -232,16 +232,15 @@ lk_status lk_checkpoint_verify(const char *path)
 
 /* ---- finding ---- */
 
-/* The step that LATEST names, or INT64_MAX where it names none. */
+/* The step that LATEST names, or INT64_MAX where it names none that is there. */
 static lk_status read_latest(const char *dir, const step_list *steps, int64_t *out)
 {
     char *path = NULL, *text = NULL;
     int64_t step = 0;
-    bool there = false;
+    lk_status st = LK_OK;
 
     *out = INT64_MAX;
     LK_TRY(lk_path_join(dir, LATEST_NAME, &path));
-    lk_status st = LK_OK;
     if (!lk_file_exists(path)) /* the first checkpoint was not finished, or step folders were copied without it */
         goto out;
     LK_TRY_TO(st, out, lk_file_read(path, 0, &text, NULL));
@@ -250,11 +249,10 @@ static lk_status read_latest(const char *dir, const step_list *steps, int64_t *o
         lk_log(LK_LOG_WARN, "%s does not name a checkpoint; taking the newest good one", path);
         goto out;
     }
-    *out = step;
     for (int i = 0; i < steps->n; i++)
-        there = there || steps->step[i] == step;
-    if (!there)
-        lk_log(LK_LOG_WARN, "%s names %s, which is not there; taking the newest good one before it", path, text);
+        *out = steps->step[i] == step ? step : *out;
+    if (*out != step)
+        lk_log(LK_LOG_WARN, "%s names %s, which is not there; taking the newest good one", path, text);
 out:
     lk_free(text);
     lk_free(path);
@@ -341,8 +339,7 @@ static lk_status remove_after(lk_status st, const char *path)
     return st == LK_OK ? LK_OK : lk_err_give(&why);
 }
 
-/* "step-00000120.tmp.4711", "LATEST.tmp.4711": of a process that is no more, or of this one, which is writing nothing
- * yet. */
+/* "step-00000120.tmp.4711", "LATEST.tmp.4711": of a process that is no more, or of this one, which is not writing. */
 static bool is_leftover(const char *name)
 {
     const char *tmp = strstr(name, ".tmp.");
@@ -472,8 +469,8 @@ out:
     return st;
 }
 
-/* Of the checkpoints up to `newest`, which is good, the newest `keep` good ones stay, and damaged ones between them,
- * for people to look at. */
+/* Of the checkpoints up to `newest`, which is good, the newest `keep` good ones stay. So do damaged ones between them,
+ * for a person to look at. */
 static lk_status prune(const char *dir, int64_t newest, int64_t keep)
 {
     step_list steps = {0};

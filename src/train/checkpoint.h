@@ -46,7 +46,7 @@ LK_MUST_USE lk_status lk_state_digest(const lk_graph *g, const lk_state *s, lk_h
  * step folder, to be freed. Any thread. Errors: LK_E_IO..., nothing is left behind, old ones untouched. */
 LK_MUST_USE lk_status lk_checkpoint_write(const char *dir, const lk_graph *g, const lk_state *s, const lk_checkpoint_meta *m, int64_t keep, char **path);
 /* Newest good checkpoint at or before LATEST in `dir`: damaged ones are skipped, each with a warning line that says why. Without LATEST, or
- * with one that names no step: the newest good one. *path (to be freed) NULL: none there. */
+ * with one that names none that is there: the newest good one. *path (to be freed) NULL: none there. */
 LK_MUST_USE lk_status lk_checkpoint_find(const char *dir, char **path);
 /* Checks manifest, file hash, every array's hash and the digest. `path`, here and below: the step folder or its state.h5. Errors:
  * LK_E_DATA "PATH: damaged: state.h5: 10233 bytes, manifest says 20480"; LK_E_NOT_FOUND, LK_E_FORMAT (no checkpoint at all), LK_E_IO. */

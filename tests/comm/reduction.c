@@ -114,7 +114,9 @@ static void check_moves(lk_reduce *r, const lk_comm *c, const setting *s, const 
     const int n = lk_comm_nranks(c), me = lk_comm_rank(c);
     char *flat = malloc(bytes + 1);
 
-    for (int root = -1; root < n; root++) { /* -1: to all */
+    const int roots[] = {-1, 0, n - 1}; /* -1: to all */
+    for (int i = 0; i < 3; i++) {
+        const int root = roots[i];
         memset(flat, 0xA5, bytes);
         for (int b = 0; b < s->n_buckets; b++) {
             const int64_t size = (int64_t)lk_comm_type_size(s->type);
@@ -154,13 +156,12 @@ static void run(lk_comm *c, const setting *s)
     const int64_t bytes = lk_mem_bytes();
     CHECK_OK(lk_reduce_create(c, &o, &r));
     const int64_t allocations = lk_mem_count();
-    for (int i = 0; i < 3; i++) {
-        step(r, c, s, 3 + (uint64_t)i % 2);
-        check_sum(r, c, s, want[i % 2], text);
-        check_moves(r, c, s, want[i % 2], text);
+    for (int i = 0; i < 2; i++) {
+        step(r, c, s, 3 + (uint64_t)i);
+        check_sum(r, c, s, want[i], text);
     }
-    CHECK(
-        lk_mem_count() == allocations, "%s: %d allocations in three steps", text, (int)(lk_mem_count() - allocations));
+    check_moves(r, c, s, want[0], text);
+    CHECK(lk_mem_count() == allocations, "%s: %d allocations in two steps", text, (int)(lk_mem_count() - allocations));
     CHECK(lk_reduce_wait_seconds(r) >= 0 && lk_reduce_buffer_bytes(r) >= n_of(s) * 4, "%s", text);
     lk_reduce_destroy(&r);
     CHECK(lk_mem_bytes() <= bytes + 65536, "%s: %d bytes are left", text,
@@ -184,7 +185,7 @@ static void test_sums(lk_comm *c)
     for (size_t l = 0; l < 2; l++) {
         for (size_t k = 0; k < sizeof cuts / sizeof cuts[0]; k++) {
             for (int width = 1; width <= 3; width++) {
-                for (int f = 0; f < 4; f++) {
+                for (int f = 0; f < 3; f++) {
                     setting s = {.leaves = leaves[l],
                         .width = width,
                         .n_buckets = cuts[k].n,

@@ -9,3 +9,5 @@ endfunction()
 
 lk_fuzz(yaml base)
 lk_fuzz(config model)
+lk_fuzz(csv data)
+lk_fuzz(idx data)

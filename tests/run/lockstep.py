@@ -2,6 +2,7 @@
 
 LOCKSTEP_BIN names the program, LOCKSTEP_MAKE_H5 the helper that makes HDF5 files (make_h5.c)."""
 
+import ctypes
 import glob
 import json
 import os
@@ -53,13 +54,21 @@ class Result:
         return "%s\nexit code %s after %.1f s\n--- stdout\n%s\n--- stderr\n%s" % (" ".join(self.args), self.code, self.seconds, self.out, self.err)
 
 
+LIBC = ctypes.CDLL(None)
+
+
+def die_with_the_test():
+    """In the child: it is killed when this process is, so that no job outlives a test that ran into its deadline."""
+    LIBC.prctl(1, signal.SIGKILL, 0, 0, 0)
+
+
 class Running:
     """A command in a session of its own."""
 
     def __init__(self, case, args, env, timeout):
         self.args, self.timeout, self.start = list(args), timeout * SLOWER, time.monotonic()
         self.process = subprocess.Popen([BIN] + self.args, cwd=case.dir, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True, start_new_session=True)
+                                        stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=die_with_the_test)
         case.addCleanup(self.kill)
 
     def kill(self):

@@ -180,6 +180,9 @@ Test(speech, single_lines_of_mpirun_do_not_pass)
 
     say(&f, "\rbar 40 %mpirun: Forwarding signal 10 to job\n\rbar 50 %");
     expect(passed(&f), "\rbar 40 %\rbar 50 %");
+    f.s.pid = 77;
+    say(&f, "[n1:77] *** Process received signal ***\n[n1:77] Signal: Segmentation fault (11)\nmpirun: abort is already in progress\n\n");
+    expect(passed(&f), "\rbar 40 %\rbar 50 %");
     say(&f, "[n1:26950] [[1464,0],0] ORTE_ERROR_LOG: Out of resource in file show_help.c at line 501\n[n1:7] a rank's own\n[");
     lki_speech_end(&f.s);
     expect(passed(&f), "\rbar 40 %\rbar 50 %[n1:7] a rank's own\n[");

@@ -13,6 +13,9 @@ COMMANDS = {
     "eval": (["CONFIG"], ["--set", "--from", "--run-dir", "--json"]),
     "plan": (["CONFIG"], ["--set", "--json"]),
     "launch": (["COMMAND"], ["-n, --ranks", "--hostfile", "--dry-run"]),
+    "data import csv": (["SOURCE", "DEST"], ["--delimiter", "--header", "--label-column", "--shape", "--rows"]),
+    "data import idx": (["IMAGES", "LABELS", "DEST"], ["--input", "--label", "--rows"]),
+    "data inspect": (["FILE"], ["--json"]),
     "digest": (["PATH"], ["--json"]),
     "checkpoint show": (["PATH"], ["--json"]),
     "checkpoint verify": (["PATH"], ["--json"]),
@@ -56,13 +59,14 @@ class Help(lockstep.Case):
         self.assertEqual(self.run_it("-h").out, result.out)
 
     def test_groups_list_theirs(self):
-        for group in ["checkpoint", "bench", "data"]:
-            result = self.run_it(group, "--help")
+        for group in ["checkpoint", "bench", "data", "data import"]:
+            result = self.run_it(*group.split(), "--help")
             self.check_code(result, lockstep.OK)
-            self.assertEqual(self.run_it("help", group).out, result.out)
+            self.assertTrue(result.out.startswith("usage: lockstep %s COMMAND ...\n" % group), str(result))
+            self.assertEqual(self.run_it("help", *group.split()).out, result.out)
             for command in COMMANDS:
                 if command.startswith(group + " "):
-                    self.assertRegex(result.out, r"(?m)^  %s  " % command.split()[1])
+                    self.assertRegex(result.out, r"(?m)^  %s  " % command[len(group) + 1:].split()[0])
 
     def test_help_of_what_the_ranks_run(self):
         self.assertEqual(self.run_it("launch", "-n", "2", "train", "--help").out, self.run_it("train", "--help").out)
@@ -100,6 +104,8 @@ class WrongWords(lockstep.Case):
         self.check(["xyzzy"], 'unknown command "xyzzy"', "--help")
         self.check(["checkpoint"], "checkpoint: a command is missing")
         self.check(["checkpoint", "shwo"], 'checkpoint: unknown command "shwo"', 'did you mean "show"?')
+        self.check(["data", "import", "svc"], 'data import: unknown command "svc"', 'did you mean "csv"?')
+        self.check(["data", "import"], "data import: a command is missing (lockstep data import --help lists them)")
         self.check(["bench", "steps"], 'did you mean "step"?')
         self.check(["help", "trian"], 'did you mean "train"?')
 
@@ -204,6 +210,16 @@ class Json(lockstep.Case):
             self.assertIn(key, reduce[0])
         # Neither leaves anything behind.
         self.assertEqual(sorted(self.files(".")), [self.path("./run.yaml"), self.path("./train.h5")])
+
+    def test_inspect(self):
+        self.make_small()
+        found = self.check("data", "inspect", "train.h5")
+        self.assertEqual(len(found), 1)
+        self.assertIn("x", self.run_it("data", "inspect", "train.h5").out)
+        missing = self.run_it("data", "inspect", "none.h5", "train.h5")
+        self.check_code(missing, lockstep.INPUT)
+        self.check_one_line(missing, "none.h5")
+        self.assertIn("train.h5", missing.out)
 
     def test_damage_is_told(self):
         self.make_small()

@@ -502,7 +502,7 @@ Test(checkpoint, latest_says_where_to_begin)
     EXPECT_TEXT(said, "");
     put("c/LATEST", "step-100000007");
     expect_found("c/step-100000001");
-    EXPECT_TEXT(said, "lockstep: c/LATEST names step-100000007, which is not there; taking the newest good one before it\n");
+    EXPECT_TEXT(said, "lockstep: c/LATEST names step-100000007, which is not there; taking the newest good one\n");
     put("c/LATEST", "../../elsewhere");
     expect_found("c/step-100000001");
     EXPECT_TEXT(said, "lockstep: c/LATEST does not name a checkpoint; taking the newest good one\n");
@@ -511,8 +511,9 @@ Test(checkpoint, latest_says_where_to_begin)
     cr_assert(unlink("c/LATEST") == 0);
     expect_found("c/step-100000001");
     EXPECT_TEXT(said, "");
-    put("c/LATEST", "step-00000001\n"); /* all there are come after it */
-    expect_found(NULL);
+    put("c/LATEST", "step-00000001\n"); /* all there are come after it: a broken LATEST must not restart a run */
+    expect_found("c/step-100000001");
+    EXPECT_HAS(said, "which is not there");
 
     /* Training again from an earlier point: what lies beyond does not count, and is not removed. */
     write_steps(50, 51, 1);

@@ -1,0 +1,31 @@
+#!/bin/bash
+# All measurements, as one Markdown report on standard output: what docs/performance.md is made of. On a quiet machine.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$root"
+
+processor=$(awk -F': ' '/^model name/ { print $2; exit }' /proc/cpuinfo)
+commit=$(git describe --always --dirty 2>/dev/null || echo "unknown commit")
+compiler=$(gcc --version | head -n 1)
+mpi=$(mpirun --version | head -n 1)
+echo "$(date +%Y-%m-%d), $("$lockstep" --version) ($commit), ${processor:-$(uname -m)}, $(nproc) cores, $compiler, $mpi"
+
+echo
+echo "## A step, beside PyTorch"
+for config in configs/bench/*.yaml configs/digits-cnn.yaml configs/digits-mlp.yaml; do
+    echo
+    if ! /usr/bin/python3 bench/peer.py --config "$config" --rounds "${ROUNDS:-5}"; then
+        echo "(not measured)"
+    fi
+done
+
+echo
+echo "## Start"
+echo
+bench/startup.sh
+
+echo
+echo "## What the same bits cost"
+echo
+bench/exactness.sh

@@ -1,0 +1,52 @@
+/* Data from outside as HDF5 shards. One row of lk_importers a format: the command line `lockstep data import NAME ...`
+ * is its table. */
+#ifndef LK_DATA_IMPORT_IMPORT_H
+#define LK_DATA_IMPORT_IMPORT_H
+
+#include "base/table.h"
+
+typedef struct lk_importer {
+    const char *name, *help;
+    const lk_table *table;
+    /* Reads the source and writes one or more shards, all or none: they are written beside, then renamed. A file that
+     * is in the way is replaced if it is HDF5, else refused. Adds a line a shard to `report`. `opts` is the table's
+     * struct. Local. Errors: LK_E_NOT_FOUND, LK_E_IO; LK_E_FORMAT with file and line or byte counts; LK_E_ARG for
+     * options that do not fit the data. */
+    lk_status (*run)(const void *opts, lk_buf *report);
+} lk_importer;
+
+extern const lk_importer lk_importers[];
+extern const int lk_n_importers;
+
+/* Shards, alike in all importers: `dest` is the file, or with shard_rows "500,300,rest" DEST-000.h5, DEST-001.h5 ...
+ * (".h5" at the end of DEST is dropped) of so many rows each. skip and rows take a range of the source's rows; rows 0:
+ * all that is left. */
+typedef struct lk_import_csv_opts {
+    char *source, *dest;
+    char *delimiter; /* one character, "tab", or "space": runs of blanks */
+    bool header;
+    char *label_column; /* from 1, or from the end with -1; "none"; with `header` a name */
+    bool classes;
+    lk_ints shape; /* of a sample; empty: [columns] */
+    int type; /* 0 uint8, 1 float32 */
+    char *input, *label;
+    char *shard_rows;
+    int64_t skip, rows;
+} lk_import_csv_opts;
+extern const lk_table lk_import_csv_table;
+/* Numbers in text, plain or gzip by content, one sample a line; the label is one of the columns. Numbers may be quoted,
+ * lines may end in CR LF. */
+LK_MUST_USE lk_status lk_import_csv(const lk_import_csv_opts *o, lk_buf *report);
+
+typedef struct lk_import_idx_opts {
+    char *images, *labels, *dest;
+    char *input, *label;
+    char *shard_rows;
+    int64_t skip, rows;
+} lk_import_idx_opts;
+extern const lk_table lk_import_idx_table;
+/* The files of MNIST and its kin, plain or gzip by content: images of any element type and 2 or more dimensions (three:
+ * a channel dimension of 1 is put in, [N,H,W] becomes [N,1,H,W]), labels of one whole number a sample, or "none". */
+LK_MUST_USE lk_status lk_import_idx(const lk_import_idx_opts *o, lk_buf *report);
+
+#endif

@@ -1,0 +1,70 @@
+/* linear: y = act(x W^T + b), x [rows][features], W [units][features]. Saved for a fused gelu: x W^T + b. */
+#include "kern/cpu/cpu_int.h"
+
+static int64_t rows_of(const lk_opspec *s)
+{
+    return lki_shape_lead(&s->in[0]);
+}
+
+static lk_status plan(const lk_opspec *s, lk_kern_plan *out)
+{
+    const size_t y = lki_floats(lk_shape_count(&s->out));
+    const bool gelu = s->attr.linear.act == LK_ACT_GELU;
+    *out = (lk_kern_plan){.saved_bytes = gelu && s->training ? y : 0, .scratch_forward = gelu && !s->training ? y : 0,
+        .scratch_backward = s->attr.linear.act != LK_ACT_NONE ? y : 0};
+    return LK_OK;
+}
+
+LK_CLONES static void add_bias(int64_t rows, int64_t n, const float *restrict bias, bool relu, float *restrict y)
+{
+    for (int64_t r = 0; r < rows; r++, y += n) {
+        if (relu) {
+            for (int64_t i = 0; i < n; i++) {
+                const float z = y[i] + bias[i];
+                y[i] = z < 0 ? 0 : z;
+            }
+        } else {
+            for (int64_t i = 0; i < n; i++)
+                y[i] += bias[i];
+        }
+    }
+}
+
+static lk_status forward(const lk_call *c)
+{
+    const lk_attr_linear *const a = &c->spec->attr.linear;
+    const int64_t rows = rows_of(c->spec), features = lki_shape_last(&c->spec->in[0]), units = a->units;
+    float *const y = c->y, *const z = a->act != LK_ACT_GELU ? y : c->saved ? c->saved : c->scratch;
+    lki_gemm_nt(lki_tiles_get(), rows, units, features, c->x[0], features, c->param[0], features, z, units);
+    if (a->bias)
+        add_bias(rows, units, c->param[1], a->act == LK_ACT_RELU, z);
+    else if (a->act == LK_ACT_RELU)
+        lki_relu(rows * units, z, z);
+    if (a->act == LK_ACT_GELU)
+        lki_gelu_forward(rows * units, z, y);
+    return LK_OK;
+}
+
+static lk_status backward(const lk_call *c)
+{
+    const lk_attr_linear *const a = &c->spec->attr.linear;
+    const int64_t rows = rows_of(c->spec), features = lki_shape_last(&c->spec->in[0]), units = a->units;
+    const float *dz = c->dy;
+    if (a->act == LK_ACT_RELU) {
+        lki_relu_backward(rows * units, c->y, c->dy, c->scratch);
+        dz = c->scratch;
+    } else if (a->act == LK_ACT_GELU) {
+        lki_gelu_backward(rows * units, c->saved, c->dy, c->scratch);
+        dz = c->scratch;
+    }
+    if (c->dx[0])
+        lki_gemm_nn(lki_tiles_get(), rows, features, units, dz, units, 1, c->param[0], features, c->dx[0], features);
+    if (c->dparam[0])
+        lki_gemm_nn(lki_tiles_get(), units, features, rows, dz, 1, units, c->x[0], features, c->dparam[0], features);
+    if (a->bias && c->dparam[1])
+        lki_column_sums(rows, units, dz, c->dparam[1]);
+    return LK_OK;
+}
+
+const lk_kernel lk_kern_cpu_linear = {
+    .in_rule = LK_LAYOUTS_PLAIN, .out_rule = LK_LAYOUTS_PLAIN, .plan = plan, .forward = forward, .backward = backward};
