@@ -27,6 +27,9 @@ enum { TAG_GATHER, TAG_AGREE, TAG_MESSAGE, TAG_CALLER };
  * then sleeps between looks. */
 typedef enum patience { EAGER, PATIENT } patience;
 #define PATIENT_AFTER 1e-3
+/* Who has waited longer than any message takes waits for a rank that still computes, and its threads may want this
+ * processor. */
+#define YIELD_AFTER 5e-3
 
 struct lk_comm_req {
     lk_comm_req *next_idle, *next;
@@ -136,7 +139,7 @@ static void rest(const comm_mpi *m, patience p, double waited)
     if (p == PATIENT && waited > PATIENT_AFTER) {
         const struct timespec nap = {.tv_nsec = waited < 0.1 ? 50000 : 1000000};
         nanosleep(&nap, NULL);
-    } else if (m->yield) {
+    } else if (m->yield || waited > YIELD_AFTER) {
         sched_yield();
     }
 }

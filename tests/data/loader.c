@@ -281,7 +281,7 @@ Test(loader, datasets_that_do_not_fit_the_cache)
         EXPECT_OK(lk_dataset_create_synthetic(1, shapes[k].samples, (int64_t[]){ROW}, 1, 10, &d));
         lk_loader_opts o = options(d, make_sampler(d, shapes[k].shuffle, 2, 2, shapes[k].block, shapes[k].window));
         lk_loader *l = NULL;
-        o.end_epoch = k == 2 ? 1 : 2;
+        o.end_epoch = k == 0 ? 2 : 1;
         o.prefetch = 4;
         EXPECT_OK(lk_loader_create(&o, &l));
         if (k == 0)

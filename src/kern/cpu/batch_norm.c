@@ -95,10 +95,10 @@ LK_CLONES static void normalize(int64_t rows, int64_t width, bool relu, const fl
 }
 
 /* dx = scale g - constant - (x - mean) slope */
-LK_CLONES static void input_gradient(int64_t rows, int64_t width, bool relu, const float *x, const float *dy, const room *room, float *dx)
+LK_CLONES static void input_gradient(int64_t rows, int64_t width, bool relu, const float *x, const float *dy, const room *v, float *dx)
 {
-    const float *const restrict mean = room->w_mean, *const restrict scale = room->w_scale, *const restrict shift = room->w_shift;
-    const float *const restrict constant = room->w_constant, *const restrict slope = room->w_slope;
+    const float *const restrict mean = v->w_mean, *const restrict scale = v->w_scale, *const restrict shift = v->w_shift;
+    const float *const restrict constant = v->w_constant, *const restrict slope = v->w_slope;
     for (int64_t r = 0; r < rows; r++, x += width, dy += width, dx += width) {
         if (relu) {
             LK_INDEPENDENT
