@@ -98,7 +98,7 @@ typedef struct reduce_opts {
 } reduce_opts;
 
 static const lk_field reduce_rows[] = {
-    LK_FIELD(reduce_opts, bytes, LK_T_INTS, .def = "[16384, 262144, 4194304, 67108864]", .min = 1, .max = 1e12, .help = "Sizes of the gradient."),
+    LK_FIELD(reduce_opts, bytes, LK_T_INTS, .def = "[65536, 1048576, 16777216, 67108864]", .min = 1, .max = 1e12, .help = "Sizes of the gradient."),
     LK_FIELD(reduce_opts, iterations, LK_T_INT, .def = "20", .min = 1, .max = 1e6, .help = "How often each is timed."),
     LKI_JSON_ROW(reduce_opts),
 };
