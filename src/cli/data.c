@@ -1,4 +1,4 @@
-/* lockstep data import FORMAT ... | inspect FILE... */
+/* lockstep data import FORMAT ... | inspect FILE... | verify FILE... */
 #include "cli/cli_int.h"
 
 #include "data/import/import.h"
@@ -43,40 +43,72 @@ typedef struct inspect_opts {
     bool json;
 } inspect_opts;
 
+typedef struct verify_opts {
+    lk_strings file;
+} verify_opts;
+
 static const lk_field inspect_rows[] = {
     LK_FIELD(inspect_opts, file, LK_T_STRINGS, .positional = true, .help = "HDF5 files."),
     LKI_JSON_ROW(inspect_opts),
 };
-static const lk_table inspect_table = LK_TABLE(inspect_opts, "lockstep data inspect", "Shows the fields of HDF5 files: type, shape, how they are stored.", inspect_rows);
+static const lk_table inspect_table =
+    LK_TABLE(inspect_opts, "lockstep data inspect", "Shows what is in HDF5 files: fields with type, shape, storage and range of values.", inspect_rows);
 
-static lk_status inspect(const char *path, bool json)
+static const lk_field verify_rows[] = {
+    LK_FIELD(verify_opts, file, LK_T_STRINGS, .positional = true, .help = "HDF5 files."),
+};
+static const lk_table verify_table =
+    LK_TABLE(verify_opts, "lockstep data verify", "Reads every value of HDF5 files; exit code 1 when one is damaged.", verify_rows);
+
+/* Adds what there is to say of a file, and prints it. */
+static lk_status tell(lk_status (*add)(const char *path, bool json, lk_buf *out), const char *path, bool json)
 {
     lk_buf text = {0};
     lk_status st;
 
-    LK_TRY_TO(st, out, lk_data_inspect(path, json, &text));
+    LK_TRY_TO(st, out, add(path, json, &text));
     LK_TRY_TO(st, out, lki_print(&text));
 out:
     lk_buf_fini(&text);
     return st;
 }
 
-/* All files, also after one that cannot be read. */
-static int run_inspect(const lki_parsed *p)
+static lk_status verify(const char *path, bool json, lk_buf *out)
 {
-    const inspect_opts *o = p->opts;
+    (void)json;
+    return lk_data_verify(path, out);
+}
+
+/* All files, also after one that cannot be read; damage counts more than absence. */
+static int for_each(const lk_strings *files, lk_status (*add)(const char *path, bool json, lk_buf *out), bool json)
+{
     int worst = LKI_EXIT_OK;
 
-    for (int i = 0; i < o->file.n; i++) {
-        const int code = lki_finish(inspect(o->file.item[i], o->json));
+    for (int i = 0; i < files->n; i++) {
+        const int code = lki_finish(tell(add, files->item[i], json));
         worst = worst == LKI_EXIT_FAILED || code == LKI_EXIT_OK ? worst : code;
     }
     return worst;
 }
 
+static int run_inspect(const lki_parsed *p)
+{
+    const inspect_opts *o = p->opts;
+
+    return for_each(&o->file, lk_data_inspect, o->json);
+}
+
+static int run_verify(const lki_parsed *p)
+{
+    const verify_opts *o = p->opts;
+
+    return for_each(&o->file, verify, false);
+}
+
 static const lki_command sub[] = {
     {.name = "import", .help = "Writes data of another format as HDF5 shards.", .list = list_formats},
     {.name = "inspect", .options = &inspect_table, .run = run_inspect},
+    {.name = "verify", .options = &verify_table, .run = run_verify},
 };
 
 const lki_command lki_data_command = {.name = "data", .help = "Brings data into HDF5, and looks into it.", .sub = sub, .n_sub = sizeof sub / sizeof sub[0]};

@@ -1,6 +1,7 @@
 """The command line: help, versions, wrong words, JSON."""
 
 import json
+import os
 import subprocess
 import time
 import unittest
@@ -16,6 +17,7 @@ COMMANDS = {
     "data import csv": (["SOURCE", "DEST"], ["--delimiter", "--header", "--label-column", "--shape", "--rows"]),
     "data import idx": (["IMAGES", "LABELS", "DEST"], ["--input", "--label", "--rows"]),
     "data inspect": (["FILE"], ["--json"]),
+    "data verify": (["FILE"], []),
     "digest": (["PATH"], ["--json"]),
     "checkpoint show": (["PATH"], ["--json"]),
     "checkpoint verify": (["PATH"], ["--json"]),
@@ -220,6 +222,15 @@ class Json(lockstep.Case):
         self.check_code(missing, lockstep.INPUT)
         self.check_one_line(missing, "none.h5")
         self.assertIn("train.h5", missing.out)
+
+    def test_verify(self):
+        self.make_small()
+        self.assertIn("64 samples", self.run_it("data", "verify", "train.h5").out)
+        with open(self.path("train.h5"), "r+b") as f:
+            f.truncate(os.path.getsize(self.path("train.h5")) - 100)
+        damaged = self.run_it("data", "verify", "train.h5")
+        self.check_code(damaged, lockstep.FAILED)
+        self.check_one_line(damaged, "train.h5")
 
     def test_damage_is_told(self):
         self.make_small()
