@@ -2,8 +2,9 @@
 #include "kern/cpu/cpu_int.h"
 #include <math.h>
 
-LK_CLONES static void update(int64_t n, float *restrict p, float *restrict m, float *restrict v, const float *restrict g, float scale, float b1,
-    float b2, float rest1, float rest2, float keep, float step, float root2, float eps)
+LK_CLONES static void update(int64_t n, float *restrict p, float *restrict m, float *restrict v,
+    const float *restrict g, float scale, float b1, float b2, float rest1, float rest2, float keep, float step,
+    float root2, float eps)
 {
     for (int64_t i = 0; i < n; i++) {
         const float d = g[i] * scale;
@@ -17,6 +18,7 @@ void lk_opt_cpu_adamw(int64_t n, void *p, void *const state[LK_MAX_OPT_STATE], c
 {
     /* mhat = m / (1 - b1^t) goes into the step, 1 / sqrt(1 - b2^t) into the root: per call, not per element. */
     const double part1 = 1 - pow(a->beta1, (double)a->t), part2 = 1 - pow(a->beta2, (double)a->t);
-    update(n, p, state[0], state[1], g, (float)a->grad_scale, (float)a->beta1, (float)a->beta2, (float)(1 - a->beta1), (float)(1 - a->beta2),
-        (float)(1 - a->lr * a->weight_decay), (float)(a->lr / part1), (float)(1 / sqrt(part2)), (float)a->eps);
+    update(n, p, state[0], state[1], g, (float)a->grad_scale, (float)a->beta1, (float)a->beta2, (float)(1 - a->beta1),
+        (float)(1 - a->beta2), (float)(1 - a->lr * a->weight_decay), (float)(a->lr / part1), (float)(1 / sqrt(part2)),
+        (float)a->eps);
 }

@@ -16,7 +16,8 @@ LK_CLONES static void forward_2x2(const lki_pool *g, const float *restrict x, fl
             for (int64_t i = 0; i < c; i += 8) {
                 const int64_t from = c < 8 ? 0 : lki_min(i, c - 8);
                 const float *const v = x + from;
-                LK_EIGHT_STORE(y + from, ((LK_EIGHT(v) + LK_EIGHT(v + c)) + (LK_EIGHT(v + row) + LK_EIGHT(v + row + c))) * 0.25f);
+                LK_EIGHT_STORE(
+                    y + from, ((LK_EIGHT(v) + LK_EIGHT(v + c)) + (LK_EIGHT(v + row) + LK_EIGHT(v + row + c))) * 0.25f);
             }
         }
 }

@@ -1,7 +1,8 @@
-/* batch_norm: y = (x - mean) scale + shift by channel, with scale = weight / sqrt(var + eps) and shift = bias; relu fused behind it.
- * Training: statistics of the valid rows of this microbatch, in two passes. Backward, with g = dy where relu let it through, N elements
- * a channel and t = x - mean:
- *   dbias = sum g,  dweight = sum(g t) / deviation,  dx = scale (g - sum(g) / N - t sum(g t) / (N (var + eps))). */
+/* batch_norm: y = (x - mean) scale + shift by channel, with scale = weight / sqrt(var + eps) and shift = bias; relu
+ * fused behind it. Training: statistics of the valid rows of this microbatch, in two passes.
+ * Backward, with g = dy where relu let it through, N elements a channel and t = x - mean:
+ *   dbias = sum g, dweight = sum(g t) / sqrt(var + eps),
+ *   dx = scale (g - sum(g) / N - t sum(g t) / (N (var + eps))). */
 #include "kern/cpu/cpu_int.h"
 #include <math.h>
 #include <string.h>
@@ -76,8 +77,8 @@ static lk_status plan(const lk_opspec *s, lk_kern_plan *out)
     return LK_OK;
 }
 
-LK_CLONES static void normalize(int64_t rows, int64_t width, bool relu, const float *x, const float *restrict mean, const float *restrict scale,
-    const float *restrict shift, float *y)
+LK_CLONES static void normalize(int64_t rows, int64_t width, bool relu, const float *x, const float *restrict mean,
+    const float *restrict scale, const float *restrict shift, float *y)
 {
     for (int64_t r = 0; r < rows; r++, x += width, y += width) {
         if (relu) {
@@ -95,10 +96,12 @@ LK_CLONES static void normalize(int64_t rows, int64_t width, bool relu, const fl
 }
 
 /* dx = scale g - constant - (x - mean) slope */
-LK_CLONES static void input_gradient(int64_t rows, int64_t width, bool relu, const float *x, const float *dy, const room *v, float *dx)
+LK_CLONES static void input_gradient(
+    int64_t rows, int64_t width, bool relu, const float *x, const float *dy, const room *v, float *dx)
 {
-    const float *const restrict mean = v->w_mean, *const restrict scale = v->w_scale, *const restrict shift = v->w_shift;
-    const float *const restrict constant = v->w_constant, *const restrict slope = v->w_slope;
+    const float *const restrict mean = v->w_mean, *const restrict scale = v->w_scale;
+    const float *const restrict shift = v->w_shift, *const restrict constant = v->w_constant;
+    const float *const restrict slope = v->w_slope;
     for (int64_t r = 0; r < rows; r++, x += width, dy += width, dx += width) {
         if (relu) {
             LK_INDEPENDENT
@@ -141,7 +144,8 @@ static void statistics(const lk_call *c, const view *v, const room *r, int64_t c
             m[i] = (float)(r->sum[g * v->cols + i] / n);
         lki_fold_repeat(&v->fold, m, r->w_mean);
         for (int64_t i = 0; i < v->segments; i++)
-            lki_square_sums(&v->fold, v->rows, x + g * v->group_step + i * v->segment_step, r->w_mean, r->wide, r->sum_x + g * v->cols);
+            lki_square_sums(&v->fold, v->rows, x + g * v->group_step + i * v->segment_step, r->w_mean, r->wide,
+                r->sum_x + g * v->cols);
     }
     memcpy(c->saved, mean, (size_t)channels * sizeof *mean);
     for (int64_t i = 0; i < channels; i++) {
@@ -173,13 +177,14 @@ static lk_status forward(const lk_call *c)
         mean = c->saved;
     }
     for (int64_t i = 0; i < channels; i++)
-        r.scale[i] = weight[i] *
-            (s->training ? saved_inverse(c->saved, channels)[i] : (float)(1 / sqrt((double)running_var[i] + s->attr.batch_norm.eps)));
+        r.scale[i] = weight[i] * (s->training ? saved_inverse(c->saved, channels)[i]
+                                              : (float)(1 / sqrt((double)running_var[i] + s->attr.batch_norm.eps)));
     for (int64_t g = 0; g < all.groups; g++) {
         fold_vectors(c, &all, &r, g, mean);
         for (int64_t i = 0; i < all.segments; i++) {
             const int64_t at = g * all.group_step + i * all.segment_step;
-            normalize_run(&all, &r, s->attr.batch_norm.act == LK_ACT_RELU, (const float *)c->x[0] + at, (float *)c->y + at);
+            normalize_run(
+                &all, &r, s->attr.batch_norm.act == LK_ACT_RELU, (const float *)c->x[0] + at, (float *)c->y + at);
         }
     }
     return LK_OK;
@@ -206,7 +211,8 @@ static lk_status backward(const lk_call *c)
         fold_vectors(c, &v, &r, g, mean);
         for (int64_t i = 0; i < v.segments; i++) {
             const int64_t at = g * v.group_step + i * v.segment_step;
-            lki_norm_sums(&v.fold, v.rows, x + at, dy + at, relu, r.w_mean, r.w_scale, r.w_shift, r.wide, r.sum + g * v.cols, r.sum_x + g * v.cols);
+            lki_norm_sums(&v.fold, v.rows, x + at, dy + at, relu, r.w_mean, r.w_scale, r.w_shift, r.wide,
+                r.sum + g * v.cols, r.sum_x + g * v.cols);
         }
     }
     for (int64_t i = 0; i < channels; i++) {
@@ -219,7 +225,8 @@ static lk_status backward(const lk_call *c)
     }
     if (!dx)
         return LK_OK;
-    const int64_t full = v.rows / v.fold.repeat, left = (v.rows - full * v.fold.repeat) * v.cols, tail = full * v.fold.width;
+    const int64_t full = v.rows / v.fold.repeat, left = (v.rows - full * v.fold.repeat) * v.cols,
+                  tail = full * v.fold.width;
     for (int64_t g = 0; g < v.groups; g++) {
         fold_vectors(c, &v, &r, g, mean);
         lki_fold_repeat(&v.fold, r.constant + g * v.cols, r.w_constant);

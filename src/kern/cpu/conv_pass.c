@@ -35,6 +35,8 @@ const float *lki_padded_sample(const lki_padded *p, const float *in, float *room
     if (in_place(p))
         return in;
     const int64_t rows = lki_min(p->in_h, p->h - p->top), n = lki_min(p->in_w, p->w - p->left) * p->depth;
+    if (n <= 0) /* windows that see zeros alone */
+        return room;
     float *to = room + (p->top * p->w + p->left) * p->depth;
     for (int64_t i = 0; i < rows; i++, to += p->w * p->depth, in += p->in_w * p->depth)
         memcpy(to, in, (size_t)n * sizeof *to);
@@ -82,7 +84,8 @@ static const double most_inside = 0.93;
 
 static lki_padded padded(const lki_pass *p)
 {
-    return (lki_padded){p->in_h, p->in_w, p->depth, p->top, p->left, (p->out_h - 1) * p->sh + p->kh, (p->out_w - 1) * p->sw + p->kw};
+    return (lki_padded){
+        p->in_h, p->in_w, p->depth, p->top, p->left, (p->out_h - 1) * p->sh + p->kh, (p->out_w - 1) * p->sw + p->kw};
 }
 
 void lki_pass_init(lki_pass *p, const lki_tiles *t)
@@ -91,9 +94,11 @@ void lki_pass_init(lki_pass *p, const lki_tiles *t)
     p->places = best_places(p, t);
     p->columns = p->places * p->cols;
     p->taps = (p->kw + (p->places - 1) * p->sw) * p->depth;
-    const double inside = (double)taps_inside(p->out_h, p->sh, p->top, p->kh, p->in_h) * (double)taps_inside(p->out_w, p->sw, p->left, p->kw, p->in_w);
+    const double inside = (double)taps_inside(p->out_h, p->sh, p->top, p->kh, p->in_h) *
+                          (double)taps_inside(p->out_w, p->sw, p->left, p->kw, p->in_w);
     const double all = (double)(p->out_h * p->kh) * (double)(p->out_w * p->kw);
-    p->by_sample = p->top < 0 || p->left < 0 || p->out_place != p->cols || (p->batch >= MIN_BATCH && inside < most_inside * all);
+    p->by_sample =
+        p->top < 0 || p->left < 0 || p->out_place != p->cols || (p->batch >= MIN_BATCH && inside < most_inside * all);
 }
 
 size_t lki_pass_scratch_bytes(const lki_pass *p)
@@ -130,14 +135,17 @@ void lki_pass_pack(const lki_pass *p, const float *w, float *packed)
         const int64_t from = panel_start(p, i), width = panel_start(p, i + 1) - from;
         float *const panel = packed + p->kh * p->taps * from;
         for (int64_t place = 0; place < p->places; place++) {
-            /* Several places have one panel; several panels have one place. Few columns at a time: each reads a stream of its own. */
+            /* Several places have one panel; several panels have one place. Few columns at a time: each reads a stream
+             * of its own. */
             const int64_t n = lki_min(p->cols - from, width);
             for (int64_t col0 = 0; col0 < n; col0 += PACK_COLUMNS)
                 for (int64_t d = 0; d < p->depth; d++)
                     for (int64_t tap = 0; tap < p->kh * p->kw; tap++) {
                         const int64_t h = tap / p->kw, j = tap % p->kw;
-                        const float *const v = w + k->start + (from + col0) * k->by_col + d * k->by_depth + h * k->by_h + j * k->by_w;
-                        float *const to = panel + (h * p->taps + (place * p->sw + j) * p->depth + d) * width + place * p->cols + col0;
+                        const float *const v =
+                            w + k->start + (from + col0) * k->by_col + d * k->by_depth + h * k->by_h + j * k->by_w;
+                        float *const to =
+                            panel + (h * p->taps + (place * p->sw + j) * p->depth + d) * width + place * p->cols + col0;
                         const int64_t now = lki_min(n - col0, PACK_COLUMNS);
                         for (int64_t col = 0; col < now; col++)
                             to[col] = v[col * k->by_col];
@@ -245,7 +253,8 @@ static void run_by_sample(const lki_pass *p, lki_tile t, int64_t panel, const fl
         }
 }
 
-void lki_pass_run(const lki_pass *p, const float *in, const float *packed, const float *bias, bool relu, float *out, void *scratch)
+void lki_pass_run(
+    const lki_pass *p, const float *in, const float *packed, const float *bias, bool relu, float *out, void *scratch)
 {
     const lki_padded pad = padded(p);
     const int64_t in_row = p->by_sample ? p->in_w * p->depth : lki_padded_row(&pad);
@@ -256,11 +265,19 @@ void lki_pass_run(const lki_pass *p, const float *in, const float *packed, const
     if (!p->by_sample)
         lki_padded_clear(&pad, room);
     for (int64_t b = 0; b < (p->by_sample ? 1 : p->batch); b++) {
-        const float *const from = p->by_sample ? in : lki_padded_sample(&pad, in + b * p->in_h * p->in_w * p->depth, room);
+        const float *const from =
+            p->by_sample ? in : lki_padded_sample(&pad, in + b * p->in_h * p->in_w * p->depth, room);
         for (int64_t i = 0; i < panel_count(p); i++) {
             const int64_t start = panel_start(p, i), width = panel_start(p, i + 1) - start;
-            const lki_tile t = {.b = packed + p->kh * p->taps * start, .segs = p->kh, .k = p->taps, .a_seg = in_row, .a_k = 1,
-                .b_seg = p->taps * width, .b_k = width, .bias = bias ? wide_bias + start : NULL, .relu = relu,
+            const lki_tile t = {.b = packed + p->kh * p->taps * start,
+                .segs = p->kh,
+                .k = p->taps,
+                .a_seg = in_row,
+                .a_k = 1,
+                .b_seg = p->taps * width,
+                .b_k = width,
+                .bias = bias ? wide_bias + start : NULL,
+                .relu = relu,
                 .n = (int)lki_min(width, p->columns - start)};
             if (p->by_sample)
                 run_by_sample(p, t, start, from, out);

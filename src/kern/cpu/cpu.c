@@ -1,5 +1,5 @@
-/* The cpu backend: float, one thread a call, no library below: products and convolutions are tile.h's loops, chosen at run time by what
- * the machine has. Nothing here is set by thread, so there is no thread_setup. */
+/* The cpu backend: float, one thread a call, no library below: products and convolutions are tile.h's loops, chosen at
+ * run time by what the machine has. Nothing here is set by thread, so there is no thread_setup. */
 #include "kern/cpu/cpu_int.h"
 #include <string.h>
 

@@ -1,7 +1,7 @@
-/* Inside the cpu backend: vector loops, matrix products, layouts and the edge to oneDNN.
+/* Inside the cpu backend: vector loops, sums, changes of layout and matrix products.
  *
- * Bits. The library is built without contraction, so an element-wise loop gives the same bits whatever vector width it was compiled
- * for. Sums over elements are written in fixed lanes and blocks, never left to the compiler. */
+ * Bits. The library is built without contraction, so an element-wise loop gives the same bits whatever vector width it
+ * was compiled for. Sums over elements are written in fixed lanes and blocks, never left to the compiler. */
 #ifndef LK_KERN_CPU_CPU_INT_H
 #define LK_KERN_CPU_CPU_INT_H
 
@@ -9,14 +9,19 @@
 #include "kern/kern_int.h"
 
 /* A function compiled once for each vector width and chosen at start; sanitizers do not work with that. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
+    !defined(__SANITIZE_THREAD__)
 #define LK_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define LK_CLONES
 #endif
 
 /* The next loop carries nothing from turn to turn: pointers are equal or apart (a kernel in place). */
+#ifdef __clang__
+#define LK_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
 #define LK_INDEPENDENT _Pragma("GCC ivdep")
+#endif
 
 static inline int64_t lki_min(int64_t a, int64_t b)
 {
@@ -30,9 +35,10 @@ static inline size_t lki_floats(int64_t n)
 }
 
 /* ---- sums.c ---- */
-/* Rows of few columns are folded: `repeat` rows side by side make one row of `width`, at least LK_LANES, and what belongs to a column
- * (mean, scale) is repeated likewise. */
+/* Rows of few columns are folded: `repeat` rows side by side make one row of `width`, at least LK_LANES, and what
+ * belongs to a column (mean, scale) is repeated likewise. */
 #define LK_LANES 32
+#define LK_FOLD_WIDTH 512 /* folded rows are no wider than this, unless one row is */
 typedef struct lki_fold {
     int64_t cols, repeat, width;
 } lki_fold;
@@ -40,16 +46,17 @@ lki_fold lki_fold_make(int64_t cols);
 /* wide[i] = v[i % cols], i < width. */
 void lki_fold_repeat(const lki_fold *f, const float *v, float *wide);
 
-/* Column sums of [rows][cols], added to sum [cols] in an order fixed by the shape: floats in blocks of 64 wide rows, blocks in double.
- * `wide` is scratch, [width] (two of them for lki_norm_sums); mean, scale, shift are folded vectors. */
+/* Column sums of [rows][cols], added to sum [cols] in an order fixed by the shape: floats in blocks of 64 wide rows,
+ * blocks in double. `wide` is scratch, [width] (lki_norm_sums: [2 width]); mean, scale, shift are folded vectors. */
 void lki_sums(const lki_fold *f, int64_t rows, const float *x, double *wide, double *sum);
 /* of (x - mean)^2 */
 void lki_square_sums(const lki_fold *f, int64_t rows, const float *x, const float *mean, double *wide, double *sum);
 /* of dy, and of dy (x - mean); with relu only where (x - mean) scale + shift > 0 */
-void lki_norm_sums(const lki_fold *f, int64_t rows, const float *x, const float *dy, bool relu, const float *mean, const float *scale,
-    const float *shift, double *wide, double *sum, double *sum_x);
-/* out[c] = sum over rows of x[rows][cols]; small and on the stack: for biases. */
+void lki_norm_sums(const lki_fold *f, int64_t rows, const float *x, const float *dy, bool relu, const float *mean,
+    const float *scale, const float *shift, double *wide, double *sum, double *sum_x);
+/* out[c] = sum over rows of x[rows][cols]: the gradient of a bias. */
 void lki_column_sums(int64_t rows, int64_t cols, const float *x, float *out);
+/* In 16 lanes of double and a tree. */
 double lki_cpu_sum_squares(int64_t n, const void *x);
 
 /* ---- elements.c ---- */
@@ -76,9 +83,10 @@ void lki_gelu_backward(int64_t n, const float *x, const float *dy, float *dx);
 
 /* ---- gemm.c: matrices of rows at a distance ld ---- */
 /* c [m][n] = a [m][k] times b [n][k] transposed. */
-void lki_gemm_nt(const lki_tiles *t, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b, int64_t ldb, float *c, int64_t ldc);
+void lki_gemm_nt(const lki_tiles *t, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
+    int64_t ldb, float *c, int64_t ldc);
 /* c [m][n] = a times b [k][n]; a's element (i,j) at a[i a_row + j a_k], so either way round. */
-void lki_gemm_nn(const lki_tiles *t, int64_t m, int64_t n, int64_t k, const float *a, int64_t a_row, int64_t a_k, const float *b, int64_t ldb,
-    float *c, int64_t ldc);
+void lki_gemm_nn(const lki_tiles *t, int64_t m, int64_t n, int64_t k, const float *a, int64_t a_row, int64_t a_k,
+    const float *b, int64_t ldb, float *c, int64_t ldc);
 
 #endif

@@ -1,5 +1,5 @@
-/* cross_entropy: log sum exp of the logits minus the logit of the class; exponentials in float, sums and logarithm in double.
- * Saved: the softmax. */
+/* cross_entropy: log sum exp of the logits minus the logit of the class; exponentials in float, sums and logarithm in
+ * double. Saved: the softmax. */
 #include "kern/cpu/cpu_int.h"
 #include "kern/cpu/vmath.h"
 #include <math.h>

@@ -1,6 +1,7 @@
-/* dropout: zero where lki_dropout_stream's word of the element, counted in C H W order, is below the limit; else scaled.
- * The decision is saved, one byte an element, so that backward does not draw again. */
+/* dropout: zero where lki_dropout_stream's word of the element, counted in C H W order, is below the limit; else
+ * scaled. The decision is saved, one byte an element, so that backward does not draw again. */
 #include "kern/cpu/cpu_int.h"
+#include <string.h>
 
 static bool drops(const lk_opspec *s)
 {
@@ -50,8 +51,10 @@ static lk_status forward(const lk_call *c)
         lk_rng_fill(stream, (uint64_t)c->micro->sample[b], 0, n, word);
         if (nhwc)
             lki_transpose(s->out.dim[1], lki_shape_area(&s->out), (const float *)word, (float *)turned);
-        /* The limit is 2^32 at most for rates that round to 1: then all are dropped but the largest word. */
-        keep_from_words(n, limit > UINT32_MAX ? UINT32_MAX : (uint32_t)limit, nhwc ? turned : word, keep);
+        if (limit <= UINT32_MAX)
+            keep_from_words(n, (uint32_t)limit, nhwc ? turned : word, keep);
+        else
+            memset(keep, 0, (size_t)n); /* a rate that is 1 but for a rounding */
         scale_kept(n, scale, keep, x, y);
     }
     return LK_OK;
@@ -70,4 +73,5 @@ static lk_status backward(const lk_call *c)
     return LK_OK;
 }
 
-const lk_kernel lk_kern_cpu_dropout = {.in_place = true, .in_place_dx = true, .plan = plan, .forward = forward, .backward = backward};
+const lk_kernel lk_kern_cpu_dropout = {
+    .in_place = true, .in_place_dx = true, .plan = plan, .forward = forward, .backward = backward};

@@ -45,5 +45,9 @@ static lk_status backward(const lk_call *c)
     return LK_OK;
 }
 
-const lk_kernel lk_kern_cpu_flatten = {
-    .out_rule = LK_LAYOUTS_PLAIN, .in_place = true, .in_place_dx = true, .plan = plan, .forward = forward, .backward = backward};
+const lk_kernel lk_kern_cpu_flatten = {.out_rule = LK_LAYOUTS_PLAIN,
+    .in_place = true,
+    .in_place_dx = true,
+    .plan = plan,
+    .forward = forward,
+    .backward = backward};

@@ -49,7 +49,8 @@ static lk_status forward(const lk_call *c)
 static lk_status backward(const lk_call *c)
 {
     if (c->dx[0])
-        (c->spec->attr.gelu.tanh ? backward_tanh : backward_erf)(lk_shape_count(&c->spec->out), c->x[0], c->dy, c->dx[0]);
+        (c->spec->attr.gelu.tanh ? backward_tanh : backward_erf)(
+            lk_shape_count(&c->spec->out), c->x[0], c->dy, c->dx[0]);
     return LK_OK;
 }
 

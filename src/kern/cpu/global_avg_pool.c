@@ -42,7 +42,8 @@ static lk_status forward(const lk_call *c)
     return LK_OK;
 }
 
-LK_CLONES static void spread(int64_t channels, int64_t area, bool nhwc, float share, const float *restrict dy, float *restrict dx)
+LK_CLONES static void spread(
+    int64_t channels, int64_t area, bool nhwc, float share, const float *restrict dy, float *restrict dx)
 {
     if (nhwc) {
         for (int64_t p = 0; p < area; p++)

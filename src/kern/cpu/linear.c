@@ -10,7 +10,8 @@ static lk_status plan(const lk_opspec *s, lk_kern_plan *out)
 {
     const size_t y = lki_floats(lk_shape_count(&s->out));
     const bool gelu = s->attr.linear.act == LK_ACT_GELU;
-    *out = (lk_kern_plan){.saved_bytes = gelu && s->training ? y : 0, .scratch_forward = gelu && !s->training ? y : 0,
+    *out = (lk_kern_plan){.saved_bytes = gelu && s->training ? y : 0,
+        .scratch_forward = gelu && !s->training ? y : 0,
         .scratch_backward = s->attr.linear.act != LK_ACT_NONE ? y : 0};
     return LK_OK;
 }

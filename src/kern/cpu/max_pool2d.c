@@ -1,5 +1,5 @@
-/* max_pool2d: the largest under a window and where it was: `saved` holds the place in the window, i kernel_w + j, one byte an output
- * where that fits, else four. The first of equal ones; NaN counts as the largest. */
+/* max_pool2d: the largest under a window and where it was: `saved` holds the place in the window, i kernel_w + j, one
+ * byte an output where that fits, else four. The first of equal ones; NaN counts as the largest. */
 #include "kern/cpu/pool_int.h"
 #include <string.h>
 
@@ -44,7 +44,8 @@ static void take_one(const lki_pool *g, lki_window t, const float *x, float *y, 
     *place = (uint8_t)at;
 }
 
-static inline __attribute__((always_inline)) void take_eight(const lki_pool *g, lki_window t, const float *x, float *y, uint8_t *place)
+static inline __attribute__((always_inline)) void take_eight(
+    const lki_pool *g, lki_window t, const float *x, float *y, uint8_t *place)
 {
     const float *const v0 = x + t.corner;
     lki_eight best = LK_EIGHT(v0 + (t.h0 * g->w + t.w0) * g->c);
@@ -56,7 +57,8 @@ static inline __attribute__((always_inline)) void take_eight(const lki_pool *g, 
     *(bytes_at *)place = __builtin_convertvector(at, bytes);
 }
 
-LK_CLONES static void forward_bytes(const lki_pool *g, const float *restrict x, float *restrict y, uint8_t *restrict place)
+LK_CLONES static void forward_bytes(
+    const lki_pool *g, const float *restrict x, float *restrict y, uint8_t *restrict place)
 {
     const int64_t c = g->c, x_size = g->h * g->w * c;
     for (int64_t b = 0; b < g->batch; b++, x += x_size)
@@ -73,7 +75,8 @@ LK_CLONES static void forward_bytes(const lki_pool *g, const float *restrict x, 
             }
 }
 
-LK_CLONES static void forward_2x2(const lki_pool *g, const float *restrict x, float *restrict y, uint8_t *restrict place)
+LK_CLONES static void forward_2x2(
+    const lki_pool *g, const float *restrict x, float *restrict y, uint8_t *restrict place)
 {
     const int64_t c = g->c, row = g->w * c;
     const int64_t all = g->batch * g->oh * g->ow, slow = lki_pool_slow(c, all);
@@ -100,7 +103,8 @@ LK_CLONES static void forward_2x2(const lki_pool *g, const float *restrict x, fl
 }
 
 /* dx of both rows in the order of memory, so that eights may reach ahead. */
-LK_CLONES static void backward_2x2(const lki_pool *g, const float *restrict dy, const uint8_t *restrict place, float *restrict dx)
+LK_CLONES static void backward_2x2(
+    const lki_pool *g, const float *restrict dy, const uint8_t *restrict place, float *restrict dx)
 {
     const int64_t c = g->c, dy_row = g->ow * c;
     const int64_t rows = g->batch * g->oh, slow = lki_pool_slow(c, g->ow);
@@ -112,7 +116,8 @@ LK_CLONES static void backward_2x2(const lki_pool *g, const float *restrict dy, 
             for (int64_t ow = 0; ow < fast; ow++, d += c, p += c, dx += 2 * c)
                 for (int64_t i = 0; i < c; i += 8) {
                     const int64_t from = c < 8 ? 0 : lki_min(i, c - 8);
-                    const lki_eight_int at = __builtin_convertvector((bytes) * (const bytes_at *)(p + from), lki_eight_int);
+                    const lki_eight_int at =
+                        __builtin_convertvector((bytes) * (const bytes_at *)(p + from), lki_eight_int);
                     const lki_eight_int v = (lki_eight_int)LK_EIGHT(d + from);
                     LK_EIGHT_STORE(dx + from, (lki_eight)((at == k) & v));
                     LK_EIGHT_STORE(dx + c + from, (lki_eight)((at == k + 1) & v));

@@ -4,7 +4,8 @@
 #include <string.h>
 
 /* Sums of squares and of sizes, in fixed lanes. */
-LK_CLONES static void differences(int64_t n, const float *restrict x, const float *restrict t, double *square, double *size)
+LK_CLONES static void differences(
+    int64_t n, const float *restrict x, const float *restrict t, double *square, double *size)
 {
     enum { LANES = 8 };
     double s[LANES] = {0}, a[LANES] = {0};
@@ -46,7 +47,8 @@ static lk_status forward(const lk_call *c)
     return LK_OK;
 }
 
-LK_CLONES static void gradient(int64_t n, float factor, const float *restrict x, const float *restrict t, float *restrict dx)
+LK_CLONES static void gradient(
+    int64_t n, float factor, const float *restrict x, const float *restrict t, float *restrict dx)
 {
     for (int64_t i = 0; i < n; i++)
         dx[i] = (x[i] - t[i]) * factor;

@@ -13,11 +13,12 @@ typedef int32_t eight_mask __attribute__((vector_size(32)));
 
 #define AT(p) ((eight)(*(const eight_at *)(p)))
 
+/* Of the numbers of rows that give LK_LANES columns at least, the first that wastes least of the last lanes. */
 lki_fold lki_fold_make(int64_t cols)
 {
-    /* The fewest rows that waste least of the last lanes. */
-    int64_t best = 1;
-    for (int64_t n = 1; n <= LK_LANES && n * cols < 16 * LK_LANES; n++) {
+    const int64_t least = (LK_LANES + cols - 1) / cols;
+    int64_t best = least;
+    for (int64_t n = least + 1; n <= LK_LANES && n * cols <= LK_FOLD_WIDTH; n++) {
         const int64_t lanes = (n * cols + LK_LANES - 1) / LK_LANES * LK_LANES;
         const int64_t best_lanes = (best * cols + LK_LANES - 1) / LK_LANES * LK_LANES;
         if (lanes * best < best_lanes * n)
@@ -34,9 +35,10 @@ void lki_fold_repeat(const lki_fold *f, const float *v, float *wide)
 
 typedef enum kind { PLAIN, SQUARES, NORM, NORM_RELU } kind;
 
-/* Blocks of wide rows; the last LK_LANES columns may overlap the ones before, which then are computed twice, to the same bits. */
-static inline __attribute__((always_inline)) void block_sums(kind k, int64_t rows, int64_t width, const float *x, const float *dy, const float *mean,
-    const float *scale, const float *shift, double *wide, double *wide_x)
+/* Blocks of wide rows; the last LK_LANES columns may overlap the ones before, which then are computed twice, to the
+ * same bits. */
+static inline __attribute__((always_inline)) void block_sums(kind k, int64_t rows, int64_t width, const float *x,
+    const float *dy, const float *mean, const float *scale, const float *shift, double *wide, double *wide_x)
 {
     const eight zero = {0};
     for (int64_t j0 = 0; j0 < width; j0 += LK_LANES) {
@@ -91,13 +93,14 @@ LK_CLONES static void square_blocks(int64_t rows, int64_t width, const float *x,
     block_sums(SQUARES, rows, width, x, NULL, mean, NULL, NULL, wide, NULL);
 }
 
-LK_CLONES static void norm_blocks(int64_t rows, int64_t width, const float *x, const float *dy, const float *mean, double *wide)
+LK_CLONES static void norm_blocks(
+    int64_t rows, int64_t width, const float *x, const float *dy, const float *mean, double *wide)
 {
     block_sums(NORM, rows, width, x, dy, mean, NULL, NULL, wide, wide + width);
 }
 
-LK_CLONES static void norm_relu_blocks(int64_t rows, int64_t width, const float *x, const float *dy, const float *mean, const float *scale,
-    const float *shift, double *wide)
+LK_CLONES static void norm_relu_blocks(int64_t rows, int64_t width, const float *x, const float *dy, const float *mean,
+    const float *scale, const float *shift, double *wide)
 {
     block_sums(NORM_RELU, rows, width, x, dy, mean, scale, shift, wide, wide + width);
 }
@@ -136,8 +139,8 @@ void lki_square_sums(const lki_fold *f, int64_t rows, const float *x, const floa
         }
 }
 
-void lki_norm_sums(const lki_fold *f, int64_t rows, const float *x, const float *dy, bool relu, const float *mean, const float *scale,
-    const float *shift, double *wide, double *sum, double *sum_x)
+void lki_norm_sums(const lki_fold *f, int64_t rows, const float *x, const float *dy, bool relu, const float *mean,
+    const float *scale, const float *shift, double *wide, double *sum, double *sum_x)
 {
     const int64_t full = rows / f->repeat;
     if (full > 0) {
@@ -162,7 +165,7 @@ void lki_norm_sums(const lki_fold *f, int64_t rows, const float *x, const float 
 static void few_column_sums(int64_t rows, int64_t cols, const float *x, float *out)
 {
     const lki_fold f = lki_fold_make(cols);
-    double wide[16 * LK_LANES], sum[LK_LANES] = {0};
+    double wide[LK_FOLD_WIDTH], sum[LK_LANES] = {0};
     lki_sums(&f, rows, x, wide, sum);
     for (int64_t c = 0; c < cols; c++)
         out[c] = (float)sum[c];

@@ -1,4 +1,5 @@
-/* Tiles for any machine: vectors of 4 floats as the compiler sees fit, without fused multiply-add. And the choice of a set. */
+/* Tiles for any machine: vectors of 4 floats as the compiler sees fit, without fused multiply-add.
+ * And the choice of a set. */
 #include "kern/cpu/tile.h"
 #include <string.h>
 
@@ -30,7 +31,6 @@ static inline vec load(const float *p)
 #define SET(f) ((vec){(f), (f), (f), (f)})
 #define ZERO() ((vec){0})
 #define FMA(a, b, c) ((a) * (b) + (c))
-#define ADD(a, b) ((a) + (b))
 #define RECTIFY(v) ((vec)((bits)(v) & ~((v) < ZERO())))
 
 static inline void sum_lanes(vec a, vec b, vec c, vec d, float out[4])
@@ -41,12 +41,19 @@ static inline void sum_lanes(vec a, vec b, vec c, vec d, float out[4])
     out[3] = (d[0] + d[2]) + (d[1] + d[3]);
 }
 
-#define TILES(X) X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(1, 3) X(2, 3) X(3, 3) X(1, 4) X(2, 4)
+/* clang-format off */
+#define TILES(X) \
+    X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) \
+    X(1, 2) X(2, 2) X(3, 2) X(4, 2) \
+    X(1, 3) X(2, 3) X(3, 3) \
+    X(1, 4) X(2, 4)
 #define DOTS(X) X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(2, 1) X(2, 2) X(2, 3) X(2, 4)
+/* clang-format on */
 
 #include "kern/cpu/tile_body.h"
 
-const lki_tiles lki_tiles_any = {.lanes = LANES, .max_rows = {0, 6, 4, 3, 2}, .tile = tile, .dot_rows = 2, .dot_cols = 4, .dot = dot};
+const lki_tiles lki_tiles_any = {
+    .lanes = LANES, .max_rows = {0, 6, 4, 3, 2}, .tile = tile, .dot_rows = 2, .dot_cols = 4, .dot = dot};
 
 const lki_tiles *lki_tiles_get(void)
 {

@@ -17,7 +17,6 @@ static const int32_t lane_masks[2 * LANES] = {-1, -1, -1, -1, -1, -1, -1, -1};
 #define SET(f) _mm256_set1_ps(f)
 #define ZERO() _mm256_setzero_ps()
 #define FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
-#define ADD(a, b) _mm256_add_ps(a, b)
 #define RECTIFY(v) _mm256_max_ps(_mm256_setzero_ps(), v) /* the second operand where one is NaN */
 
 /* out[i] = sum of the lanes of the i-th vector */
@@ -25,20 +24,27 @@ TARGET static inline __attribute__((always_inline)) void sum_lanes(vec a, vec b,
 {
     const vec ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
     const vec cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
-    const vec all = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee)); /* a b c d in each half */
+    /* a b c d in each half */
+    const vec all = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
     _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1)));
 }
 
+/* clang-format off */
 #define TILES(X) \
     X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(9, 1) X(10, 1) \
     X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 2) X(6, 2) \
     X(1, 3) X(2, 3) X(3, 3) X(4, 3) \
     X(1, 4) X(2, 4) X(3, 4)
-#define DOTS(X) X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(3, 1) X(3, 2) X(3, 3) X(3, 4)
+#define DOTS(X) \
+    X(1, 1) X(1, 2) X(1, 3) X(1, 4) \
+    X(2, 1) X(2, 2) X(2, 3) X(2, 4) \
+    X(3, 1) X(3, 2) X(3, 3) X(3, 4)
+/* clang-format on */
 
 #include "kern/cpu/tile_body.h"
 
-const lki_tiles lki_tiles_avx2 = {.lanes = LANES, .max_rows = {0, 10, 6, 4, 3}, .tile = tile, .dot_rows = 3, .dot_cols = 4, .dot = dot};
+const lki_tiles lki_tiles_avx2 = {
+    .lanes = LANES, .max_rows = {0, 10, 6, 4, 3}, .tile = tile, .dot_rows = 3, .dot_cols = 4, .dot = dot};
 #else
 const lki_tiles lki_tiles_avx2 = {0};
 #endif

@@ -1,5 +1,6 @@
-/* exp, erf and what gelu needs of them as straight-line float arithmetic, so that loops over them vectorize and every lane and every
- * tail computes the same operations. Errors were measured against double libm over one float in seven of the whole range. */
+/* exp, erf and what gelu needs of them as straight-line float arithmetic, so that loops over them vectorize and every
+ * lane and every tail computes the same operations. Errors were measured against double libm over one float in seven of
+ * the whole range. */
 #ifndef LK_KERN_CPU_VMATH_H
 #define LK_KERN_CPU_VMATH_H
 
@@ -22,8 +23,8 @@ LK_INLINE uint32_t lki_as_bits(float f)
     return u;
 }
 
-/* e^x; below -87 it stays at e^-87 (1.6e-38), above 88 at e^88. 2^n e^r with |r| <= ln(2)/2, polynomial of Cephes' expf (Moshier).
- * Error below 1 unit in the last place; NaN stays NaN. */
+/* e^x; below -87 it stays at e^-87 (1.6e-38), above 88 at e^88. 2^n e^r with |r| <= ln(2)/2, polynomial of Cephes' expf
+ * (Moshier). Error below 1 unit in the last place; NaN stays NaN. */
 LK_INLINE float lki_exp(float x)
 {
     const float low = -87.0f, high = 88.0f;
