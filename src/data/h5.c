@@ -19,8 +19,14 @@ static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 void lk_h5_lock(void)
 {
     static _Thread_local bool quiet; /* thread-safe builds keep the setting per thread */
+    static bool opened;
 
     pthread_mutex_lock(&lock);
+    if (!opened) {
+        /* At exit HDF5 would try once more to write what a full disk refused, and crash over it: we close what we open ourselves. */
+        H5dont_atexit();
+        opened = true;
+    }
     if (!quiet) {
         H5open();
         H5Eset_auto2(H5E_DEFAULT, NULL, NULL);

@@ -2,6 +2,7 @@
 import json
 import os
 import signal
+import subprocess
 import time
 import unittest
 
@@ -132,6 +133,19 @@ class Resume(lockstep.Case):
         never = self.train(run_dir, 1, "--resume", "never")
         self.check_code(never, 2)
         self.assertIn("--run-dir", never.err)
+
+    def test_full_disk(self):
+        run_dir = os.path.join(self.dir, "full")
+        # Files may not grow beyond 100 KiB: the log fits, a checkpoint does not.
+        script = 'trap "" XFSZ; ulimit -f 100; exec "$@"'
+        done = subprocess.run(["bash", "-c", script, "bash", lockstep.BIN, "train", CONFIG, "--quiet", "--run-dir", run_dir, *SET],
+                              env=self.environment(), cwd=self.dir, capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+        self.assertIn("state.h5", done.stderr)
+        self.assertEqual([f for f in self.files("full") if "tmp" in os.path.basename(f) or ".tmp" in f], [])
+        # With room again the run starts anew and ends well.
+        self.check_code(self.train(run_dir), 0)
 
     def test_divergence_keeps_the_last_good_step(self):
         run_dir = os.path.join(self.dir, "diverges")
