@@ -10,8 +10,6 @@ packages_build=(
     openmpi-bin
     libopenmpi-dev
     libhdf5-dev
-    libopenblas-dev
-    libdnnl-dev
     libyaml-dev
     libxxhash-dev
     libjansson-dev
@@ -20,6 +18,7 @@ packages_build=(
 packages_test=(
     libcriterion-dev
     hdf5-tools
+    dataset-fashion-mnist
     python3
 )
 # What the comparisons of bench/ need beside the above; no test does.

@@ -67,6 +67,15 @@ class Learning(lockstep.Case):
         evals, _ = self.learn(self.config_beside("fashion-cnn.yaml", "fashion-mnist"), "--set", "run.threads=2", "--set", "train.epochs=1")
         self.assertGreaterEqual(evals[-1]["accuracy"], 0.80)
 
+    def test_bench_configs(self):
+        for config in sorted(glob.glob(os.path.join(SOURCE, "configs", "bench", "*.yaml"))):
+            done = self.run_it("bench", "step", config, "--warmup", "1", "--steps", "2", "--json")
+            self.check_code(done, 0)
+            row = json.loads(done.out.splitlines()[-1])
+            self.assertGreater(row["samples_per_s"], 0)
+            self.assertGreater(row["gflops"], 0)
+            self.assertLessEqual(row["ms_min"], row["ms_median"])
+
 
 if __name__ == "__main__":
     unittest.main()
