@@ -1,4 +1,5 @@
-/* The launcher's process: starts mpirun, passes on signals and the ranks' lines, ends what does not end, and says why it failed. */
+/* The launcher's process: starts mpirun, passes on signals and the ranks' lines, ends what does not end, and says why
+ * it failed. */
 #include "launch/launch_int.h"
 
 #include "base/log.h"
@@ -20,7 +21,8 @@
 
 enum { LOOK_MS = 50, EXIT_INPUT = 2, EXIT_STOPPED = 75 };
 
-/* A rank is dead or has failed: mpirun has this long to end the rest by itself (2.4 s is what it takes), then it is told to, then killed. */
+/* A rank is dead or has failed: mpirun has this long to end the rest by itself (2.4 s is what it takes), then it is
+ * told to, then killed. */
 static const double patience_s = 3.5, patience_after_term_s = 2.5;
 
 typedef struct job {
@@ -31,7 +33,7 @@ typedef struct job {
     pid_t mpirun; /* leader of a process group of its own */
     int stderr_fd, signal_fd;
     bool stop_asked, stop_sent;
-    int ended_by;   /* the signal that made us end it hard, or 0 */
+    int ended_by; /* the signal that made us end it hard, or 0 */
     double term_at; /* when mpirun is told to end, 0: not planned */
     bool term_sent;
     int status; /* of mpirun, once it has ended */
@@ -242,7 +244,8 @@ static const char *cause(const job *j, const lki_verdict *v, int rank, char *out
     return out;
 }
 
-/* The rank that brought the job down: the one whose record showed it first. Where several did in one look, mpirun's word decides. */
+/* The rank that brought the job down: the one whose record showed it first. Where several did in one look, mpirun's
+ * word decides. */
 static int culprit(const job *j, const lki_verdict *v)
 {
     const lki_watch *w = &j->watch;
@@ -267,22 +270,25 @@ static void say_why(job *j)
         const lk_record_data *d = &j->watch.seen[rank].last;
         const char *phase = lk_phase_name((lk_phase)d->phase);
         if (d->state != LK_RECORD_FAILED)
-            lk_log(LK_LOG_ERROR, "rank %d on %s died in phase %s at step %lld%s", rank, d->host, phase, (long long)d->step,
-                cause(j, &v, rank, why, sizeof why));
+            lk_log(LK_LOG_ERROR, "rank %d on %s died in phase %s at step %lld%s", rank, d->host, phase,
+                (long long)d->step, cause(j, &v, rank, why, sizeof why));
         else if (d->message[0] != 0)
-            lk_log(LK_LOG_ERROR, "rank %d on %s failed in phase %s at step %lld: %s", rank, d->host, phase, (long long)d->step, d->message);
+            lk_log(LK_LOG_ERROR, "rank %d on %s failed in phase %s at step %lld: %s", rank, d->host, phase,
+                (long long)d->step, d->message);
     } else if (j->ended_by != 0) {
         lk_log(LK_LOG_ERROR, "ended by SIG%s", sigabbrev_np(j->ended_by));
     } else if (v.rank >= 0 && v.signal > 0) {
         lk_log(LK_LOG_ERROR, "rank %d on %s died%s", v.rank, v.host, cause(j, &v, v.rank, why, sizeof why));
     } else if (v.rank >= 0 && j->speech.passed == 0) {
         lk_log(LK_LOG_ERROR, "rank %d ended%s and said nothing", v.rank, cause(j, &v, v.rank, why, sizeof why));
-    } else if (v.rank < 0 && j->speech.kept.len > 0 && (j->speech.passed == 0 || (j->speech.n_blocks > 0 && !v.abort))) {
+    } else if (v.rank < 0 && j->speech.kept.len > 0 &&
+               (j->speech.passed == 0 || (j->speech.n_blocks > 0 && !v.abort))) {
         const lk_buf *kept = &j->speech.kept;
         size_t n = kept->len;
         while (n > 0 && kept->text[n - 1] == '\n')
             n--;
-        lk_log(LK_LOG_ERROR, "mpirun could not run the ranks%s; it says:\n%.*s", cause(j, &v, -1, why, sizeof why), (int)n, kept->text);
+        lk_log(LK_LOG_ERROR, "mpirun could not run the ranks%s; it says:\n%.*s", cause(j, &v, -1, why, sizeof why),
+            (int)n, kept->text);
     } else if (j->speech.passed == 0) {
         lk_log(LK_LOG_ERROR, "mpirun ended%s and said nothing", cause(j, &v, -1, why, sizeof why));
     }

@@ -1,4 +1,5 @@
-/* Inside the launcher: mpirun's command line and speech (mpirun.c), the flight records (watch.c), the process (launch.c). */
+/* Inside the launcher: mpirun's command line and speech (mpirun.c), the flight records (watch.c), the process
+ * (launch.c). */
 #ifndef LK_LAUNCH_LAUNCH_INT_H
 #define LK_LAUNCH_LAUNCH_INT_H
 
@@ -16,17 +17,17 @@ typedef struct lki_words {
 LK_MUST_USE lk_status lki_mpirun_words(const lk_launch_opts *o, lki_words *out);
 void lki_words_free(lki_words *w);
 
-/* What mpirun writes to its standard error: lines of ranks, which pass as they come, byte for byte, and its own blocks between lines of
- * dashes, which are kept aside: they are long, come late, and say less than the flight records do. Its error log is kept with them,
- * its news are dropped. */
+/* What mpirun writes to its standard error: lines of ranks, which pass as they come, byte for byte, and its own blocks
+ * between lines of dashes, which are kept aside: they are long, come late, and say less than the flight records do. Its
+ * error log is kept with them, its news are dropped. */
 typedef struct lki_speech {
-    int fd;       /* where lines of ranks go */
-    pid_t pid;    /* of mpirun */
+    int fd; /* where lines of ranks go */
+    pid_t pid; /* of mpirun */
     lk_buf block; /* the block that is open */
-    lk_buf kept;  /* closed blocks, without dashes, each once */
+    lk_buf kept; /* closed blocks, without dashes, each once */
     int n_blocks;
     bool inside;
-    int dashes;   /* held back: the beginning of a block, or part of a rank's line */
+    int dashes; /* held back: the beginning of a block, or part of a rank's line */
     size_t passed;
     bool open_line; /* what passed did not end a line */
 } lki_speech;
@@ -42,15 +43,15 @@ void lki_speech_fini(lki_speech *s);
 typedef struct lki_verdict {
     int rank;
     char host[256]; /* "" : not said */
-    int signal;     /* 0: none */
-    int exit_code;  /* -1: not said */
-    bool abort;     /* a rank ended all with MPI_Abort: none of ours does that without a word */
+    int signal; /* 0: none */
+    int exit_code; /* -1: not said */
+    bool abort; /* a rank ended all with MPI_Abort: none of ours does that without a word */
 } lki_verdict;
 void lki_mpirun_verdict(const char *kept, lki_verdict *out);
 
 /* The flight records of a job. */
 typedef struct lki_seen {
-    bool there;    /* the record was read at least once */
+    bool there; /* the record was read at least once */
     int64_t noted; /* number of the look that found it failed or dead; 0: none */
     lk_record_data last;
 } lki_seen;

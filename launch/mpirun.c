@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 enum {
-    FENCE = 70,       /* dashes that begin and end a block; mpirun writes 74 */
+    FENCE = 70, /* dashes that begin and end a block; mpirun writes 74 */
     BLOCK_MAX = 16384 /* bytes of a block: what is longer was none */
 };
 
@@ -60,8 +60,8 @@ static lk_status find_mpirun(lk_buf *out)
             return LK_OK;
         path += n;
     }
-    return LK_FAIL(LK_E_NOT_FOUND,
-        "mpirun was not found in PATH: install Open MPI (Debian, Ubuntu: apt-get install openmpi-bin), or name it in LOCKSTEP_MPIRUN");
+    return LK_FAIL(LK_E_NOT_FOUND, "mpirun was not found in PATH: install Open MPI (Debian, Ubuntu: apt-get install "
+                                   "openmpi-bin), or name it in LOCKSTEP_MPIRUN");
 }
 
 static lk_status find_self(char *out, size_t cap)
@@ -101,11 +101,12 @@ lk_status lki_mpirun_words(const lk_launch_opts *o, lki_words *out)
         LK_TRY_TO(st, out, add(&w, "--hostfile"));
         LK_TRY_TO(st, out, add(&w, o->hostfile));
     } else {
-        /* mpirun counts cores, not what the scheduler gives us of them, and refuses more ranks than those unless told. Inside a batch
-         * job the job's own size is the limit. */
+        /* mpirun counts cores, not what the scheduler gives us of them, and refuses more ranks than those unless told.
+         * Inside a batch job the job's own size is the limit. */
         if (getenv("SLURM_JOB_ID") == NULL)
             LK_TRY_TO(st, out, add(&w, "--oversubscribe"));
-        /* A rank that spins while it waits takes the core from the rank that it waits for: 8 ms a message in place of 45 us. */
+        /* A rank that spins while it waits takes the core from the rank that it waits for: 8 ms a message in place of
+         * 45 us. */
         if (o->ranks > cores_allowed())
             LK_TRY_TO(st, out, add_all(&w, yield, 3));
     }
@@ -219,9 +220,10 @@ static void take_inside(lki_speech *s, char c)
     }
 }
 
-/* Length of a line of mpirun's own outside of blocks that begins here, with the empty line that may follow; 0: none does. Such lines come in
- * one piece, maybe behind a progress bar: "mpirun: Forwarding signal 10 to job", "[host:PID] ..." with its own process id (it stumbles now and
- * then over what it has to say of an abort), and what its daemons on other hosts log. */
+/* Length of a line of mpirun's own outside of blocks that begins here, with the empty line that may follow; 0: none
+ * does. Such lines come in one piece, maybe behind a progress bar: "mpirun: Forwarding signal 10 to job", "[host:PID]
+ * ..." with its own process id (it stumbles now and then over what it has to say of an abort), and what its daemons on
+ * other hosts log. */
 static size_t own_line(const lki_speech *s, const char *text, size_t n)
 {
     static const char name[] = "mpirun: ", error_log[] = "ORTE_ERROR_LOG";
@@ -236,7 +238,8 @@ static size_t own_line(const lki_speech *s, const char *text, size_t n)
     if (text[0] == '[' && bracket != NULL) {
         const size_t m = (size_t)snprintf(pid, sizeof pid, ":%ld]", (long)s->pid);
         const size_t head = (size_t)(bracket - text) + 1;
-        own = (head > m && memcmp(text + head - m, pid, m) == 0) || memmem(text, line, error_log, strlen(error_log)) != NULL;
+        own = (head > m && memcmp(text + head - m, pid, m) == 0) ||
+              memmem(text, line, error_log, strlen(error_log)) != NULL;
     } else if (line > strlen(name)) {
         own = memcmp(text, name, strlen(name)) == 0;
     }
@@ -306,7 +309,8 @@ void lki_mpirun_verdict(const char *kept, lki_verdict *out)
 
     *out = (lki_verdict){.rank = -1, .exit_code = -1, .abort = strstr(kept, "MPI_ABORT was invoked") != NULL};
     at = strstr(kept, signal_words);
-    if (at != NULL && sscanf(at + strlen(signal_words), "%d with PID %*d on node %255s exited on signal %d", &rank, host, &number) == 3) {
+    if (at != NULL && sscanf(at + strlen(signal_words), "%d with PID %*d on node %255s exited on signal %d", &rank,
+                          host, &number) == 3) {
         out->rank = rank;
         out->signal = number;
         snprintf(out->host, sizeof out->host, "%s", host);

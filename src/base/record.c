@@ -8,7 +8,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define MAGIC UINT64_C(0x4452434552504b4c) /* "LKPRECRD" as bytes on a little-endian machine; another byte order reads as another magic */
+#define MAGIC \
+    UINT64_C(0x4452434552504b4c) /* "LKPRECRD" as bytes on a little-endian machine; another byte order reads as \
+                                    another magic */
 enum { VERSION = 1 };
 
 struct lk_record {
@@ -152,7 +154,8 @@ static lk_status check(const lk_record_data *d, ssize_t bytes, const char *path)
     if (bytes != (ssize_t)sizeof *d || d->magic != MAGIC)
         return LK_FAIL(LK_E_FORMAT, "%s: no flight record", path);
     if (d->version != VERSION)
-        return LK_FAIL(LK_E_FORMAT, "%s: a flight record of version %llu, this program reads %d", path, (unsigned long long)d->version, VERSION);
+        return LK_FAIL(LK_E_FORMAT, "%s: a flight record of version %llu, this program reads %d", path,
+            (unsigned long long)d->version, VERSION);
     if (d->phase < 0 || d->phase >= LK_PHASE_COUNT || d->state < LK_RECORD_RUNNING || d->state > LK_RECORD_STOPPED)
         return LK_FAIL(LK_E_FORMAT, "%s: a damaged flight record (phase %d, state %d)", path, d->phase, d->state);
     return LK_OK;
@@ -166,7 +169,8 @@ lk_status lk_record_read(const char *path, lk_record_data *out, bool *alive)
 
     const int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     LK_TRY(LK_SYS(fd < 0, "open", path));
-    /* The lock is asked first: a rank that notes its end and goes in between is then "alive and ended", never "gone while running". */
+    /* The lock is asked first: a rank that notes its end and goes in between is then "alive and ended", never "gone
+     * while running". */
     LK_TRY_TO(st, out, LK_SYS(fcntl(fd, F_GETLK, &l) != 0, "ask for the lock", path));
     const ssize_t n = pread(fd, &d, sizeof d, 0);
     LK_TRY_TO(st, out, LK_SYS(n < 0, "read", path));

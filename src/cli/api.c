@@ -8,7 +8,8 @@
 
 #include <string.h>
 
-_Static_assert((int)LOCKSTEP_FAILED == (int)LKI_EXIT_FAILED && (int)LOCKSTEP_INPUT == (int)LKI_EXIT_INPUT && (int)LOCKSTEP_STOPPED == (int)LKI_EXIT_STOPPED,
+_Static_assert((int)LOCKSTEP_FAILED == (int)LKI_EXIT_FAILED && (int)LOCKSTEP_INPUT == (int)LKI_EXIT_INPUT &&
+                   (int)LOCKSTEP_STOPPED == (int)LKI_EXIT_STOPPED,
     "the API's statuses are the exit codes");
 
 struct lockstep_run {
@@ -65,7 +66,12 @@ static lockstep_options take_options(const lockstep_options *o)
 static lk_status open_run(const char *config, const lk_strings *set, const lockstep_options *o, lockstep_run *r)
 {
     LK_TRY(lk_comm_agree(comm, lki_config_open(config, set, o->run_dir, &r->config)));
-    const lk_train_args args = {.mode = LK_RUN_TRAIN, .config = r->config, .comm = comm, .resume = o->resume, .json = o->json != 0, .quiet = o->quiet != 0};
+    const lk_train_args args = {.mode = LK_RUN_TRAIN,
+        .config = r->config,
+        .comm = comm,
+        .resume = o->resume,
+        .json = o->json != 0,
+        .quiet = o->quiet != 0};
     return lk_run_open(&args, &r->run);
 }
 
@@ -78,7 +84,8 @@ static lk_status check_arguments(const char *config, const char *const *set, int
     return LK_OK;
 }
 
-lockstep_status lockstep_run_open(const char *config, const char *const *set, int n_set, const lockstep_options *options, lockstep_run **out)
+lockstep_status lockstep_run_open(
+    const char *config, const char *const *set, int n_set, const lockstep_options *options, lockstep_run **out)
 {
     const lockstep_options o = take_options(options);
     const lk_strings sets = {.item = (char **)set, .n = n_set}; /* only read */
@@ -112,14 +119,19 @@ lockstep_status lockstep_run_train(lockstep_run *r, lockstep_result *out)
 
     error[0] = 0;
     if (r == NULL || r->trained)
-        st = LK_FAIL(LK_E_ARG, r == NULL ? "lockstep_run_train: there is no run" : "lockstep_run_train: this run was trained already");
+        st = LK_FAIL(LK_E_ARG,
+            r == NULL ? "lockstep_run_train: there is no run" : "lockstep_run_train: this run was trained already");
     if (st != LK_OK)
         return fail(st, LOCKSTEP_INPUT);
     st = lk_run_train(r->run, &result);
     if (st != LK_OK)
         return fail(st, LOCKSTEP_FAILED);
     r->trained = true;
-    r->result = (lockstep_result){.epoch = result.epoch, .step = result.step, .loss = result.loss, .accuracy = result.has_accuracy ? result.accuracy : -1, .seconds = result.seconds};
+    r->result = (lockstep_result){.epoch = result.epoch,
+        .step = result.step,
+        .loss = result.loss,
+        .accuracy = result.has_accuracy ? result.accuracy : -1,
+        .seconds = result.seconds};
     memcpy(r->result.digest, result.digest, sizeof r->result.digest);
     if (out != NULL)
         *out = r->result;

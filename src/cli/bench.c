@@ -20,10 +20,12 @@ static const lk_field step_rows[] = {
     LKI_SET_ROW(step_opts),
     LK_FIELD(step_opts, steps, LK_T_INT, .def = "20", .min = 1, .max = 1e6, .help = "Steps that are timed."),
     LK_FIELD(step_opts, warmup, LK_T_INT, .def = "5", .min = 0, .max = 1e6, .help = "Steps before those, not timed."),
-    LK_FIELD(step_opts, profile, LK_T_BOOL, .def = "false", .help = "Times each operation of a step, too (on one thread of rank 0)."),
+    LK_FIELD(step_opts, profile, LK_T_BOOL, .def = "false",
+        .help = "Times each operation of a step, too (on one thread of rank 0)."),
     LKI_JSON_ROW(step_opts),
 };
-static const lk_table step_table = LK_TABLE(step_opts, "lockstep bench step", "Times training steps: data, compute, reduction, update. Writes nothing.", step_rows);
+static const lk_table step_table = LK_TABLE(step_opts, "lockstep bench step",
+    "Times training steps: data, compute, reduction, update. Writes nothing.", step_rows);
 
 /* The plan's operations, each with its time; NULL when memory is out. */
 static json_t *profile(const lk_run *run, const lk_bench_step_result *r)
@@ -46,12 +48,14 @@ static void add_profile(json_t *operations, lk_buf *out)
     json_t *op;
     double total = 0;
 
-    json_array_foreach(operations, i, op)
-        total += json_number_value(json_object_get(op, "ms"));
+    json_array_foreach(operations, i, op) total += json_number_value(json_object_get(op, "ms"));
     lk_buf_printf(out, "\n%-10s %-20s %-20s %10s %7s\n", "pass", "layer", "operation", "ms a step", "share");
-    json_array_foreach(operations, i, op) {
+    json_array_foreach(operations, i, op)
+    {
         const double ms = json_number_value(json_object_get(op, "ms"));
-        lk_buf_printf(out, "%-10s %-20s %-20s %10.4f %6.1f%%\n", json_string_value(json_object_get(op, "pass")), json_string_value(json_object_get(op, "layer")), json_string_value(json_object_get(op, "op")), ms, 100 * ms / total);
+        lk_buf_printf(out, "%-10s %-20s %-20s %10.4f %6.1f%%\n", json_string_value(json_object_get(op, "pass")),
+            json_string_value(json_object_get(op, "layer")), json_string_value(json_object_get(op, "op")), ms,
+            100 * ms / total);
     }
 }
 
@@ -61,8 +65,12 @@ static lk_status say_step(const lk_config *c, const lk_run *run, const lk_bench_
     lk_buf b = {0};
 
     if (json)
-        return lki_print_json(json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:i, s:i, s:o*}", "name", c->run.name, "samples_per_s", r->samples_per_s, "ms_median", r->ms_median, "ms_min", r->ms_min, "ms_max", r->ms_max, "gflops", r->gflops, "threads", r->threads, "nranks", r->nranks, "profile", operations));
-    lk_buf_printf(&b, "%s: %.4g samples/s, %.3f ms a step (%.3f to %.3f), %.1f GFLOP/s on %d rank%s of %d thread%s\n", c->run.name, r->samples_per_s, r->ms_median, r->ms_min, r->ms_max, r->gflops, r->nranks, r->nranks == 1 ? "" : "s", r->threads, r->threads == 1 ? "" : "s");
+        return lki_print_json(json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:i, s:i, s:o*}", "name", c->run.name,
+            "samples_per_s", r->samples_per_s, "ms_median", r->ms_median, "ms_min", r->ms_min, "ms_max", r->ms_max,
+            "gflops", r->gflops, "threads", r->threads, "nranks", r->nranks, "profile", operations));
+    lk_buf_printf(&b, "%s: %.4g samples/s, %.3f ms a step (%.3f to %.3f), %.1f GFLOP/s on %d rank%s of %d thread%s\n",
+        c->run.name, r->samples_per_s, r->ms_median, r->ms_min, r->ms_max, r->gflops, r->nranks,
+        r->nranks == 1 ? "" : "s", r->threads, r->threads == 1 ? "" : "s");
     if (operations != NULL)
         add_profile(operations, &b);
     json_decref(operations);
@@ -74,7 +82,8 @@ static lk_status say_step(const lk_config *c, const lk_run *run, const lk_bench_
 static int run_step(const lki_parsed *p)
 {
     const step_opts *o = p->opts;
-    const lki_session_opts open = {.config = o->config, .set = &o->set, .resume = "never", .mode = LK_RUN_BENCH, .json = o->json, .quiet = true};
+    const lki_session_opts open = {
+        .config = o->config, .set = &o->set, .resume = "never", .mode = LK_RUN_BENCH, .json = o->json, .quiet = true};
     lk_bench_step_result r = {0};
     lki_session s;
     lk_status st;
@@ -98,16 +107,19 @@ typedef struct reduce_opts {
 } reduce_opts;
 
 static const lk_field reduce_rows[] = {
-    LK_FIELD(reduce_opts, bytes, LK_T_INTS, .def = "[65536, 1048576, 16777216, 67108864]", .min = 1, .max = 1e12, .help = "Sizes of the gradient."),
+    LK_FIELD(reduce_opts, bytes, LK_T_INTS, .def = "[65536, 1048576, 16777216, 67108864]", .min = 1, .max = 1e12,
+        .help = "Sizes of the gradient."),
     LK_FIELD(reduce_opts, iterations, LK_T_INT, .def = "20", .min = 1, .max = 1e6, .help = "How often each is timed."),
     LKI_JSON_ROW(reduce_opts),
 };
-static const lk_table reduce_table =
-    LK_TABLE(reduce_opts, "lockstep bench reduce", "Times the ordered reduction of gradients beside the MPI library's own, which is not repeatable.", reduce_rows);
+static const lk_table reduce_table = LK_TABLE(reduce_opts, "lockstep bench reduce",
+    "Times the ordered reduction of gradients beside the MPI library's own, which is not repeatable.", reduce_rows);
 
 static json_t *time_json(const char *name, const lk_bench_reduce_result *r, const lk_bench_time *t)
 {
-    return json_pack("{s:s, s:I, s:f, s:f, s:f, s:f, s:i, s:i}", "name", name, "bytes", (json_int_t)r->bytes, "gb_per_s", 1e-9 * (double)r->bytes / t->median, "ms_median", 1e3 * t->median, "ms_min", 1e3 * t->min, "ms_max", 1e3 * t->max, "threads", 1, "nranks", r->nranks);
+    return json_pack("{s:s, s:I, s:f, s:f, s:f, s:f, s:i, s:i}", "name", name, "bytes", (json_int_t)r->bytes,
+        "gb_per_s", 1e-9 * (double)r->bytes / t->median, "ms_median", 1e3 * t->median, "ms_min", 1e3 * t->min, "ms_max",
+        1e3 * t->max, "threads", 1, "nranks", r->nranks);
 }
 
 static lk_status say_reduce(const lk_bench_reduce_result *r, bool json)
@@ -120,7 +132,9 @@ static lk_status say_reduce(const lk_bench_reduce_result *r, bool json)
         return lki_print_json(time_json("allreduce", r, &r->allreduce));
     }
     lk_format_bytes((double)r->bytes, size, sizeof size);
-    lk_buf_printf(&b, "%10s on %d ranks: ordered %.3f ms (%.2f GB/s), library's own %.3f ms, ratio %.2f\n", size, r->nranks, 1e3 * r->ordered.median, 1e-9 * (double)r->bytes / r->ordered.median, 1e3 * r->allreduce.median, r->ordered.median / r->allreduce.median);
+    lk_buf_printf(&b, "%10s on %d ranks: ordered %.3f ms (%.2f GB/s), library's own %.3f ms, ratio %.2f\n", size,
+        r->nranks, 1e3 * r->ordered.median, 1e-9 * (double)r->bytes / r->ordered.median, 1e3 * r->allreduce.median,
+        r->ordered.median / r->allreduce.median);
     const lk_status st = lki_print(&b);
     lk_buf_fini(&b);
     return st;
@@ -150,4 +164,5 @@ static const lki_command sub[] = {
     {.name = "reduce", .options = &reduce_table, .run = run_reduce, .on_ranks = true},
 };
 
-const lki_command lki_bench_command = {.name = "bench", .help = "Measures.", .sub = sub, .n_sub = sizeof sub / sizeof sub[0]};
+const lki_command lki_bench_command = {
+    .name = "bench", .help = "Measures.", .sub = sub, .n_sub = sizeof sub / sizeof sub[0]};

@@ -10,13 +10,18 @@ typedef struct paths_opts {
     bool json;
 } paths_opts;
 
-#define PATHS_ROW LK_FIELD(paths_opts, path, LK_T_STRINGS, .positional = true, .help = "Checkpoints, or run folders, which stand for their newest good one.")
+#define PATHS_ROW \
+    LK_FIELD(paths_opts, path, LK_T_STRINGS, .positional = true, \
+        .help = "Checkpoints, or run folders, which stand for their newest good one.")
 
 static const lk_field rows[] = {PATHS_ROW, LKI_JSON_ROW(paths_opts)};
 
-static const lk_table show_table = LK_TABLE(paths_opts, "lockstep checkpoint show", "Shows what is in a checkpoint.", rows);
-static const lk_table verify_table = LK_TABLE(paths_opts, "lockstep checkpoint verify", "Checks every array of a checkpoint against its hash; exit code 1 when one is damaged.", rows);
-static const lk_table digest_table = LK_TABLE(paths_opts, "lockstep checkpoint digest", "Computes digests, one line a checkpoint.", rows);
+static const lk_table show_table =
+    LK_TABLE(paths_opts, "lockstep checkpoint show", "Shows what is in a checkpoint.", rows);
+static const lk_table verify_table = LK_TABLE(paths_opts, "lockstep checkpoint verify",
+    "Checks every array of a checkpoint against its hash; exit code 1 when one is damaged.", rows);
+static const lk_table digest_table =
+    LK_TABLE(paths_opts, "lockstep checkpoint digest", "Computes digests, one line a checkpoint.", rows);
 
 typedef struct diff_opts {
     char *first, *second;
@@ -28,7 +33,8 @@ static const lk_field diff_rows[] = {
     LK_FIELD(diff_opts, second, LK_T_STRING, .positional = true, .help = "Another one."),
     LKI_JSON_ROW(diff_opts),
 };
-static const lk_table diff_table = LK_TABLE(diff_opts, "lockstep checkpoint diff", "Compares two checkpoints array by array; exit code 1 when they differ.", diff_rows);
+static const lk_table diff_table = LK_TABLE(diff_opts, "lockstep checkpoint diff",
+    "Compares two checkpoints array by array; exit code 1 when they differ.", diff_rows);
 
 static lk_status show(const char *path, bool json)
 {
@@ -48,7 +54,8 @@ static lk_status verify(const char *path, bool json)
     const lk_status st = lk_checkpoint_verify(path);
 
     if (json)
-        LK_TRY(lki_print_json(json_pack("{s:s, s:b, s:s*}", "path", path, "good", st == LK_OK, "error", st == LK_OK ? NULL : lk_err_last()->message)));
+        LK_TRY(lki_print_json(json_pack("{s:s, s:b, s:s*}", "path", path, "good", st == LK_OK, "error",
+            st == LK_OK ? NULL : lk_err_last()->message)));
     if (st != LK_OK || json)
         return st;
     lk_buf_printf(&b, "%s: good\n", path);
@@ -116,4 +123,5 @@ static const lki_command sub[] = {
     {.name = "diff", .options = &diff_table, .run = run_diff},
 };
 
-const lki_command lki_checkpoint_command = {.name = "checkpoint", .help = "Looks into checkpoints.", .sub = sub, .n_sub = sizeof sub / sizeof sub[0]};
+const lki_command lki_checkpoint_command = {
+    .name = "checkpoint", .help = "Looks into checkpoints.", .sub = sub, .n_sub = sizeof sub / sizeof sub[0]};

@@ -30,10 +30,11 @@ typedef struct top_opts {
 
 static const lk_field top_rows[] = {
     LK_FIELD(top_opts, version, LK_T_BOOL, .def = "false", .help = "Prints the version."),
-    LK_FIELD(top_opts, command, LK_T_STRINGS, .def = "", .positional = true, .help = "One of the commands below, with its options and arguments; \"help COMMAND\" tells about it."),
+    LK_FIELD(top_opts, command, LK_T_STRINGS, .def = "", .positional = true,
+        .help = "One of the commands below, with its options and arguments; \"help COMMAND\" tells about it."),
 };
-static const lk_table top_table =
-    LK_TABLE(top_opts, "lockstep", "Trains neural networks on any number of ranks, with the same bits on each number.", top_rows);
+static const lk_table top_table = LK_TABLE(top_opts, "lockstep",
+    "Trains neural networks on any number of ranks, with the same bits on each number.", top_rows);
 
 /* Output. */
 
@@ -97,7 +98,8 @@ static lk_status print_help(const lki_command *command, const char *words)
     if (command == NULL) {
         lk_table_usage(&top_table, &text);
         list_commands(commands, N_COMMANDS, &text);
-        lk_buf_add(&text, "\nexit codes: 0 done; 1 failed; 2 wrong input, nothing was started; 75 stopped on request, start again\n");
+        lk_buf_add(&text,
+            "\nexit codes: 0 done; 1 failed; 2 wrong input, nothing was started; 75 stopped on request, start again\n");
     } else if (command->options == NULL) {
         lk_buf_printf(&text, "usage: lockstep %s COMMAND ...\n%s\n", words, command->help);
         list_commands(sub, sub_commands(command, sub), &text);
@@ -121,11 +123,12 @@ static lk_status unknown_command(const char *words, const char *word, const lki_
     const char *near = lk_nearest(word, names, n);
     if (near != NULL)
         return LK_FAIL(LK_E_USAGE, "%s%sunknown command \"%.80s\" (did you mean \"%s\"?)", words, colon, word, near);
-    return LK_FAIL(LK_E_USAGE, "%s%sunknown command \"%.80s\" (lockstep %s%s--help lists them)", words, colon, word, words, words[0] != 0 ? " " : "");
+    return LK_FAIL(LK_E_USAGE, "%s%sunknown command \"%.80s\" (lockstep %s%s--help lists them)", words, colon, word,
+        words, words[0] != 0 ? " " : "");
 }
 
-/* Takes the words of a command off the front, and gives them in one text. With *help on the way in a group is an answer, too; it is set when
- * a group's help is asked for. */
+/* Takes the words of a command off the front, and gives them in one text. With *help on the way in a group is an
+ * answer, too; it is set when a group's help is asked for. */
 static lk_status find_command(int *argc, char ***argv, const lki_command **out, char words[WORDS_BYTES], bool *help)
 {
     const lki_command *sub[MANY_COMMANDS];
@@ -138,7 +141,8 @@ static lk_status find_command(int *argc, char ***argv, const lki_command **out, 
         if (*argc == 0 && found != NULL && *help)
             break;
         if (*argc == 0)
-            return LK_FAIL(LK_E_USAGE, "%s%sa command is missing (lockstep %s%s--help lists them)", words, found != NULL ? ": " : "", words, found != NULL ? " " : "");
+            return LK_FAIL(LK_E_USAGE, "%s%sa command is missing (lockstep %s%s--help lists them)", words,
+                found != NULL ? ": " : "", words, found != NULL ? " " : "");
         const char *word = **argv;
         if (found != NULL && (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)) {
             *help = true;
@@ -170,7 +174,8 @@ lk_status lki_parse(int argc, char **argv, lki_parsed *out)
     LK_TRY(find_command(&argc, &argv, &p.command, words, &help));
     if (!help) {
         LK_TRY(lk_alloc(p.command->options->size, "options", &p.opts));
-        const lk_status st = lk_table_parse_args(p.command->options, argc, argv, p.command->takes_rest, p.opts, &used, &help);
+        const lk_status st =
+            lk_table_parse_args(p.command->options, argc, argv, p.command->takes_rest, p.opts, &used, &help);
         if (st != LK_OK) {
             lk_free(p.opts);
             return st;

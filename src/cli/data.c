@@ -33,7 +33,10 @@ static const lki_command *list_formats(int *n)
 
     LK_BUG_IF(lk_n_importers > MANY_FORMATS, "%d importers", lk_n_importers);
     for (int i = 0; i < lk_n_importers; i++)
-        formats[i] = (lki_command){.name = lk_importers[i].name, .help = lk_importers[i].help, .options = lk_importers[i].table, .run = run_import};
+        formats[i] = (lki_command){.name = lk_importers[i].name,
+            .help = lk_importers[i].help,
+            .options = lk_importers[i].table,
+            .run = run_import};
     *n = lk_n_importers;
     return formats;
 }
@@ -51,14 +54,14 @@ static const lk_field inspect_rows[] = {
     LK_FIELD(inspect_opts, file, LK_T_STRINGS, .positional = true, .help = "HDF5 files."),
     LKI_JSON_ROW(inspect_opts),
 };
-static const lk_table inspect_table =
-    LK_TABLE(inspect_opts, "lockstep data inspect", "Shows what is in HDF5 files: fields with type, shape, storage and range of values.", inspect_rows);
+static const lk_table inspect_table = LK_TABLE(inspect_opts, "lockstep data inspect",
+    "Shows what is in HDF5 files: fields with type, shape, storage and range of values.", inspect_rows);
 
 static const lk_field verify_rows[] = {
     LK_FIELD(verify_opts, file, LK_T_STRINGS, .positional = true, .help = "HDF5 files."),
 };
-static const lk_table verify_table =
-    LK_TABLE(verify_opts, "lockstep data verify", "Reads every value of HDF5 files; exit code 1 when one is damaged.", verify_rows);
+static const lk_table verify_table = LK_TABLE(verify_opts, "lockstep data verify",
+    "Reads every value of HDF5 files; exit code 1 when one is damaged.", verify_rows);
 
 /* Adds what there is to say of a file, and prints it. */
 static lk_status tell(lk_status (*add)(const char *path, bool json, lk_buf *out), const char *path, bool json)
@@ -111,4 +114,7 @@ static const lki_command sub[] = {
     {.name = "verify", .options = &verify_table, .run = run_verify},
 };
 
-const lki_command lki_data_command = {.name = "data", .help = "Brings data into HDF5, and looks into it.", .sub = sub, .n_sub = sizeof sub / sizeof sub[0]};
+const lki_command lki_data_command = {.name = "data",
+    .help = "Brings data into HDF5, and looks into it.",
+    .sub = sub,
+    .n_sub = sizeof sub / sizeof sub[0]};

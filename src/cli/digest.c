@@ -11,10 +11,13 @@ typedef struct digest_opts {
 } digest_opts;
 
 static const lk_field rows[] = {
-    LK_FIELD(digest_opts, path, LK_T_STRING, .positional = true, .help = "A run folder (its newest good checkpoint), or a checkpoint."),
+    LK_FIELD(digest_opts, path, LK_T_STRING, .positional = true,
+        .help = "A run folder (its newest good checkpoint), or a checkpoint."),
     LKI_JSON_ROW(digest_opts),
 };
-static const lk_table table = LK_TABLE(digest_opts, "lockstep digest", "Computes the digest of weights, optimizer state and position. Two runs with the same digest hold the same bits.", rows);
+static const lk_table table = LK_TABLE(digest_opts, "lockstep digest",
+    "Computes the digest of weights, optimizer state and position. Two runs with the same digest hold the same bits.",
+    rows);
 
 lk_status lki_print_digest(const char *path, bool json)
 {
@@ -26,7 +29,8 @@ lk_status lki_print_digest(const char *path, bool json)
     LK_TRY(lk_checkpoint_digest(path, &h, &at));
     lk_hash_print(h, text);
     if (json)
-        return lki_print_json(json_pack("{s:s, s:I, s:I, s:s}", "digest", text, "step", (json_int_t)at.step, "epoch", (json_int_t)at.epoch, "path", path));
+        return lki_print_json(json_pack("{s:s, s:I, s:I, s:s}", "digest", text, "step", (json_int_t)at.step, "epoch",
+            (json_int_t)at.epoch, "path", path));
     lk_buf_printf(&b, "%s  step %" PRId64 " epoch %" PRId64 "  %s\n", text, at.step, at.epoch, path);
     const lk_status st = lki_print(&b);
     lk_buf_fini(&b);

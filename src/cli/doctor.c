@@ -16,7 +16,8 @@ typedef struct doctor_opts {
 } doctor_opts;
 
 static const lk_field rows[] = {LKI_JSON_ROW(doctor_opts)};
-static const lk_table table = LK_TABLE(doctor_opts, "lockstep doctor", "Says what this machine offers: processor, memory, MPI, limits, GPUs.", rows);
+static const lk_table table = LK_TABLE(
+    doctor_opts, "lockstep doctor", "Says what this machine offers: processor, memory, MPI, limits, GPUs.", rows);
 
 /* The findings: name -> text, number or list, in this order. */
 
@@ -161,10 +162,11 @@ static void add_launcher_rows(json_t *o, lk_buf *b)
     const char *name;
     json_t *at;
 
-    add_row(b, "MPI", json_is_string(json_object_get(o, "mpi")) ? json_string_value(json_object_get(o, "mpi"))
-                                                                  : "mpirun is not in PATH: \"lockstep launch\" needs it (Debian: apt-get install openmpi-bin)");
-    json_object_foreach(found, name, at)
-        add_row(b, name, json_string_value(at));
+    add_row(b, "MPI",
+        json_is_string(json_object_get(o, "mpi"))
+            ? json_string_value(json_object_get(o, "mpi"))
+            : "mpirun is not in PATH: \"lockstep launch\" needs it (Debian: apt-get install openmpi-bin)");
+    json_object_foreach(found, name, at) add_row(b, name, json_string_value(at));
 }
 
 static lk_status say(json_t *o)
@@ -178,15 +180,21 @@ static lk_status say(json_t *o)
     add_row(&b, "host", json_string_value(json_object_get(o, "host")));
     for (size_t i = 0; i < json_array_size(list); i++)
         lk_buf_printf(&words, "%s%s", i > 0 ? " " : "", json_string_value(json_array_get(list, i)));
-    snprintf(text, sizeof text, "%lld allowed, %lld online; %s", (long long)json_integer_value(json_object_get(o, "cores_allowed")), (long long)json_integer_value(json_object_get(o, "cores_online")), lk_buf_text(&words));
+    snprintf(text, sizeof text, "%lld allowed, %lld online; %s",
+        (long long)json_integer_value(json_object_get(o, "cores_allowed")),
+        (long long)json_integer_value(json_object_get(o, "cores_online")), lk_buf_text(&words));
     add_row(&b, "cores", text);
-    snprintf(text, sizeof text, "%s, free %s", limit_text(o, "memory_bytes", true, a, sizeof a), limit_text(o, "memory_free_bytes", true, c, sizeof c));
+    snprintf(text, sizeof text, "%s, free %s", limit_text(o, "memory_bytes", true, a, sizeof a),
+        limit_text(o, "memory_free_bytes", true, c, sizeof c));
     add_row(&b, "memory", text);
     add_launcher_rows(o, &b);
-    snprintf(text, sizeof text, "locked memory %s, open files %s", limit_text(o, "locked_memory_bytes", true, a, sizeof a), limit_text(o, "open_files", false, c, sizeof c));
+    snprintf(text, sizeof text, "locked memory %s, open files %s",
+        limit_text(o, "locked_memory_bytes", true, a, sizeof a), limit_text(o, "open_files", false, c, sizeof c));
     add_row(&b, "limits", text);
-    add_row(&b, "GPU", json_is_true(json_object_get(o, "nvidia_device")) ? "an NVIDIA device is there, but this build has no CUDA module: runs compute on the CPU"
-                                                                          : "this build has no CUDA module: runs compute on the CPU");
+    add_row(&b, "GPU",
+        json_is_true(json_object_get(o, "nvidia_device"))
+            ? "an NVIDIA device is there, but this build has no CUDA module: runs compute on the CPU"
+            : "this build has no CUDA module: runs compute on the CPU");
     const lk_status st = lki_print(&b);
     lk_buf_fini(&b);
     lk_buf_fini(&words);

@@ -12,7 +12,8 @@ typedef struct eval_opts {
 static const lk_field rows[] = {
     LKI_CONFIG_ROW(eval_opts),
     LKI_SET_ROW(eval_opts),
-    LK_FIELD(eval_opts, from, LK_T_STRING, .def = "", .unit = "checkpoint", .help = "Checkpoint whose weights are evaluated; else the newest good one of the run folder."),
+    LK_FIELD(eval_opts, from, LK_T_STRING, .def = "", .unit = "checkpoint",
+        .help = "Checkpoint whose weights are evaluated; else the newest good one of the run folder."),
     LKI_RUN_DIR_ROW(eval_opts),
     LKI_JSON_ROW(eval_opts),
 };
@@ -35,7 +36,13 @@ static lk_status say(const lk_run_result *r)
 static int run(const lki_parsed *p)
 {
     const eval_opts *o = p->opts;
-    const lki_session_opts open = {.config = o->config, .set = &o->set, .run_dir = o->run_dir, .resume = o->from != NULL ? o->from : "auto", .mode = LK_RUN_EVAL, .json = o->json, .quiet = true};
+    const lki_session_opts open = {.config = o->config,
+        .set = &o->set,
+        .run_dir = o->run_dir,
+        .resume = o->from != NULL ? o->from : "auto",
+        .mode = LK_RUN_EVAL,
+        .json = o->json,
+        .quiet = true};
     lki_session s;
     lk_run_result result = {0};
     lk_status st;

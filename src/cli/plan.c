@@ -11,7 +11,8 @@ static const lk_field rows[] = {
     LKI_SET_ROW(plan_opts),
     LKI_JSON_ROW(plan_opts),
 };
-static const lk_table table = LK_TABLE(plan_opts, "lockstep plan", "Shows the compiled step: operations in order, memory, FLOPs, buckets. Writes nothing.", rows);
+static const lk_table table = LK_TABLE(plan_opts, "lockstep plan",
+    "Shows the compiled step: operations in order, memory, FLOPs, buckets. Writes nothing.", rows);
 
 static lk_status say(const lk_run *r, bool json)
 {
@@ -26,7 +27,8 @@ static lk_status say(const lk_run *r, bool json)
 static int run(const lki_parsed *p)
 {
     const plan_opts *o = p->opts;
-    const lki_session_opts open = {.config = o->config, .set = &o->set, .resume = "never", .mode = LK_RUN_PLAN, .json = o->json, .quiet = true};
+    const lki_session_opts open = {
+        .config = o->config, .set = &o->set, .resume = "never", .mode = LK_RUN_PLAN, .json = o->json, .quiet = true};
     lki_session s;
 
     const int code = lki_session_open(&open, &s);

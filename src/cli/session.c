@@ -36,7 +36,8 @@ int lki_fail(lk_comm *c, lk_status st, bool started)
     /* In the launcher's folder a message is one that nobody has seen yet. */
     lk_record_end(lk_record_current(), LK_RECORD_FAILED, agreed && launcher_speaks() ? NULL : e->message);
     if (agreed)
-        lk_log_set_rank(lk_comm_rank(c), 1); /* the message names the rank that it comes from, which is seldom the one that prints it */
+        lk_log_set_rank(lk_comm_rank(c),
+            1); /* the message names the rank that it comes from, which is seldom the one that prints it */
     if (!silent)
         lk_log_err(e);
     if (!agreed)
@@ -112,7 +113,8 @@ int lki_session_open(const lki_session_opts *o, lki_session *out)
         return st == LK_E_USAGE ? code : LKI_EXIT_FAILED;
     }
     LK_TRY_TO(st, fail, lk_comm_agree(s.comm, lki_config_open(o->config, o->set, o->run_dir, &s.config)));
-    const lk_train_args args = {.mode = o->mode, .config = s.config, .comm = s.comm, .resume = o->resume, .json = o->json, .quiet = o->quiet};
+    const lk_train_args args = {
+        .mode = o->mode, .config = s.config, .comm = s.comm, .resume = o->resume, .json = o->json, .quiet = o->quiet};
     LK_TRY_TO(st, fail, lk_run_open(&args, &s.run));
     *out = s;
     return 0;

@@ -13,12 +13,15 @@ typedef struct train_opts {
 static const lk_field rows[] = {
     LKI_CONFIG_ROW(train_opts),
     LKI_SET_ROW(train_opts),
-    LK_FIELD(train_opts, resume, LK_T_STRING, .def = "auto", .unit = "checkpoint", .help = "auto: goes on from the newest good checkpoint of the run folder, if there is one; never: starts anew; else the path of a checkpoint."),
+    LK_FIELD(train_opts, resume, LK_T_STRING, .def = "auto", .unit = "checkpoint",
+        .help = "auto: goes on from the newest good checkpoint of the run folder, if there is one; never: starts anew; "
+                "else the path of a checkpoint."),
     LKI_RUN_DIR_ROW(train_opts),
     LK_FIELD(train_opts, quiet, LK_T_BOOL, .def = "false", .help = "Shows no progress."),
     LKI_JSON_ROW(train_opts),
 };
-static const lk_table table = LK_TABLE(train_opts, "lockstep train", "Trains a network, from the start or from a checkpoint.", rows);
+static const lk_table table =
+    LK_TABLE(train_opts, "lockstep train", "Trains a network, from the start or from a checkpoint.", rows);
 
 static void on_stop(int signal)
 {
@@ -38,7 +41,13 @@ static void catch_stop(void)
 static int run(const lki_parsed *p)
 {
     const train_opts *o = p->opts;
-    const lki_session_opts open = {.config = o->config, .set = &o->set, .run_dir = o->run_dir, .resume = o->resume, .mode = LK_RUN_TRAIN, .json = o->json, .quiet = o->quiet};
+    const lki_session_opts open = {.config = o->config,
+        .set = &o->set,
+        .run_dir = o->run_dir,
+        .resume = o->resume,
+        .mode = LK_RUN_TRAIN,
+        .json = o->json,
+        .quiet = o->quiet};
     lki_session s;
     lk_run_result result = {0};
 
@@ -51,4 +60,5 @@ static int run(const lki_parsed *p)
     return lki_session_close(&s, st, result.stopped ? LKI_EXIT_STOPPED : LKI_EXIT_OK);
 }
 
-const lki_command lki_train_command = {.name = "train", .options = &table, .run = run, .on_ranks = true, .stoppable = true};
+const lki_command lki_train_command = {
+    .name = "train", .options = &table, .run = run, .on_ranks = true, .stoppable = true};

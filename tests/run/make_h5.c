@@ -1,5 +1,5 @@
-/* make_h5 FILE NAME=TYPE[DIMS]:FILL ...: an HDF5 file for tests. TYPE as in lk_elem_name ("float32", "int64"), DIMS with commas, FILL one of
- * zero; rand (in [0,1), whole numbers in [0,100)); modK (number of the element modulo K). */
+/* make_h5 FILE NAME=TYPE[DIMS]:FILL ...: an HDF5 file for tests. TYPE as in lk_elem_name ("float32", "int64"), DIMS
+ * with commas, FILL one of zero; rand (in [0,1), whole numbers in [0,100)); modK (number of the element modulo K). */
 #include "base/hash.h"
 #include "base/mem.h"
 #include "data/h5.h"
@@ -86,7 +86,8 @@ static lk_status add_field(hid_t file, const char *spec)
     int64_t n = 1;
     void *data = NULL;
 
-    if (equals == NULL || bracket == NULL || fill == NULL || !parse_type(equals + 1, (size_t)(bracket - equals - 1), &s.type) || !parse_dims(bracket + 1, &s))
+    if (equals == NULL || bracket == NULL || fill == NULL ||
+        !parse_type(equals + 1, (size_t)(bracket - equals - 1), &s.type) || !parse_dims(bracket + 1, &s))
         return LK_FAIL(LK_E_USAGE, "%s: expected NAME=TYPE[DIMS]:FILL", spec);
     snprintf(name, sizeof name, "%.*s", (int)(equals - spec), spec);
     for (int d = 0; d < s.ndim; d++)

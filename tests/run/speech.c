@@ -12,13 +12,15 @@
 
 #define FENCE "--------------------------------------------------------------------------\n"
 
-static const char killed[] = FENCE "Primary job  terminated normally, but 1 process returned\n"
-                                   "a non-zero exit code. Per user-direction, the job has been aborted.\n" FENCE FENCE
-                                   "mpirun noticed that process rank 2 with PID 0 on node n-1.cluster exited on signal 9 (Killed).\n" FENCE;
+static const char killed[] =
+    FENCE "Primary job  terminated normally, but 1 process returned\n"
+          "a non-zero exit code. Per user-direction, the job has been aborted.\n" FENCE FENCE
+          "mpirun noticed that process rank 2 with PID 0 on node n-1.cluster exited on signal 9 (Killed).\n" FENCE;
 
-static const char exited[] = FENCE "mpirun detected that one or more processes exited with non-zero status, thus causing\n"
-                                   "the job to be terminated. The first process to do so was:\n\n"
-                                   "  Process name: [[18757,1],3]\n  Exit code:    5\n" FENCE;
+static const char exited[] =
+    FENCE "mpirun detected that one or more processes exited with non-zero status, thus causing\n"
+          "the job to be terminated. The first process to do so was:\n\n"
+          "  Process name: [[18757,1],3]\n  Exit code:    5\n" FENCE;
 
 /* Speech that writes into a file, to be read back. */
 typedef struct fixture {
@@ -181,9 +183,11 @@ Test(speech, single_lines_of_mpirun_do_not_pass)
     say(&f, "\rbar 40 %mpirun: Forwarding signal 10 to job\n\rbar 50 %");
     expect(passed(&f), "\rbar 40 %\rbar 50 %");
     f.s.pid = 77;
-    say(&f, "[n1:77] *** Process received signal ***\n[n1:77] Signal: Segmentation fault (11)\nmpirun: abort is already in progress\n\n");
+    say(&f, "[n1:77] *** Process received signal ***\n[n1:77] Signal: Segmentation fault (11)\nmpirun: abort is "
+            "already in progress\n\n");
     expect(passed(&f), "\rbar 40 %\rbar 50 %");
-    say(&f, "[n1:26950] [[1464,0],0] ORTE_ERROR_LOG: Out of resource in file show_help.c at line 501\n[n1:7] a rank's own\n[");
+    say(&f, "[n1:26950] [[1464,0],0] ORTE_ERROR_LOG: Out of resource in file show_help.c at line 501\n[n1:7] a rank's "
+            "own\n[");
     lki_speech_end(&f.s);
     expect(passed(&f), "\rbar 40 %\rbar 50 %[n1:7] a rank's own\n[");
     cr_expect(strstr(f.s.kept.text, "ORTE_ERROR_LOG") != NULL);

@@ -10,7 +10,7 @@ import lockstep
 class Api(lockstep.Case):
     def api(self, ranks, run_dir):
         mpirun = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n", str(ranks)] if ranks > 1 else []
-        run = subprocess.run(mpirun + [os.environ["LOCKSTEP_API"], "run.yaml", run_dir], cwd=self.dir, env=self.environment({"LOCKSTEP_LOG": "error"}),
+        run = subprocess.run(mpirun + [os.environ["LOCKSTEP_API"], "run.yaml", run_dir], cwd=self.dir, env=self.environment({"LOCKSTEP_LOG": "error"}, ranks > 1),
                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60 * lockstep.SLOWER)
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
         return run.stdout.strip().splitlines()[-1]

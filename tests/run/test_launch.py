@@ -231,7 +231,7 @@ class Deaths(Training):
         """The rank itself speaks then."""
         self.make_small()
         run = lockstep.subprocess.run(["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "--quiet", "-n", "2", lockstep.BIN, "train", "run.yaml", "--quiet",
-                                       *LONG], cwd=self.dir, env=self.environment({"LOCKSTEP_FAULT": "1:60"}), stdin=lockstep.subprocess.DEVNULL, capture_output=True, text=True,
+                                       *LONG], cwd=self.dir, env=self.environment({"LOCKSTEP_FAULT": "1:60"}, ranks=True), stdin=lockstep.subprocess.DEVNULL, capture_output=True, text=True,
                                       timeout=60 * lockstep.SLOWER)
         self.assertEqual(run.returncode, lockstep.FAILED, run.stderr)
         lines = run.stderr.strip().splitlines()

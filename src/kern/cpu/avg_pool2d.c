@@ -4,11 +4,11 @@
 
 LK_CLONES static void forward_2x2(const lki_pool *g, const float *restrict x, float *restrict y)
 {
-    const int64_t c = g->c, row = g->w * c, all = g->batch * g->oh * g->ow, slow = lki_pool_slow(c, all);
+    const int64_t c = g->c, row = g->w * c, fast = lki_pool_fast(g);
     int64_t n = 0;
     for (int64_t r = 0; r < g->batch * g->oh; r++, x += row) /* the second of two rows is stepped over by the places */
         for (int64_t ow = 0; ow < g->ow; ow++, n++, x += 2 * c, y += c) {
-            if (n >= all - slow) {
+            if (n >= fast) {
                 for (int64_t i = 0; i < c; i++)
                     y[i] = ((x[i] + x[c + i]) + (x[row + i] + x[row + c + i])) * 0.25f;
                 continue;
@@ -25,10 +25,10 @@ LK_CLONES static void forward_2x2(const lki_pool *g, const float *restrict x, fl
 /* dx in the order of memory. */
 LK_CLONES static void backward_2x2(const lki_pool *g, const float *restrict dy, float *restrict dx)
 {
-    const int64_t c = g->c, dy_row = g->ow * c, rows = g->batch * g->oh, slow = lki_pool_slow(c, g->ow);
+    const int64_t c = g->c, dy_row = g->ow * c, rows = g->batch * g->oh;
     for (int64_t r = 0; r < 2 * rows; r++) {
         const float *d = dy + r / 2 * dy_row;
-        const int64_t fast = r >= 2 * rows - 2 ? g->ow - slow : g->ow;
+        const int64_t fast = lki_pool_fast_row(g, r / 2);
         for (int64_t ow = 0; ow < fast; ow++, d += c, dx += 2 * c)
             for (int64_t i = 0; i < c; i += 8) {
                 const int64_t from = c < 8 ? 0 : lki_min(i, c - 8);

@@ -79,11 +79,11 @@ LK_CLONES static void forward_2x2(
     const lki_pool *g, const float *restrict x, float *restrict y, uint8_t *restrict place)
 {
     const int64_t c = g->c, row = g->w * c;
-    const int64_t all = g->batch * g->oh * g->ow, slow = lki_pool_slow(c, all);
+    const int64_t fast = lki_pool_fast(g);
     int64_t n = 0;
     for (int64_t r = 0; r < g->batch * g->oh; r++, x += row) /* the second of two rows is stepped over by the places */
         for (int64_t ow = 0; ow < g->ow; ow++, n++, x += 2 * c, y += c, place += c) {
-            if (n >= all - slow) {
+            if (n >= fast) {
                 for (int64_t i = 0; i < c; i++)
                     take_one(g, (lki_window){0, 0, 2, 0, 2}, x + i, y + i, place + i);
                 continue;
@@ -107,10 +107,10 @@ LK_CLONES static void backward_2x2(
     const lki_pool *g, const float *restrict dy, const uint8_t *restrict place, float *restrict dx)
 {
     const int64_t c = g->c, dy_row = g->ow * c;
-    const int64_t rows = g->batch * g->oh, slow = lki_pool_slow(c, g->ow);
+    const int64_t rows = g->batch * g->oh;
     for (int64_t r = 0; r < rows; r++, dy += dy_row, place += dy_row)
         for (int32_t k = 0; k < 4; k += 2) {
-            const int64_t fast = r == rows - 1 ? g->ow - slow : g->ow;
+            const int64_t fast = lki_pool_fast_row(g, r);
             const float *d = dy;
             const uint8_t *p = place;
             for (int64_t ow = 0; ow < fast; ow++, d += c, p += c, dx += 2 * c)

@@ -28,10 +28,18 @@ static inline bool lki_pool_is_2x2(const lki_pool *g)
            2 * g->ow == g->w && g->c >= 3;
 }
 
-/* Of n places with c channels, how many at the end an eight would reach beyond. */
-static inline int64_t lki_pool_slow(int64_t c, int64_t n)
+/* How many places from the start on eights may reach ahead: all but the last 8 elements' worth. */
+static inline int64_t lki_pool_fast(const lki_pool *g)
 {
-    return c < 8 ? lki_min(n, (8 + c - 1) / c) : 0;
+    const int64_t all = g->batch * g->oh * g->ow;
+    return g->c < 8 ? all - lki_min(all, (8 + g->c - 1) / g->c) : all;
+}
+
+/* The same for row r of the output. */
+static inline int64_t lki_pool_fast_row(const lki_pool *g, int64_t r)
+{
+    const int64_t left = lki_pool_fast(g) - r * g->ow;
+    return left < 0 ? 0 : lki_min(left, g->ow);
 }
 
 /* The part of a window that lies in the input: rows [h0, h1) and columns [w0, w1), counted from the window's corner. */
