@@ -1,6 +1,9 @@
 /* Tiles for any machine: vectors of 4 floats as the compiler sees fit, without fused multiply-add.
  * And the choice of a set. */
 #include "kern/cpu/tile.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define TARGET
@@ -55,14 +58,32 @@ static inline void sum_lanes(vec a, vec b, vec c, vec d, float out[4])
 const lki_tiles lki_tiles_any = {
     .lanes = LANES, .max_rows = {0, 6, 4, 3, 2}, .tile = tile, .dot_rows = 2, .dot_cols = 4, .dot = dot};
 
-const lki_tiles *lki_tiles_get(void)
+/* The best set of the machine, or, with LOCKSTEP_ISA=avx2 or any, at most that one: bits depend on the set, so machines of a mixed cluster can be
+ * brought to the same, and tests run each. */
+static const lki_tiles *choose(void)
 {
+    const char *most = getenv("LOCKSTEP_ISA");
+
+    if (most != NULL && strcmp(most, "any") == 0)
+        return &lki_tiles_any;
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq"))
+    const bool no_avx512 = most != NULL && strcmp(most, "avx2") == 0;
+    if (!no_avx512 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
         return &lki_tiles_avx512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return &lki_tiles_avx2;
 #endif
     return &lki_tiles_any;
+}
+
+const lki_tiles *lki_tiles_get(void)
+{
+    static const lki_tiles *_Atomic chosen; /* every thread would choose the same */
+    const lki_tiles *t = atomic_load_explicit(&chosen, memory_order_relaxed);
+
+    if (t == NULL) {
+        t = choose();
+        atomic_store_explicit(&chosen, t, memory_order_relaxed);
+    }
+    return t;
 }
