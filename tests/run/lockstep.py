@@ -11,6 +11,7 @@ import signal
 import struct
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
@@ -62,11 +63,41 @@ def die_with_the_test():
     LIBC.prctl(1, signal.SIGKILL, 0, 0, 0)
 
 
+class Stalls(threading.Thread):
+    """Counts the seconds in which this process was not let run."""
+
+    BEAT = 0.05
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.total, self.last = 0.0, time.monotonic()
+
+    def run(self):
+        while True:
+            time.sleep(self.BEAT)
+            now = time.monotonic()
+            self.total, self.last = self.total + self.late(now), now
+
+    def late(self, now):
+        late = now - self.last - self.BEAT
+        return late if late > 0.2 else 0.0
+
+
+STALLS = Stalls()
+STALLS.start()
+
+
+def clock():
+    """Seconds, without stalls: a crowded machine says nothing about how long the program takes."""
+    now = time.monotonic()
+    return now - STALLS.total - STALLS.late(now)
+
+
 class Running:
     """A command in a session of its own."""
 
     def __init__(self, case, args, env, timeout):
-        self.args, self.timeout, self.start = list(args), timeout * SLOWER, time.monotonic()
+        self.args, self.timeout, self.start = list(args), timeout * SLOWER, clock()
         self.process = subprocess.Popen([BIN] + self.args, cwd=case.dir, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=die_with_the_test)
         case.addCleanup(self.kill)
@@ -83,12 +114,18 @@ class Running:
 
     def wait(self):
         try:
-            out, err = self.process.communicate(timeout=max(1.0, self.timeout - (time.monotonic() - self.start)))
+            while True:
+                try:
+                    out, err = self.process.communicate(timeout=1)
+                    break
+                except subprocess.TimeoutExpired:
+                    if clock() - self.start > self.timeout:
+                        raise
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             out, err = self.process.communicate()
             raise AssertionError("no end after %g s: %s" % (self.timeout, Result(self.args, None, out, err, self.timeout)))
-        return Result(self.args, self.process.returncode, out, err, time.monotonic() - self.start)
+        return Result(self.args, self.process.returncode, out, err, clock() - self.start)
 
 
 class Case(unittest.TestCase):
@@ -172,8 +209,8 @@ class Case(unittest.TestCase):
         return found
 
     def wait_until(self, what, condition, seconds=30):
-        end = time.monotonic() + seconds * SLOWER
-        while time.monotonic() < end:
+        end = clock() + seconds * SLOWER
+        while clock() < end:
             value = condition()
             if value:
                 return value

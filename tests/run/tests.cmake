@@ -12,7 +12,7 @@ set(LK_RUN_ENV ${LK_TEST_ENV} "LOCKSTEP_BIN=$<TARGET_FILE:lockstep_main>" "LOCKS
 
 function(lk_run_test name)
   add_test(NAME run.${name} COMMAND ${LK_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/run/test_${name}.py)
-  set_tests_properties(run.${name} PROPERTIES LABELS "run" TIMEOUT 600 PROCESSORS 2 ENVIRONMENT "${LK_RUN_ENV}")
+  set_tests_properties(run.${name} PROPERTIES LABELS "run" TIMEOUT 900 PROCESSORS 2 ENVIRONMENT "${LK_RUN_ENV}")
 endfunction()
 
 lk_run_test(cli)
