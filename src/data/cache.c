@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "data/dataset_int.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 
 enum { LINE = 64 };
@@ -18,9 +19,9 @@ typedef struct place {
 
 struct lki_cache {
     lk_dataset *data;
-    int input, target;
+    int n_fields, field[LKI_CACHE_FIELDS];
     int64_t block, n_blocks;
-    int64_t row_bytes[2]; /* of input and target */
+    int64_t row_bytes[LKI_CACHE_FIELDS];
     int64_t share;
     int n_places, n_used; /* places are taken into use one after the other */
     int n_buckets; /* a power of two */
@@ -28,25 +29,20 @@ struct lki_cache {
     pthread_cond_t loaded;
     place *place;
     int *bucket;
-    char *bytes; /* [n_places] times rows of the input, then rows of the target, each from a boundary of LINE on */
-    size_t input_bytes, place_bytes;
+    char *bytes; /* [n_places] times the rows of each field, from a boundary of LINE on */
+    size_t field_at[LKI_CACHE_FIELDS], place_bytes;
     int64_t n_ready;
     bool stopped;
 };
 
-static char *rows_of(const lki_cache *c, int p, int part)
+static char *rows_of(const lki_cache *c, int p, int i)
 {
-    return c->bytes + (size_t)p * c->place_bytes + (part == 0 ? 0 : c->input_bytes);
+    return c->bytes + (size_t)p * c->place_bytes + c->field_at[i];
 }
 
-const void *lki_cache_input(const lki_cache *c, int p, int64_t sample)
+const void *lki_cache_row(const lki_cache *c, int p, int i, int64_t sample)
 {
-    return rows_of(c, p, 0) + sample % c->block * c->row_bytes[0];
-}
-
-const void *lki_cache_target(const lki_cache *c, int p, int64_t sample)
-{
-    return rows_of(c, p, 1) + sample % c->block * c->row_bytes[1];
+    return rows_of(c, p, i) + sample % c->block * c->row_bytes[i];
 }
 
 static int *bucket_of(lki_cache *c, int64_t block)
@@ -130,9 +126,8 @@ static lk_status read_block(lki_cache *c, int64_t block, int p)
     const int64_t first = block * c->block;
     const int64_t n = c->data->samples - first < c->block ? c->data->samples - first : c->block;
 
-    LK_TRY(lk_dataset_read(c->data, c->input, first, n, rows_of(c, p, 0)));
-    if (c->target >= 0)
-        LK_TRY(lk_dataset_read(c->data, c->target, first, n, rows_of(c, p, 1)));
+    for (int i = 0; i < c->n_fields; i++)
+        LK_TRY(lk_dataset_read(c->data, c->field[i], first, n, rows_of(c, p, i)));
     return LK_OK;
 }
 
@@ -225,31 +220,35 @@ int64_t lki_cache_share(const lki_cache *c)
 }
 
 lk_status lki_cache_create(
-    lk_dataset *data, int input, int target, int64_t block, int64_t places, int readers, lki_cache **out)
+    lk_dataset *data, const int *field, int n_fields, int64_t block, int64_t places, int readers, lki_cache **out)
 {
     lki_cache *c = NULL;
-    int64_t part_bytes[2], all_bytes;
+    int64_t place_bytes = 0, all_bytes;
     lk_status st;
 
     LK_TRY(lk_alloc(sizeof *c, "block cache", &c));
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->loaded, NULL);
     c->data = data;
-    c->input = input;
-    c->target = target;
+    c->n_fields = n_fields;
     c->block = block < data->samples ? block : data->samples;
     c->n_blocks = (data->samples - 1) / c->block + 1;
     c->share = places >= c->n_blocks ? places : places / readers;
-    for (int part = 0; part < 2; part++) {
-        const int field = part == 0 ? input : target;
-        if (field >= 0)
-            c->row_bytes[part] = data->field[field].row * (int64_t)lk_elem_size(data->field[field].type);
-        LK_TRY_TO(st, fail, lk_mul_i64(c->block, c->row_bytes[part], &part_bytes[part]));
-        part_bytes[part] += (LINE - part_bytes[part] % LINE) % LINE;
+    for (int i = 0; i < n_fields; i++) {
+        const lk_field_info *f = &data->field[field[i]];
+        int64_t bytes;
+        c->field[i] = field[i];
+        c->row_bytes[i] = f->row * (int64_t)lk_elem_size(f->type);
+        c->field_at[i] = (size_t)place_bytes;
+        LK_TRY_TO(st, fail, lk_mul_i64(c->block, c->row_bytes[i], &bytes));
+        bytes += (LINE - bytes % LINE) % LINE;
+        if (__builtin_add_overflow(place_bytes, bytes, &place_bytes)) {
+            st = LK_FAIL(LK_E_RANGE, "a block of %" PRId64 " samples has too many bytes", c->block);
+            goto fail;
+        }
     }
     LK_TRY_TO(st, fail, lk_cast_int(places, &c->n_places));
-    c->input_bytes = (size_t)part_bytes[0];
-    c->place_bytes = (size_t)(part_bytes[0] + part_bytes[1]);
+    c->place_bytes = (size_t)place_bytes;
     LK_TRY_TO(st, fail, lk_mul_i64((int64_t)c->place_bytes, places, &all_bytes));
     c->n_buckets = 1;
     while (c->n_buckets < c->n_places && c->n_buckets < 1 << 30)

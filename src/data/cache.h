@@ -7,11 +7,13 @@
 
 typedef struct lki_cache lki_cache;
 
-/* Keeps `places` blocks of `block` samples of the fields input and target (-1: none). A reader holds at most places /
+enum { LKI_CACHE_FIELDS = 8 };
+
+/* Keeps `places` blocks of `block` samples of so many fields, each given once. A reader holds at most places /
  * readers blocks at a time, so that there always is a place to be had; with a place for each block there is no limit.
  */
 LK_MUST_USE lk_status lki_cache_create(
-    lk_dataset *data, int input, int target, int64_t block, int64_t places, int readers, lki_cache **out);
+    lk_dataset *data, const int *field, int n_fields, int64_t block, int64_t places, int readers, lki_cache **out);
 void lki_cache_destroy(lki_cache **c);
 int64_t lki_cache_bytes(const lki_cache *c);
 /* A reader's share of the places. */
@@ -27,9 +29,8 @@ int64_t lki_cache_hold(lki_cache *c, const int64_t *sample, const int64_t *until
  * LK_E_STOPPED. The blocks stay held. */
 LK_MUST_USE lk_status lki_cache_load(lki_cache *c, const int *held, int64_t n_held);
 void lki_cache_release(lki_cache *c, const int *held, int64_t n_held);
-/* A sample in a held place. */
-const void *lki_cache_input(const lki_cache *c, int place, int64_t sample);
-const void *lki_cache_target(const lki_cache *c, int place, int64_t sample);
+/* A sample in a held place; `i` counts the fields as given. */
+const void *lki_cache_row(const lki_cache *c, int place, int i, int64_t sample);
 
 /* Reads a block ahead of its use if it is missing and a place is free, or has a block of no use from step `now` on. A
  * failure is left to the one who needs it. */

@@ -18,6 +18,8 @@
 /* A dataset up to this size stays in memory once it was read, and so does the pool of one that is larger. */
 #define KEEP_BYTES (INT64_C(256) << 20)
 
+_Static_assert((int)LKI_CACHE_FIELDS == (int)LK_LOADER_FIELDS, "the cache keeps what a batch holds");
+
 enum { FLOATS_OF_LINE = 16, WORDS_OF_LINE = 8 }; /* a microbatch's arrays begin at 64 bytes */
 
 typedef struct slot {
@@ -34,27 +36,37 @@ typedef struct ahead {
     int64_t phase, blocks;
 } ahead;
 
+/* A field as it is delivered. */
+typedef struct output {
+    int part; /* its number in the cache */
+    int same; /* an output before it that holds the same values, or -1 */
+    lki_converter convert; /* of LK_AS_REAL */
+    int64_t row, stride; /* elements of a sample; of a microbatch */
+    size_t elem;
+    char *rows; /* [n_slots][n_lanes][stride] */
+} output;
+
 typedef struct reader {
     lk_loader *loader;
     pthread_t thread;
     int64_t *until, *mark, stamp; /* [rows], [places] */
     int *place, *held; /* [rows], [share] */
-    char *sample; /* one sample as stored, for what the cache does not hold: input, then target */
+    char *sample; /* one sample as stored, part after part, for what the cache does not hold */
 } reader;
 
 struct lk_loader {
     lk_loader_opts o;
-    lki_converter input, target;
+    output out[LK_LOADER_FIELDS];
+    int n_parts, part[LK_LOADER_FIELDS]; /* fields of the dataset, each once, as the cache keeps them */
+    int64_t part_at[LK_LOADER_FIELDS + 1]; /* bytes in `sample` of a reader */
     lki_cache *cache;
     bool whole; /* the cache holds all blocks, */
     bool pool_cached; /* or all of a pool */
     int64_t n_steps; /* from the cursor to the end, INT64_MAX: no end */
     int64_t bytes;
 
-    float *input_rows; /* [n_slots][n_lanes][input_stride] */
-    void *target_rows; /* int64 or float [n_slots][n_lanes][target_stride] */
     int64_t *sample_ids; /* [n_slots][n_lanes][sample_stride] */
-    int64_t input_stride, target_stride, sample_stride;
+    int64_t sample_stride;
     lk_lane_batch *lanes; /* [n_slots][n_lanes] */
     int n_slots, n_started;
     slot *slot;
@@ -86,19 +98,25 @@ static void position(const lk_loader *l, int64_t i, int64_t *epoch, int64_t *ste
 
 /* ---- filling a microbatch ---- */
 
-/* One row of a microbatch from a stored sample. */
-static void put_row(
-    const lk_loader *l, const void *input, const void *target, float *input_out, void *target_out, int64_t row)
+/* Microbatch `at` of the ring. */
+static char *rows_of(const output *o, int64_t at)
 {
-    lki_convert(&l->input, input, input_out + row * l->input.row);
-    if (l->o.target_field < 0)
-        return;
-    if (l->o.target_is_class) {
-        const lk_field_info *f = &l->o.data->field[l->o.target_field];
-        for (int64_t i = 0; i < f->row; i++)
-            ((int64_t *)target_out)[row * f->row + i] = lki_whole_at(target, f->type, i);
-    } else {
-        lki_convert(&l->target, target, (float *)target_out + row * l->target.row);
+    return o->rows + (size_t)(at * o->stride) * o->elem;
+}
+
+/* One row of a microbatch from a sample as stored, part after part. */
+static void put_row(const lk_loader *l, const void *const *stored, int64_t at, int64_t row)
+{
+    for (int i = 0; i < l->o.n_fields; i++) {
+        const output *o = &l->out[i];
+        if (o->same >= 0)
+            continue;
+        char *to = rows_of(o, at) + (size_t)(row * o->row) * o->elem;
+        if (l->o.field[i].as == LK_AS_REAL)
+            lki_convert(&o->convert, stored[o->part], (float *)to);
+        else
+            for (int64_t k = 0; k < o->row; k++)
+                ((int64_t *)to)[k] = lki_whole_at(stored[o->part], l->o.data->field[l->part[o->part]].type, k);
     }
 }
 
@@ -116,19 +134,21 @@ static int64_t use_until(const lk_sampler *s, int64_t epoch, int64_t step, int64
     return begin + ((place / window_samples + 1) * window_samples - 1) / s->rows;
 }
 
-static lk_status fill_from_cache(
-    reader *r, const int64_t *sample, int64_t first, int64_t n, float *input_out, void *target_out)
+static lk_status fill_from_cache(reader *r, const int64_t *sample, int64_t first, int64_t n, int64_t at)
 {
     lk_loader *l = r->loader;
+    const void *stored[LK_LOADER_FIELDS];
 
     for (int64_t row = first; row < n;) {
         int64_t n_held;
         const int64_t end = row + lki_cache_hold(l->cache, sample + row, r->until + row, n - row, r->mark, ++r->stamp,
                                       r->place + row, r->held, &n_held);
         const lk_status st = lki_cache_load(l->cache, r->held, n_held);
-        for (; st == LK_OK && row < end; row++)
-            put_row(l, lki_cache_input(l->cache, r->place[row], sample[row]),
-                lki_cache_target(l->cache, r->place[row], sample[row]), input_out, target_out, row);
+        for (; st == LK_OK && row < end; row++) {
+            for (int i = 0; i < l->n_parts; i++)
+                stored[i] = lki_cache_row(l->cache, r->place[row], i, sample[row]);
+            put_row(l, stored, at, row);
+        }
         lki_cache_release(l->cache, r->held, n_held);
         LK_TRY(st);
     }
@@ -136,19 +156,19 @@ static lk_status fill_from_cache(
 }
 
 /* Rows of a pool that is too large to be kept: sample by sample. */
-static lk_status fill_directly(
-    reader *r, const int64_t *sample, int64_t first, int64_t n, float *input_out, void *target_out)
+static lk_status fill_directly(reader *r, const int64_t *sample, int64_t first, int64_t n, int64_t at)
 {
     lk_loader *l = r->loader;
-    char *target = r->sample + l->input.row * (int64_t)sizeof(double); /* behind the largest element type */
+    const void *stored[LK_LOADER_FIELDS];
 
     for (int64_t row = first; row < n; row++) {
         if (atomic_load(&l->quit))
             return LK_FAIL(LK_E_STOPPED, "the loader was stopped");
-        LK_TRY(lk_dataset_read(l->o.data, l->o.input_field, sample[row], 1, r->sample));
-        if (l->o.target_field >= 0)
-            LK_TRY(lk_dataset_read(l->o.data, l->o.target_field, sample[row], 1, target));
-        put_row(l, r->sample, target, input_out, target_out, row);
+        for (int i = 0; i < l->n_parts; i++) {
+            LK_TRY(lk_dataset_read(l->o.data, l->part[i], sample[row], 1, r->sample + l->part_at[i]));
+            stored[i] = r->sample + l->part_at[i];
+        }
+        put_row(l, stored, at, row);
     }
     return LK_OK;
 }
@@ -158,12 +178,7 @@ static lk_status fill_lane(reader *r, int64_t i, int lane)
     lk_loader *l = r->loader;
     const lk_sampler *s = &l->o.sampler;
     const int64_t at = i % l->n_slots * l->o.n_lanes + lane;
-    float *input = l->input_rows + at * l->input_stride;
     int64_t *sample = l->sample_ids + at * l->sample_stride;
-    char *target = l->o.target_field < 0
-                       ? NULL
-                       : (char *)l->target_rows +
-                             (size_t)(at * l->target_stride) * (l->o.target_is_class ? sizeof(int64_t) : sizeof(float));
     int64_t epoch, step;
 
     position(l, i, &epoch, &step);
@@ -176,19 +191,19 @@ static lk_status fill_lane(reader *r, int64_t i, int lane)
         if (!s->shuffle || l->pool_cached || step * s->rows + row < s->pool_first / s->lanes)
             n_cached = row + 1;
     }
-    LK_TRY(fill_from_cache(r, sample, 0, n_cached, input, target));
-    LK_TRY(fill_directly(r, sample, n_cached, valid, input, target));
+    LK_TRY(fill_from_cache(r, sample, 0, n_cached, at));
+    LK_TRY(fill_directly(r, sample, n_cached, valid, at));
 
-    const int64_t padding = s->rows - valid;
-    memset(input + valid * l->input.row, 0, (size_t)(padding * l->input.row) * sizeof *input);
-    memset(sample + valid, 0, (size_t)padding * sizeof *sample);
-    if (target != NULL) {
-        const int64_t target_row = l->o.data->field[l->o.target_field].row;
-        const size_t row_bytes = (size_t)target_row * (l->o.target_is_class ? sizeof(int64_t) : sizeof(float));
-        memset(target + (size_t)valid * row_bytes, 0, (size_t)padding * row_bytes);
+    memset(sample + valid, 0, (size_t)(s->rows - valid) * sizeof *sample);
+    lk_lane_batch *b = &l->slot[i % l->n_slots].lane[lane];
+    *b = (lk_lane_batch){.valid = valid, .sample = sample};
+    for (int k = 0; k < l->o.n_fields; k++) {
+        const output *o = &l->out[k];
+        b->field[k] = o->same >= 0 ? b->field[o->same] : rows_of(o, at);
+        if (o->same < 0)
+            memset(
+                rows_of(o, at) + (size_t)(valid * o->row) * o->elem, 0, (size_t)((s->rows - valid) * o->row) * o->elem);
     }
-    l->slot[i % l->n_slots].lane[lane] = (lk_lane_batch){
-        .valid = valid, .input = input, .target = target != NULL ? (void *)target : input, .sample = sample};
     return LK_OK;
 }
 
@@ -371,9 +386,11 @@ static lk_status check_opts(const lk_loader_opts *o)
     if (s->steps < 1 || s->samples != d->samples)
         return LK_FAIL(
             LK_E_ARG, "loader: the order has %" PRId64 " samples, the dataset %" PRId64, s->samples, d->samples);
-    if (o->input_field < 0 || o->input_field >= d->n_fields || o->target_field < -1 || o->target_field >= d->n_fields)
-        return LK_FAIL(
-            LK_E_ARG, "loader: input field %d, target field %d of %d", o->input_field, o->target_field, d->n_fields);
+    if (o->n_fields < 1 || o->n_fields > LK_LOADER_FIELDS)
+        return LK_FAIL(LK_E_ARG, "loader: %d fields; 1 to %d are possible", o->n_fields, LK_LOADER_FIELDS);
+    for (int i = 0; i < o->n_fields; i++)
+        if (o->field[i].field < 0 || o->field[i].field >= d->n_fields)
+            return LK_FAIL(LK_E_ARG, "loader: field %d of %d", o->field[i].field, d->n_fields);
     if (o->n_lanes < 1 || o->first_lane < 0 || o->first_lane > s->lanes - o->n_lanes)
         return LK_FAIL(
             LK_E_ARG, "loader: microbatches %d to %d of %d", o->first_lane, o->first_lane + o->n_lanes, s->lanes);
@@ -382,11 +399,12 @@ static lk_status check_opts(const lk_loader_opts *o)
     if (o->epoch < 0 || o->step < 0 || o->step > s->steps)
         return LK_FAIL(
             LK_E_ARG, "loader: epoch %" PRId64 ", step %" PRId64 " of %" PRId64, o->epoch, o->step, s->steps);
-    if (o->target_field < 0 && o->target_is_class)
-        return LK_FAIL(LK_E_ARG, "loader: the input is the target, so it has no classes");
-    if (o->target_is_class && !lk_elem_is_integer(d->field[o->target_field].type))
-        return LK_FAIL(LK_E_DATA, "field \"%s\" has type %s: classes must be whole numbers",
-            d->field[o->target_field].name, lk_elem_name(d->field[o->target_field].type));
+    for (int i = 0; i < o->n_fields; i++) {
+        const lk_field_info *f = &d->field[o->field[i].field];
+        if (o->field[i].as == LK_AS_ID && !lk_elem_is_integer(f->type))
+            return LK_FAIL(
+                LK_E_DATA, "field \"%s\" has type %s: ids must be whole numbers", f->name, lk_elem_name(f->type));
+    }
     return LK_OK;
 }
 
@@ -405,9 +423,8 @@ static int64_t count_places(lk_loader *l)
     const int64_t blocks = (s->samples - 1) / s->block + 1;
     double sample_bytes = 0; /* only compared, so that nothing overflows */
 
-    for (int f = 0; f < d->n_fields; f++)
-        if (f == o->input_field || f == o->target_field)
-            sample_bytes += (double)d->field[f].row * (double)lk_elem_size(d->field[f].type);
+    for (int i = 0; i < l->n_parts; i++)
+        sample_bytes += (double)d->field[l->part[i]].row * (double)lk_elem_size(d->field[l->part[i]].type);
     const double block_bytes = sample_bytes * (double)(s->block < s->samples ? s->block : s->samples);
     l->whole = block_bytes * (double)blocks <= (double)KEEP_BYTES;
     l->pool_cached = l->whole;
@@ -433,6 +450,43 @@ static int64_t round_up(int64_t n, int64_t to)
     return (n + to - 1) / to * to;
 }
 
+static bool same_convert(const lki_converter *a, const lki_converter *b)
+{
+    const size_t bytes = (size_t)a->n_norm * sizeof *a->mean;
+
+    return a->n_norm == b->n_norm && a->scale == b->scale && memcmp(a->mean, b->mean, bytes) == 0 &&
+           memcmp(a->std, b->std, bytes) == 0;
+}
+
+static lk_status create_outputs(lk_loader *l)
+{
+    for (int i = 0; i < l->o.n_fields; i++) {
+        const lk_loader_field *f = &l->o.field[i];
+        const lk_field_info *info = &l->o.data->field[f->field];
+        output *o = &l->out[i];
+        int p = 0;
+
+        while (p < l->n_parts && l->part[p] != f->field)
+            p++;
+        if (p == l->n_parts) {
+            /* Room for the largest element, so that each part begins at a whole one. */
+            int64_t bytes;
+            LK_TRY(lk_mul_i64(info->row, (int64_t)sizeof(double), &bytes));
+            l->part_at[p + 1] = l->part_at[p] + bytes;
+            l->part[l->n_parts++] = f->field;
+        }
+        *o = (output){
+            .part = p, .same = -1, .row = info->row, .elem = f->as == LK_AS_REAL ? sizeof(float) : sizeof(int64_t)};
+        if (f->as == LK_AS_REAL)
+            LK_TRY(lki_converter_init(&o->convert, info, &f->convert));
+        for (int k = 0; k < i && o->same < 0; k++)
+            if (l->out[k].same < 0 && l->out[k].part == p && l->o.field[k].as == f->as &&
+                (f->as == LK_AS_ID || same_convert(&l->out[k].convert, &o->convert)))
+                o->same = k;
+    }
+    return LK_OK;
+}
+
 static lk_status create_slots(lk_loader *l)
 {
     const lk_sampler *s = &l->o.sampler;
@@ -445,20 +499,18 @@ static lk_status create_slots(lk_loader *l)
         l->slot[i].lane = l->lanes + (int64_t)i * l->o.n_lanes;
         reset_slot(l, &l->slot[i]);
     }
-    LK_TRY(lk_mul_i64(s->rows, l->input.row, &count));
-    l->input_stride = round_up(count, FLOATS_OF_LINE);
-    LK_TRY(lk_mul_i64(n, l->input_stride, &count));
-    LK_TRY(alloc_counted(l, count, sizeof(float), "inputs of batches ahead", &l->input_rows));
+    for (int i = 0; i < l->o.n_fields; i++) {
+        output *o = &l->out[i];
+        if (o->same >= 0)
+            continue;
+        LK_TRY(lk_mul_i64(s->rows, o->row, &count));
+        o->stride = round_up(count, FLOATS_OF_LINE);
+        LK_TRY(lk_mul_i64(n, o->stride, &count));
+        LK_TRY(alloc_counted(l, count, o->elem, "values of batches ahead", &o->rows));
+    }
     l->sample_stride = round_up(s->rows, WORDS_OF_LINE);
     LK_TRY(lk_mul_i64(n, l->sample_stride, &count));
     LK_TRY(alloc_counted(l, count, sizeof(int64_t), "sample numbers of batches ahead", &l->sample_ids));
-    if (l->o.target_field >= 0) {
-        LK_TRY(lk_mul_i64(s->rows, l->o.data->field[l->o.target_field].row, &count));
-        l->target_stride = round_up(count, FLOATS_OF_LINE);
-        LK_TRY(lk_mul_i64(n, l->target_stride, &count));
-        LK_TRY(alloc_counted(l, count, l->o.target_is_class ? sizeof(int64_t) : sizeof(float),
-            "targets of batches ahead", &l->target_rows));
-    }
     return LK_OK;
 }
 
@@ -476,9 +528,7 @@ static lk_status create_readers(lk_loader *l, int64_t places)
         LK_TRY(alloc_counted(l, rows, sizeof r->place[0], "readers", &r->place));
         LK_TRY(alloc_counted(l, share, sizeof r->held[0], "readers", &r->held));
         if (!l->pool_cached)
-            LK_TRY(
-                alloc_counted(l, l->input.row + (l->o.target_field >= 0 ? l->o.data->field[l->o.target_field].row : 0),
-                    sizeof(double), "a sample as stored", &r->sample));
+            LK_TRY(alloc_counted(l, l->part_at[l->n_parts], 1, "a sample as stored", &r->sample));
     }
     return LK_OK;
 }
@@ -526,13 +576,11 @@ lk_status lk_loader_create(const lk_loader_opts *o, lk_loader **out)
     pthread_cond_init(&l->filled, NULL);
     l->n_slots = o->prefetch + 1;
     l->n_steps = count_steps(o);
-    LK_TRY_TO(st, fail, lki_converter_init(&l->input, &o->data->field[o->input_field], &o->input_convert));
-    if (o->target_field >= 0 && !o->target_is_class)
-        LK_TRY_TO(st, fail, lki_converter_init(&l->target, &o->data->field[o->target_field], &o->target_convert));
+    LK_TRY_TO(st, fail, create_outputs(l));
     LK_TRY_TO(st, fail, create_slots(l));
     const int64_t places = max_i64(count_places(l), o->readers);
-    LK_TRY_TO(st, fail,
-        lki_cache_create(o->data, o->input_field, o->target_field, o->sampler.block, places, o->readers, &l->cache));
+    LK_TRY_TO(
+        st, fail, lki_cache_create(o->data, l->part, l->n_parts, o->sampler.block, places, o->readers, &l->cache));
     l->bytes += lki_cache_bytes(l->cache);
     LK_TRY_TO(st, fail, create_readers(l, places));
     LK_TRY_TO(st, fail, alloc_counted(l, o->n_lanes, sizeof l->ahead[0], "readers", &l->ahead));
@@ -570,12 +618,12 @@ void lk_loader_destroy(lk_loader **loader)
     lk_free(l->reader);
     lki_cache_destroy(&l->cache);
     lk_free(l->sample_ids);
-    lk_free(l->target_rows);
-    lk_free(l->input_rows);
     lk_free(l->lanes);
     lk_free(l->slot);
-    lki_converter_fini(&l->target);
-    lki_converter_fini(&l->input);
+    for (int i = 0; i < LK_LOADER_FIELDS; i++) {
+        lk_free(l->out[i].rows);
+        lki_converter_fini(&l->out[i].convert);
+    }
     pthread_cond_destroy(&l->filled);
     pthread_cond_destroy(&l->work);
     pthread_mutex_destroy(&l->lock);

@@ -16,24 +16,35 @@ typedef struct lk_convert {
     int n_norm;
 } lk_convert;
 
+enum { LK_LOADER_FIELDS = 8 };
+
+typedef enum lk_as {
+    LK_AS_REAL, /* float [rows, ...], converted */
+    LK_AS_ID /* int64 [rows, ...], whole numbers as stored */
+} lk_as;
+
+typedef struct lk_loader_field {
+    int field; /* of the dataset */
+    lk_as as;
+    lk_convert convert; /* of LK_AS_REAL */
+} lk_loader_field;
+
 typedef struct lk_loader_opts {
     lk_dataset *data; /* borrowed until destroy */
     lk_sampler sampler; /* initialized */
-    int input_field; /* delivered as float [rows, ...] */
-    int target_field; /* -1: the input is the target */
-    bool target_is_class; /* target as int64 [rows, ...], whole numbers as stored; else float [rows, ...] */
+    lk_loader_field field[LK_LOADER_FIELDS]; /* what a batch holds; the same field may come more than once */
+    int n_fields; /* >= 1 */
     int first_lane, n_lanes; /* microbatches of this rank */
     int64_t epoch, step; /* cursor to start at; goes on through epochs */
     int64_t end_epoch; /* stops before this epoch; -1: for ever */
     int readers, prefetch; /* threads, >= 1; steps ahead, >= 1 */
-    lk_convert input_convert, target_convert;
 } lk_loader_opts;
 
 typedef struct lk_lane_batch {
     /* Each array begins at 64 bytes. */
-    int64_t valid; /* rows [0,valid) are samples; the rest has input 0, target 0, sample 0 */
-    const float *input; /* [rows, ...] */
-    const void *target; /* int64 [rows, ...] or float [rows, ...]; `input` itself with target_field -1 */
+    int64_t valid; /* rows [0,valid) are samples; the rest has values 0, sample 0 */
+    const void
+        *field[LK_LOADER_FIELDS]; /* float or int64 [rows, ...]; fields that ask for the same values share them */
     const int64_t *sample; /* [rows] */
 } lk_lane_batch;
 
@@ -48,7 +59,7 @@ typedef struct lk_batch {
  * each is read once; else two windows a lane (sampler.window * sampler.block samples each; in sequence what the steps
  * ahead span), and the order's pool where that is up to 256 MiB; samples of a larger pool are read one by one, so
  * window, block and microbatches are best such that their product is well below the number of samples. Errors:
- * LK_E_ARG; LK_E_SHAPE for means that fit no sample; LK_E_DATA for classes that are no whole numbers; LK_E_NOMEM. */
+ * LK_E_ARG; LK_E_SHAPE for means that fit no sample; LK_E_DATA for ids that are no whole numbers; LK_E_NOMEM. */
 LK_MUST_USE lk_status lk_loader_create(const lk_loader_opts *o, lk_loader **out);
 /* The next step's batch, in order; waits for it. *view is NULL after the last one. Valid until lk_loader_unmap. A
  * reader's failure comes back here, at the batch it belongs to, with file, field and sample; and again at every later

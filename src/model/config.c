@@ -3,6 +3,7 @@
 #include "model/config.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "data/loader.h"
 #include "engine/schedule.h"
 #include "kern/kern.h"
 #include "model/model.h"
@@ -60,6 +61,8 @@ static const lk_field data_rows[] = {
         .help = "Field (HDF5 dataset) that goes into the model; its first dimension counts samples."),
     LK_FIELD(lk_data_opts, target, LK_T_STRING, .def = "label",
         .help = "Field that the model should give: class ids from 0, or numbers for objective regress."),
+    LK_FIELD(lk_data_opts, fields, LK_T_STRINGS, .def = "",
+        .help = "Further fields that are read with each sample: whole numbers as they are stored, others as float32."),
     LK_FIELD(lk_data_opts, scale, LK_T_REAL, .def = "0", .min = 0, .max = 1e30,
         .help = "Input values are multiplied by this; 0: by 1/255 where they are stored as uint8, else by 1."),
     LK_FIELD(lk_data_opts, mean, LK_T_REALS, .def = "",
@@ -237,6 +240,9 @@ static lk_status check_synthetic(const lk_config *c)
     const lk_data_opts *d = &c->data;
     const bool regress = c->train.objective == LK_OBJECTIVE_REGRESS;
 
+    if (d->fields.n > 0)
+        return key_fail(
+            c, "data.fields", "given together with data.synthetic.input; made-up data has an input and a target");
     if (d->train.n > 0)
         return key_fail(c, "data.train", "given together with data.synthetic.input; one of the two is the data");
     if (d->valid.n > 0)
@@ -278,6 +284,12 @@ static lk_status check_data(const lk_config *c)
         return key_fail(c, "data.input", "a field needs a name");
     if (d->target == NULL || d->target[0] == 0)
         return key_fail(c, "data.target", "a field needs a name");
+    if (d->fields.n > LK_LOADER_FIELDS - 2)
+        return key_fail(c, "data.fields", "%d fields; at most %d are possible", d->fields.n, LK_LOADER_FIELDS - 2);
+    for (int i = 0; i < d->fields.n; i++) {
+        if (d->fields.item[i][0] == 0)
+            return key_fail(c, "data.fields", "a field needs a name");
+    }
     if (c->train.objective == LK_OBJECTIVE_CLASSIFY && strcmp(d->input, d->target) == 0)
         return key_fail(c, "data.target", "\"%.80s\" is the input as well, and inputs are no class ids", d->target);
     for (int i = 0; i < d->std.n; i++) {

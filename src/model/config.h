@@ -23,6 +23,7 @@ typedef struct lk_synthetic_opts {
 typedef struct lk_data_opts {
     lk_strings train, valid; /* paths or globs; relative to the config's folder in the file, absolute here */
     char *input, *target; /* field names */
+    lk_strings fields; /* further ones */
     double scale; /* of input values; 0: 1/255 for uint8, else 1 */
     lk_reals mean, std; /* after scaling; one number, or one a channel; here as many of the one as of the other */
     int64_t block, window; /* sampler.h */

@@ -27,7 +27,7 @@ static lk_status eval_lane(void *arg, int worker, int i)
         .grad_scale = 1.0,
         .metrics = w->sums + (lane * w->steps + w->batch->step) * LK_MAX_METRICS,
     };
-    const lk_exec_run_args args = {.micro = &micro, .input = {b->input, b->target}, .weights = r->weights, .packed = r->evaluator.packed};
+    const lk_exec_run_args args = {.micro = &micro, .input = {b->field[0], b->field[1]}, .weights = r->weights, .packed = r->evaluator.packed};
 
     return lk_exec_run(r->evaluator.exec[worker], &args);
 }
@@ -35,20 +35,7 @@ static lk_status eval_lane(void *arg, int worker, int i)
 static lk_status eval_lanes(lk_run *r, double *sums)
 {
     const int width = lk_pool_size(r->pool);
-    const lk_loader_opts opts = {
-        .data = r->valid_data,
-        .sampler = r->valid_sampler,
-        .input_field = 0,
-        .target_field = 1,
-        .target_is_class = r->classes > 0,
-        .first_lane = r->first_lane,
-        .n_lanes = r->n_lanes,
-        .end_epoch = 1,
-        .readers = (int)r->config->data.readers,
-        .prefetch = (int)r->config->data.prefetch,
-        .input_convert = r->convert,
-        .target_convert = {.scale = 1.0},
-    };
+    const lk_loader_opts opts = lki_loader_opts(r, false);
     lk_loader *loader = NULL;
     const lk_batch *b = NULL;
     lk_status st;

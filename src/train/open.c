@@ -12,55 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool wants_training_data(const lk_run *r)
-{
-    return r->mode != LK_RUN_EVAL;
-}
-
-/* ---- data ---- */
-
-static lk_status open_files(const lk_run *r, const lk_strings *patterns, lk_dataset **out)
-{
-    const lk_data_opts *d = &r->config->data;
-    const char *fields[] = {d->input, d->target};
-
-    return lk_dataset_open(patterns, r->config->folder, fields, 2, out);
-}
-
-/* Validation data must look like training data. */
-static lk_status same_shape(const lk_dataset *a, const lk_dataset *b, int field)
-{
-    const lk_field_info *x = lk_dataset_field(a, field), *y = lk_dataset_field(b, field);
-    bool same = x->ndim == y->ndim;
-
-    for (int i = 0; same && i < x->ndim; i++)
-        same = x->dim[i] == y->dim[i];
-    if (same)
-        return LK_OK;
-    return LK_FAIL(LK_E_CONFIG, "%s: field \"%s\" has samples of another shape than in %s", lk_dataset_shard(b, 0, NULL, NULL), x->name, lk_dataset_shard(a, 0, NULL, NULL));
-}
-
-static lk_status open_data(lk_run *r)
-{
-    const lk_data_opts *d = &r->config->data;
-
-    if (d->synthetic.input.n > 0) {
-        const uint64_t seed = (uint64_t)r->config->run.seed;
-
-        LK_TRY(lk_dataset_create_synthetic(seed, d->synthetic.samples, d->synthetic.input.item, d->synthetic.input.n, d->synthetic.classes, &r->train_data));
-        return LK_OK;
-    }
-    if (wants_training_data(r))
-        LK_TRY(open_files(r, &d->train, &r->train_data));
-    if (d->valid.n > 0 && (r->mode == LK_RUN_TRAIN || r->mode == LK_RUN_EVAL))
-        LK_TRY(open_files(r, &d->valid, &r->valid_data));
-    if (r->mode == LK_RUN_EVAL && r->valid_data == NULL)
-        return LK_FAIL(LK_E_CONFIG, "%s: there is no data.valid to evaluate on", r->config->path);
-    if (r->train_data != NULL && r->valid_data != NULL)
-        for (int f = 0; f < 2; f++)
-            LK_TRY(same_shape(r->train_data, r->valid_data, f));
-    return LK_OK;
-}
+/* ---- model and plan ---- */
 
 static lk_shape sample_shape(const lk_field_info *f)
 {
@@ -70,87 +22,20 @@ static lk_shape sample_shape(const lk_field_info *f)
     return s;
 }
 
-/* Class ids must be whole numbers in [0, classes): looked up by rank 0, since it reads the whole field. */
-static lk_status check_labels(lk_run *r, lk_dataset *d)
-{
-    const lk_field_info *f = lk_dataset_field(d, 1);
-    int64_t min, max, at_min, at_max, first;
-
-    if (r->classes == 0 || r->rank != 0 || r->config->data.synthetic.input.n > 0)
-        return LK_OK;
-    LK_TRY(lk_dataset_range(d, 1, &min, &max, &at_min, &at_max));
-    if (min >= 0 && max < r->classes)
-        return LK_OK;
-    const int64_t bad = min < 0 ? min : max, where = min < 0 ? at_min : at_max;
-    for (int s = 0; s < lk_dataset_shards(d); s++) {
-        int64_t n;
-        const char *path = lk_dataset_shard(d, s, &first, &n);
-
-        if (where < first + n)
-            return LK_FAIL(LK_E_CONFIG, "%s: field \"%s\": sample %" PRId64 " has class %" PRId64 ", but the model tells apart %" PRId64 " classes (0 to %" PRId64 ")", path, f->name, where - first, bad, r->classes, r->classes - 1);
-    }
-    return LK_OK;
-}
-
-static lk_status check_target(const lk_run *r, const lk_dataset *d)
-{
-    const lk_field_info *f = lk_dataset_field(d, 1);
-
-    if (r->config->train.objective != LK_OBJECTIVE_CLASSIFY)
-        return LK_OK;
-    if (f->ndim != 0)
-        return LK_FAIL(LK_E_CONFIG, "%s: field \"%s\" has rank %d; class ids need rank 1, one number a sample", lk_dataset_shard(d, 0, NULL, NULL), f->name, f->ndim + 1);
-    if (!lk_elem_is_integer(f->type))
-        return LK_FAIL(LK_E_CONFIG, "%s: field \"%s\" is %s; class ids need whole numbers", lk_dataset_shard(d, 0, NULL, NULL), f->name, lk_elem_name(f->type));
-    return LK_OK;
-}
-
-static lk_status make_sampler(const lk_run *r, const lk_dataset *d, bool shuffle, lk_sampler *s)
-{
-    *s = (lk_sampler){
-        .seed = (uint64_t)r->config->run.seed,
-        .shuffle = shuffle,
-        .samples = lk_dataset_samples(d),
-        .rows = r->rows,
-        .lanes = r->leaves,
-        .block = r->config->data.block,
-        .window = r->config->data.window,
-    };
-    return lk_sampler_init(s);
-}
-
-/* ---- model and plan ---- */
-
-static void set_convert(lk_run *r, const lk_field_info *f)
-{
-    const lk_data_opts *d = &r->config->data;
-
-    r->convert = (lk_convert){
-        .scale = d->scale != 0 ? d->scale : f->type == LK_ELEM_U8 ? 1.0 / 255.0 : 1.0,
-        .mean = d->mean.n > 0 ? d->mean.item : NULL,
-        .std = d->std.n > 0 ? d->std.item : NULL,
-        .n_norm = d->mean.n > d->std.n ? d->mean.n : d->std.n,
-    };
-}
-
 static lk_status open_model(lk_run *r)
 {
     const lk_dataset *d = r->train_data != NULL ? r->train_data : r->valid_data;
     const lk_model_input in = {.sample = sample_shape(lk_dataset_field(d, 0)), .target_sample = sample_shape(lk_dataset_field(d, 1))};
     int workers = (int)r->config->run.threads;
 
-    LK_TRY(check_target(r, d));
-    set_convert(r, lk_dataset_field(d, 0));
+    LK_TRY(lki_data_check_target(r, d));
     LK_TRY(lk_model_build(r->config, &in, &r->graph, &r->classes));
-    if (r->train_data != NULL)
-        LK_TRY(make_sampler(r, r->train_data, r->config->data.shuffle, &r->train_sampler));
-    if (r->valid_data != NULL)
-        LK_TRY(make_sampler(r, r->valid_data, false, &r->valid_sampler));
+    LK_TRY(lki_data_prepare(r));
     /* More workers than microbatches would have nothing to do. */
     if (workers > r->n_lanes)
         workers = r->n_lanes;
     LK_TRY(lk_pool_create(workers, r->backend->thread_setup, &r->pool));
-    if (wants_training_data(r))
+    if (r->mode != LK_RUN_EVAL)
         LK_TRY(lki_engine_create(r, true, &r->trainer));
     if (r->valid_data != NULL)
         LK_TRY(lki_engine_create(r, false, &r->evaluator));
@@ -315,22 +200,7 @@ static lk_status resume(lk_run *r, const char *choice)
 
 static lk_status open_loader(lk_run *r)
 {
-    const lk_loader_opts opts = {
-        .data = r->train_data,
-        .sampler = r->train_sampler,
-        .input_field = 0,
-        .target_field = 1,
-        .target_is_class = r->classes > 0,
-        .first_lane = r->first_lane,
-        .n_lanes = r->n_lanes,
-        .epoch = r->cursor.epoch,
-        .step = r->cursor.step_in_epoch,
-        .end_epoch = -1,
-        .readers = (int)r->config->data.readers,
-        .prefetch = (int)r->config->data.prefetch,
-        .input_convert = r->convert,
-        .target_convert = {.scale = 1.0},
-    };
+    const lk_loader_opts opts = lki_loader_opts(r, true);
 
     return lk_loader_create(&opts, &r->loader);
 }
@@ -355,16 +225,11 @@ static lk_status open_all(lk_run *r, const lk_train_args *a)
         return LK_FAIL(LK_E_CONFIG, "%s: run.device is cuda, but this build of lockstep has no CUDA module: set it to auto or cpu", lk_config_where(r->config, "run.device", where, sizeof where));
     if (r->backend->thread_setup != NULL)
         r->backend->thread_setup();
-    LK_TRY(lk_comm_agree(r->comm, open_data(r)));
+    LK_TRY(lk_comm_agree(r->comm, lki_data_open(r)));
     LK_TRY(lk_comm_agree(r->comm, open_model(r)));
     if (r->mode == LK_RUN_PLAN)
         return LK_OK;
-    for (int i = 0; i < 2; i++) {
-        lk_dataset *d = i == 0 ? r->train_data : r->valid_data;
-
-        if (d != NULL)
-            LK_TRY(lk_comm_agree(r->comm, check_labels(r, d)));
-    }
+    LK_TRY(lk_comm_agree(r->comm, lki_data_check_labels(r)));
     if (r->mode != LK_RUN_EVAL) {
         plan_schedule(r);
         LK_TRY(lki_step_prepare(r));

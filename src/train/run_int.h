@@ -51,7 +51,8 @@ struct lk_run {
 
     lk_dataset *train_data, *valid_data;
     lk_sampler train_sampler, valid_sampler;
-    lk_convert convert;
+    lk_loader_field field[LK_LOADER_FIELDS]; /* what a batch holds: input, target, those of data.fields */
+    int n_fields;
     lk_loader *loader;
     lk_graph *graph;
     int64_t classes;
@@ -85,6 +86,15 @@ struct lk_run {
     double last_loss, last_accuracy;
     bool has_accuracy;
 };
+
+/* data.c: datasets; then, when the model is known, what a batch holds and in which order samples come. Local. */
+LK_MUST_USE lk_status lki_data_open(lk_run *r);
+LK_MUST_USE lk_status lki_data_check_target(const lk_run *r, const lk_dataset *d);
+LK_MUST_USE lk_status lki_data_prepare(lk_run *r);
+/* Rank 0 reads all class ids, the others none. */
+LK_MUST_USE lk_status lki_data_check_labels(const lk_run *r);
+/* From the cursor on, for ever; or once through the validation data. */
+lk_loader_opts lki_loader_opts(const lk_run *r, bool training);
 
 /* step.c */
 LK_MUST_USE lk_status lki_engine_create(lk_run *r, bool training, lki_engine *e);

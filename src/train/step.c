@@ -183,7 +183,7 @@ static lk_status run_lane(void *arg, int worker, int i)
     hook h = {w, worker};
     const lk_exec_run_args args = {
         .micro = &micro,
-        .input = {b->input, b->target},
+        .input = {b->field[0], b->field[1]},
         .weights = r->weights,
         .packed = r->trainer.packed,
         .grads = lk_reduce_leaf(r->reduce, r->first_lane + lane),

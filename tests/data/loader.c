@@ -27,16 +27,13 @@ static lk_loader_opts options(lk_dataset *d, lk_sampler s)
 {
     return (lk_loader_opts){.data = d,
         .sampler = s,
-        .input_field = 0,
-        .target_field = 1,
-        .target_is_class = true,
+        .field = {{.field = 0, .as = LK_AS_REAL, .convert = {.scale = 1}}, {.field = 1, .as = LK_AS_ID}},
+        .n_fields = 2,
         .first_lane = 0,
         .n_lanes = s.lanes,
         .end_epoch = -1,
         .readers = 2,
-        .prefetch = 3,
-        .input_convert = {.scale = 1},
-        .target_convert = {.scale = 1}};
+        .prefetch = 3};
 }
 
 static lk_dataset *open_dir(void)
@@ -59,6 +56,16 @@ static lk_dataset *open_thousand(void)
     return open_dir();
 }
 
+static const float *reals(const lk_lane_batch *b, int i)
+{
+    return b->field[i];
+}
+
+static const int64_t *ids(const lk_lane_batch *b, int i)
+{
+    return b->field[i];
+}
+
 static void check_lane(const lk_loader_opts *o, const lk_batch *b, int lane)
 {
     const lk_sampler *s = &o->sampler;
@@ -68,9 +75,9 @@ static void check_lane(const lk_loader_opts *o, const lk_batch *b, int lane)
     for (int64_t row = 0; row < s->rows; row++) {
         const int64_t at = lk_sampler_at(s, b->epoch, b->step, o->first_lane + lane, row);
         cr_assert(x->sample[row] == (at < 0 ? 0 : at));
-        cr_assert(((const int64_t *)x->target)[row] == (at < 0 ? 0 : at));
+        cr_assert(ids(x, 1)[row] == (at < 0 ? 0 : at));
         for (int k = 0; k < 3; k++)
-            cr_assert(x->input[3 * row + k] == (at < 0 ? 0.0f : (float)(uint8_t)(at + k)));
+            cr_assert(reals(x, 0)[3 * row + k] == (at < 0 ? 0.0f : (float)(uint8_t)(at + k)));
     }
 }
 
@@ -210,12 +217,11 @@ Test(loader, conversions_are_rounded_once)
         EXPECT_OK(lk_dataset_open(&(lk_strings){item, 1}, dir, (const char *[]){"x"}, 1, &d));
         for (int n_norm = 0; n_norm <= 3; n_norm++) {
             lk_loader_opts o = options(d, make_sampler(d, false, 2, 1, 1, 1));
-            o.target_field = -1;
-            o.target_is_class = false;
-            o.input_convert = (lk_convert){.scale = n_norm == 0 ? 1 : 1.0 / 255,
+            o.field[0].convert = (lk_convert){.scale = n_norm == 0 ? 1 : 1.0 / 255,
                 .mean = n_norm == 0 ? NULL : mean,
                 .std = n_norm == 0 ? NULL : std,
                 .n_norm = n_norm};
+            o.field[1] = o.field[0];
             if (n_norm == 2) {
                 EXPECT_FAIL(lk_loader_create(&o, &l), LK_E_SHAPE,
                     "field \"x\": 2 means for samples of rank 3 with 3 in their first dimension; one mean, or one a "
@@ -224,12 +230,13 @@ Test(loader, conversions_are_rounded_once)
             }
             EXPECT_OK(lk_loader_create(&o, &l));
             EXPECT_OK(lk_loader_map(l, &b));
-            cr_expect(b->lane[0].target == b->lane[0].input); /* the input is the target */
+            cr_expect(b->lane[0].field[1] == b->lane[0].field[0]); /* the input is the target */
             for (int i = 0; i < 24; i++) {
                 const int c = n_norm == 3 ? i / 4 % 3 : 0;
                 const float y = n_norm == 0 ? (float)want[i] : (float)((want[i] * (1.0 / 255) - mean[c]) / std[c]);
-                cr_expect(memcmp(&b->lane[0].input[i], &y, sizeof y) == 0, "type %s, %d means, value %d: %a, not %a",
-                    lk_elem_name((lk_elem)type), n_norm, i, (double)b->lane[0].input[i], (double)y);
+                cr_expect(memcmp(&reals(&b->lane[0], 0)[i], &y, sizeof y) == 0,
+                    "type %s, %d means, value %d: %a, not %a", lk_elem_name((lk_elem)type), n_norm, i,
+                    (double)reals(&b->lane[0], 0)[i], (double)y);
             }
             lk_loader_unmap(l, &b);
             lk_loader_destroy(&l);
@@ -248,15 +255,60 @@ Test(loader, float_targets_have_their_own_conversion)
     write_shard("a.h5", 0, 5);
     d = open_dir();
     lk_loader_opts o = options(d, make_sampler(d, false, 4, 2, 1, 1));
-    o.target_is_class = false;
-    o.target_convert = (lk_convert){.scale = 0.5, .mean = mean, .std = std, .n_norm = 1};
+    o.field[1] = (lk_loader_field){
+        .field = 1, .as = LK_AS_REAL, .convert = {.scale = 0.5, .mean = mean, .std = std, .n_norm = 1}};
     EXPECT_OK(lk_loader_create(&o, &l));
     EXPECT_OK(lk_loader_map(l, &b));
-    const float *y = b->lane[1].target;
+    const float *y = reals(&b->lane[1], 1);
     cr_expect(b->lane[1].valid == 2); /* samples 1 and 3 */
     cr_expect(y[0] == (0.5f - 2) / 4 && y[1] == (1.5f - 2) / 4 && y[2] == 0 && y[3] == 0);
     lk_loader_unmap(l, &b);
     lk_loader_destroy(&l);
+    lk_dataset_close(&d);
+}
+
+/* Fields of any number, in any order, as reals or ids; a field that comes twice with the same values is filled once. */
+Test(loader, fields_as_they_are_asked_for)
+{
+    lk_dataset *d = open_thousand();
+    static const double mean[] = {1};
+
+    for (int readers = 1; readers <= 3; readers += 2) {
+        lk_loader_opts o = options(d, make_sampler(d, true, 8, 4, 8, 2));
+        lk_loader *l = NULL;
+        o.readers = readers;
+        o.n_fields = 7;
+        o.field[0] = (lk_loader_field){.field = 1, .as = LK_AS_REAL, .convert = {.scale = 2}};
+        o.field[1] = (lk_loader_field){.field = 0, .as = LK_AS_ID};
+        o.field[2] = (lk_loader_field){.field = 1, .as = LK_AS_ID};
+        o.field[3] = (lk_loader_field){.field = 0, .as = LK_AS_REAL, .convert = {.scale = 1}};
+        o.field[4] = o.field[1];
+        o.field[5] =
+            (lk_loader_field){.field = 0, .as = LK_AS_REAL, .convert = {.scale = 1, .mean = mean, .n_norm = 1}};
+        o.field[6] = o.field[5];
+        EXPECT_OK(lk_loader_create(&o, &l));
+        for (int64_t step = 0; step < 2 * o.sampler.steps; step++) {
+            const lk_batch *b = NULL;
+            EXPECT_OK(lk_loader_map(l, &b));
+            for (int lane = 0; lane < 4; lane++) {
+                const lk_lane_batch *x = &b->lane[lane];
+                cr_assert(x->field[4] == x->field[1] && x->field[6] == x->field[5] && x->field[7] == NULL);
+                for (int64_t row = 0; row < 8; row++) {
+                    const int64_t at = lk_sampler_at(&o.sampler, b->epoch, b->step, lane, row);
+                    cr_assert(reals(x, 0)[row] == (at < 0 ? 0.0f : 2.0f * (float)at));
+                    cr_assert(ids(x, 2)[row] == (at < 0 ? 0 : at));
+                    for (int k = 0; k < 3; k++) {
+                        const int64_t v = (at + k) % 256;
+                        cr_assert(ids(x, 1)[3 * row + k] == (at < 0 ? 0 : v));
+                        cr_assert(reals(x, 3)[3 * row + k] == (at < 0 ? 0.0f : (float)v));
+                        cr_assert(reals(x, 5)[3 * row + k] == (at < 0 ? 0.0f : (float)v - 1));
+                    }
+                }
+            }
+            lk_loader_unmap(l, &b);
+        }
+        lk_loader_destroy(&l);
+    }
     lk_dataset_close(&d);
 }
 
@@ -301,9 +353,9 @@ Test(loader, datasets_that_do_not_fit_the_cache)
                     int64_t label;
                     EXPECT_OK(lk_dataset_read(d, 0, at, 1, want));
                     EXPECT_OK(lk_dataset_read(d, 1, at, 1, &label));
-                    cr_assert(memcmp(b->lane[lane].input + row * ROW, want, sizeof want) == 0,
+                    cr_assert(memcmp(reals(&b->lane[lane], 0) + row * ROW, want, sizeof want) == 0,
                         "shape %zu step %ld: sample %ld", k, (long)i, (long)at);
-                    cr_assert(((const int64_t *)b->lane[lane].target)[row] == label);
+                    cr_assert(ids(&b->lane[lane], 1)[row] == label);
                 }
             lk_loader_unmap(l, &b);
         }
@@ -432,8 +484,11 @@ Test(loader, refusals)
     o.sampler.samples = 999;
     EXPECT_FAIL(lk_loader_create(&o, &l), LK_E_ARG, "loader: the order has 999 samples, the dataset 1000");
     o = options(d, s);
-    o.target_field = 2;
-    EXPECT_FAIL(lk_loader_create(&o, &l), LK_E_ARG, "loader: input field 0, target field 2 of 2");
+    o.field[1].field = 2;
+    EXPECT_FAIL(lk_loader_create(&o, &l), LK_E_ARG, "loader: field 2 of 2");
+    o = options(d, s);
+    o.n_fields = 0;
+    EXPECT_FAIL(lk_loader_create(&o, &l), LK_E_ARG, "loader: 0 fields; 1 to 8 are possible");
     o = options(d, s);
     o.first_lane = 1;
     EXPECT_FAIL(lk_loader_create(&o, &l), LK_E_ARG, "loader: microbatches 1 to 5 of 4");
@@ -444,11 +499,8 @@ Test(loader, refusals)
     o.step = s.steps + 1;
     EXPECT_FAIL(lk_loader_create(&o, &l), LK_E_ARG, "loader: epoch 0, step 33 of 32");
     o = options(d, s);
-    o.target_field = -1;
-    EXPECT_FAIL(lk_loader_create(&o, &l), LK_E_ARG, "loader: the input is the target, so it has no classes");
-    o = options(d, s);
     const double zero = 0;
-    o.input_convert = (lk_convert){.scale = 1, .std = &zero, .n_norm = 1};
+    o.field[0].convert = (lk_convert){.scale = 1, .std = &zero, .n_norm = 1};
     EXPECT_FAIL(lk_loader_create(&o, &l), LK_E_ARG, "field \"input\": scale 1, mean 0, deviation 0");
     cr_expect(l == NULL);
 
@@ -462,8 +514,7 @@ Test(loader, refusals)
 
     EXPECT_OK(lk_dataset_create_synthetic(1, 10, (int64_t[]){2}, 1, 0, &d));
     o = options(d, make_sampler(d, true, 2, 1, 4, 2));
-    EXPECT_FAIL(
-        lk_loader_create(&o, &l), LK_E_DATA, "field \"target\" has type float32: classes must be whole numbers");
+    EXPECT_FAIL(lk_loader_create(&o, &l), LK_E_DATA, "field \"target\" has type float32: ids must be whole numbers");
     lk_dataset_close(&d);
 }
 
@@ -475,7 +526,7 @@ Test(loader, out_of_memory_at_every_point)
     lk_status st = LK_E_NOMEM;
     int64_t n = 0;
 
-    o.target_is_class = false;
+    o.field[1] = (lk_loader_field){.field = 1, .as = LK_AS_REAL, .convert = {.scale = 1}};
     const int64_t before = lk_mem_bytes();
     while (st != LK_OK) {
         lk_mem_fail_at(++n);

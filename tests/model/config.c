@@ -55,6 +55,7 @@ Test(config, values)
                                "  valid: v.h5\n"
                                "  input: x\n"
                                "  target: y\n"
+                               "  fields: [mask, weight]\n"
                                "  scale: 0.5\n"
                                "  mean: [1, 2, 3]\n"
                                "  std: [4, 5, 6]\n"
@@ -81,6 +82,8 @@ Test(config, values)
     EXPECT_TEXT(c->data.train.item[0], "/data/set/one.h5");
     EXPECT_TEXT(c->data.train.item[1], "/abs/two-*.h5");
     EXPECT_TEXT(c->data.valid.item[0], "/data/set/v.h5");
+    cr_assert(c->data.fields.n == 2);
+    EXPECT_TEXT(c->data.fields.item[1], "weight");
     cr_expect(c->data.mean.n == 3 && c->data.std.n == 3 && c->data.std.item[2] == 6 && !c->data.shuffle);
     cr_expect(c->train.objective == LK_OBJECTIVE_REGRESS && c->train.optimizer == LK_OPT_SGD && c->train.nesterov);
     cr_expect(c->train.lr.decay == LK_DECAY_STEP && c->train.lr.every == 30 && c->train.lr.factor == 0.5 &&
@@ -224,6 +227,12 @@ Test(config, errors)
         {"data: {train: a.h5, valid: \"\"}\n" MODEL TRAIN, "run.yaml:1:28: data.valid: an empty path"},
         {"data: {train: a.h5, input: \"\"}\n" MODEL TRAIN, "run.yaml:1:28: data.input: a field needs a name"},
         {"data: {train: a.h5, target: \"\"}\n" MODEL TRAIN, "run.yaml:1:29: data.target: a field needs a name"},
+        {"data: {train: a.h5, fields: [x, \"\"]}\n" MODEL TRAIN, "run.yaml:1:29: data.fields: a field needs a name"},
+        {"data: {train: a.h5, fields: [a, b, c, d, e, f, g]}\n" MODEL TRAIN,
+            "run.yaml:1:29: data.fields: 7 fields; at most 6 are possible"},
+        {"data: {synthetic: {input: 4}, fields: x}\n" MODEL TRAIN,
+            "run.yaml:1:39: data.fields: given together with data.synthetic.input; made-up data has an input and a "
+            "target"},
         {"data: {train: a.h5, target: image}\n" MODEL TRAIN,
             "run.yaml:1:29: data.target: \"image\" is the input as well, and inputs are no class ids"},
         {"data: {train: a.h5, mean: [1, 2], std: [1, 2, 3]}\n" MODEL TRAIN,
@@ -444,6 +453,7 @@ Test(config, print_shows_every_key)
                                  "  valid: []\n"
                                  "  input: image\n"
                                  "  target: label\n"
+                                 "  fields: []\n"
                                  "  scale: 0\n"
                                  "  mean: []\n"
                                  "  std: []\n"

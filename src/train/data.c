@@ -1,0 +1,171 @@
+/* The data of a run: files to datasets, what a batch holds of them, and the order of samples. */
+#include "train/run_int.h"
+
+#include <inttypes.h>
+
+/* ---- opening ---- */
+
+static lk_status open_files(const lk_run *r, const lk_strings *patterns, lk_dataset **out)
+{
+    const lk_data_opts *d = &r->config->data;
+    const char *fields[LK_LOADER_FIELDS] = {d->input, d->target};
+
+    for (int i = 0; i < d->fields.n; i++)
+        fields[2 + i] = d->fields.item[i];
+    return lk_dataset_open(patterns, r->config->folder, fields, 2 + d->fields.n, out);
+}
+
+/* Validation data must look like training data. */
+static lk_status same_shape(const lk_dataset *a, const lk_dataset *b, int field)
+{
+    const lk_field_info *x = lk_dataset_field(a, field), *y = lk_dataset_field(b, field);
+    bool same = x->ndim == y->ndim;
+
+    for (int i = 0; same && i < x->ndim; i++)
+        same = x->dim[i] == y->dim[i];
+    if (same)
+        return LK_OK;
+    return LK_FAIL(LK_E_CONFIG, "%s: field \"%s\" has samples of another shape than in %s",
+        lk_dataset_shard(b, 0, NULL, NULL), x->name, lk_dataset_shard(a, 0, NULL, NULL));
+}
+
+lk_status lki_data_open(lk_run *r)
+{
+    const lk_data_opts *d = &r->config->data;
+
+    if (d->synthetic.input.n > 0)
+        return lk_dataset_create_synthetic((uint64_t)r->config->run.seed, d->synthetic.samples, d->synthetic.input.item,
+            d->synthetic.input.n, d->synthetic.classes, &r->train_data);
+    if (r->mode != LK_RUN_EVAL)
+        LK_TRY(open_files(r, &d->train, &r->train_data));
+    if (d->valid.n > 0 && (r->mode == LK_RUN_TRAIN || r->mode == LK_RUN_EVAL))
+        LK_TRY(open_files(r, &d->valid, &r->valid_data));
+    if (r->mode == LK_RUN_EVAL && r->valid_data == NULL)
+        return LK_FAIL(LK_E_CONFIG, "%s: there is no data.valid to evaluate on", r->config->path);
+    if (r->train_data != NULL && r->valid_data != NULL)
+        for (int f = 0; f < 2 + d->fields.n; f++)
+            LK_TRY(same_shape(r->train_data, r->valid_data, f));
+    return LK_OK;
+}
+
+/* ---- targets ---- */
+
+lk_status lki_data_check_target(const lk_run *r, const lk_dataset *d)
+{
+    const lk_field_info *f = lk_dataset_field(d, 1);
+
+    if (r->config->train.objective != LK_OBJECTIVE_CLASSIFY)
+        return LK_OK;
+    if (f->ndim != 0)
+        return LK_FAIL(LK_E_CONFIG, "%s: field \"%s\" has rank %d; class ids need rank 1, one number a sample",
+            lk_dataset_shard(d, 0, NULL, NULL), f->name, f->ndim + 1);
+    if (!lk_elem_is_integer(f->type))
+        return LK_FAIL(LK_E_CONFIG, "%s: field \"%s\" is %s; class ids need whole numbers",
+            lk_dataset_shard(d, 0, NULL, NULL), f->name, lk_elem_name(f->type));
+    return LK_OK;
+}
+
+/* Class ids must be whole numbers in [0, classes). */
+static lk_status check_labels(const lk_run *r, lk_dataset *d)
+{
+    const lk_field_info *f = lk_dataset_field(d, 1);
+    int64_t min, max, at_min, at_max, first;
+
+    LK_TRY(lk_dataset_range(d, 1, &min, &max, &at_min, &at_max));
+    if (min >= 0 && max < r->classes)
+        return LK_OK;
+    const int64_t bad = min < 0 ? min : max, where = min < 0 ? at_min : at_max;
+    for (int s = 0; s < lk_dataset_shards(d); s++) {
+        int64_t n;
+        const char *path = lk_dataset_shard(d, s, &first, &n);
+
+        if (where < first + n)
+            return LK_FAIL(LK_E_CONFIG,
+                "%s: field \"%s\": sample %" PRId64 " has class %" PRId64 ", but the model tells apart %" PRId64
+                " classes (0 to %" PRId64 ")",
+                path, f->name, where - first, bad, r->classes, r->classes - 1);
+    }
+    return LK_OK;
+}
+
+lk_status lki_data_check_labels(const lk_run *r)
+{
+    if (r->classes == 0 || r->rank != 0 || r->config->data.synthetic.input.n > 0)
+        return LK_OK;
+    if (r->train_data != NULL)
+        LK_TRY(check_labels(r, r->train_data));
+    if (r->valid_data != NULL)
+        LK_TRY(check_labels(r, r->valid_data));
+    return LK_OK;
+}
+
+/* ---- batches ---- */
+
+static lk_status make_sampler(const lk_run *r, const lk_dataset *d, bool shuffle, lk_sampler *s)
+{
+    *s = (lk_sampler){
+        .seed = (uint64_t)r->config->run.seed,
+        .shuffle = shuffle,
+        .samples = lk_dataset_samples(d),
+        .rows = r->rows,
+        .lanes = r->leaves,
+        .block = r->config->data.block,
+        .window = r->config->data.window,
+    };
+    return lk_sampler_init(s);
+}
+
+static lk_convert input_convert(const lk_run *r, const lk_field_info *f)
+{
+    const lk_data_opts *d = &r->config->data;
+
+    return (lk_convert){
+        .scale = d->scale != 0           ? d->scale
+                 : f->type == LK_ELEM_U8 ? 1.0 / 255.0
+                                         : 1.0,
+        .mean = d->mean.n > 0 ? d->mean.item : NULL,
+        .std = d->std.n > 0 ? d->std.item : NULL,
+        .n_norm = d->mean.n > d->std.n ? d->mean.n : d->std.n,
+    };
+}
+
+lk_status lki_data_prepare(lk_run *r)
+{
+    const lk_dataset *d = r->train_data != NULL ? r->train_data : r->valid_data;
+
+    r->n_fields = 2 + r->config->data.fields.n;
+    for (int f = 0; f < r->n_fields; f++)
+        r->field[f] = (lk_loader_field){
+            .field = f,
+            .as = f >= 2 && lk_elem_is_integer(lk_dataset_field(d, f)->type) ? LK_AS_ID : LK_AS_REAL,
+            .convert = {.scale = 1.0},
+        };
+    r->field[0].convert = input_convert(r, lk_dataset_field(d, 0));
+    if (r->classes > 0)
+        r->field[1].as = LK_AS_ID;
+    if (r->train_data != NULL)
+        LK_TRY(make_sampler(r, r->train_data, r->config->data.shuffle, &r->train_sampler));
+    if (r->valid_data != NULL)
+        LK_TRY(make_sampler(r, r->valid_data, false, &r->valid_sampler));
+    return LK_OK;
+}
+
+lk_loader_opts lki_loader_opts(const lk_run *r, bool training)
+{
+    lk_loader_opts o = {
+        .data = training ? r->train_data : r->valid_data,
+        .sampler = training ? r->train_sampler : r->valid_sampler,
+        .n_fields = r->n_fields,
+        .first_lane = r->first_lane,
+        .n_lanes = r->n_lanes,
+        .epoch = training ? r->cursor.epoch : 0,
+        .step = training ? r->cursor.step_in_epoch : 0,
+        .end_epoch = training ? -1 : 1,
+        .readers = (int)r->config->data.readers,
+        .prefetch = (int)r->config->data.prefetch,
+    };
+
+    for (int f = 0; f < r->n_fields; f++)
+        o.field[f] = r->field[f];
+    return o;
+}
