@@ -62,13 +62,13 @@ static void describe_value(const lk_graph *g, int value, lk_buf *out)
         lk_buf_printf(out, "%s (%s) gives %s", g->node[v->producer].name, g->node[v->producer].where, lk_shape_print(&v->shape, shape));
 }
 
-static lk_status fail_infer(const lk_graph *g, const lk_node_def *d, const lk_opinfo *info, lk_status st)
+static lk_status fail_infer(const lk_graph *g, const lk_node_def *d, const lk_opinfo *info, int n_in, lk_status st)
 {
     lk_buf b = {0};
     char message[LK_ERR_MESSAGE];
 
     snprintf(message, sizeof message, "%s", lk_err_last()->message);
-    for (int i = 0; i < info->n_in; i++) {
+    for (int i = 0; i < n_in; i++) {
         lk_buf_add(&b, i == 0 ? "; " : ", ");
         describe_value(g, d->in[i], &b);
     }
@@ -105,12 +105,12 @@ static lk_status add_params(lk_graph *g, lk_node *n)
 lk_status lk_graph_add(lk_graph *g, const lk_node_def *d, int *value)
 {
     const lk_opinfo *info = lk_op_info(d->op);
-    lk_node n = {.spec = {.op = d->op, .attr = d->attr, .training = true, .n_in = info->n_in}, .out = -1};
+    lk_node n = {.spec = {.op = d->op, .attr = d->attr, .training = true, .n_in = d->n_in > 0 ? d->n_in : info->n_in}, .out = -1};
 
     for (int i = 0; i < g->n_nodes; i++)
         if (strcmp(g->node[i].name, d->name) == 0)
             return LK_FAIL(LK_E_CONFIG, "%s: layer name \"%s\" is taken by the layer at %s", d->where, d->name, g->node[i].where);
-    for (int i = 0; i < info->n_in; i++) {
+    for (int i = 0; i < n.spec.n_in; i++) {
         LK_BUG_IF(d->in[i] < 0 || d->in[i] >= g->n_values, "layer %s: input %d is value %d of %d", d->name, i, d->in[i], g->n_values);
         n.in[i] = d->in[i];
         n.spec.in[i] = g->value[d->in[i]].shape;
@@ -119,7 +119,7 @@ lk_status lk_graph_add(lk_graph *g, const lk_node_def *d, int *value)
     n.spec.key = lk_hash64(d->name, strlen(d->name));
     const lk_status st = info->infer(&n.spec);
     if (st != LK_OK)
-        return fail_infer(g, d, info, st);
+        return fail_infer(g, d, info, n.spec.n_in, st);
 
     LK_TRY(grow(g->n_nodes, &g->cap_nodes, sizeof *g->node, "graph nodes", &g->node));
     LK_TRY(grow(g->n_values, &g->cap_values, sizeof *g->value, "graph values", &g->value));

@@ -47,7 +47,8 @@ typedef struct lk_node_def {
     const char *name, *where;
     lk_op op;
     lk_attrs attr;
-    int in[LK_MAX_IN]; /* values, as many as the operation takes */
+    int n_in;          /* 0: as many as the operation takes at least */
+    int in[LK_MAX_IN]; /* values */
 } lk_node_def;
 
 /* An empty graph for microbatches of `rows` samples. */

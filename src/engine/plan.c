@@ -370,7 +370,7 @@ static lk_status emit_backward(compiler *c)
         p->instr[t].spec = &n->spec;
         p->instr[t].flops = p->instr[i].flops * (has_weights(&n->spec) && c->value[n->in[0]].needs_grad ? 2 : 1);
         for (int k = 0; k < n->spec.n_in; k++) {
-            if (needs & LK_NEEDS_X) {
+            if (needs & LK_NEEDS_IN(k)) {
                 c->use[t].x[k] = c->value[n->in[k]].buffer;
                 touch(c, c->use[t].x[k], t);
             }
@@ -506,10 +506,10 @@ static void resolve_places(compiler *c)
     for (int t = 0; t < p->n_instr; t++) {
         lk_instr *in = &p->instr[t];
         const lk_plan_node *n = in->node < 0 ? NULL : &p->node[in->node];
-        const bool reads_x = in->kind == LK_INSTR_FORWARD || (n != NULL && (lk_op_info(n->spec.op)->needs(&n->spec) & LK_NEEDS_X));
+        const unsigned reads = n == NULL ? 0 : in->kind == LK_INSTR_FORWARD ? LK_NEEDS_X : lk_op_info(n->spec.op)->needs(&n->spec);
 
         for (int k = 0; k < in->spec->n_in; k++) {
-            in->x[k] = n != NULL && reads_x ? value_place(c, n->in[k]) : arena_place(c, c->use[t].x[k]);
+            in->x[k] = reads & LK_NEEDS_IN(k) ? value_place(c, n->in[k]) : arena_place(c, c->use[t].x[k]);
             in->dx[k] = arena_place(c, c->use[t].dx[k]);
             in->bytes += used_bytes(c, c->use[t].x[k]) + used_bytes(c, c->use[t].dx[k]);
         }

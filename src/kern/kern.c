@@ -131,9 +131,10 @@ lk_status lki_class_fail(const lk_micro *m, int64_t row, int64_t id, int64_t cla
 /* ---- rules ---- */
 lk_status lki_input_check(const lk_opspec *s, int i, int low, int high, const char *form)
 {
-    const int n_in = lk_op_info(s->op)->n_in;
-    if (s->n_in != n_in)
-        return LK_FAIL(LK_E_SHAPE, "takes %d input%s, got %d", n_in, n_in == 1 ? "" : "s", s->n_in);
+    const int least = lk_op_info(s->op)->n_in, most = least + lk_op_info(s->op)->n_optional;
+    if (s->n_in < least || s->n_in > most)
+        return LK_FAIL(LK_E_SHAPE, "takes %s%d input%s, got %d", s->n_in < least && least < most ? "at least " : least < most ? "at most " : "",
+            s->n_in < least ? least : most, (s->n_in < least ? least : most) == 1 ? "" : "s", s->n_in);
     LK_TRY(lk_shape_check(&s->in[i], "input"));
     char text[LK_SHAPE_TEXT];
     if (s->in[i].ndim < low || s->in[i].ndim > high)

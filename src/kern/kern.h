@@ -14,9 +14,9 @@
 #include <stddef.h>
 
 #define LK_MAX_DIMS 6
-#define LK_MAX_IN 4
+#define LK_MAX_IN 6
 #define LK_MAX_PARAMS 8
-#define LK_MAX_METRICS 4
+#define LK_MAX_METRICS 8
 
 /* Sizes, dim[0] the rows of the microbatch. */
 typedef struct lk_shape {
@@ -103,15 +103,20 @@ typedef struct lk_opspec {
     lk_param_info param[LK_MAX_PARAMS]; /* by infer */
 } lk_opspec;
 
-/* What backward reads besides dy, the parameters and its own saved bytes. */
-enum { LK_NEEDS_X = 1 /* all inputs */, LK_NEEDS_Y = 2 };
+/* What backward reads besides dy, the parameters and its own saved bytes: LK_NEEDS_IN(i) input i, LK_NEEDS_X all inputs. */
+#define LK_NEEDS_IN(i) (1u << (i))
+enum { LK_NEEDS_X = (1 << LK_MAX_IN) - 1, LK_NEEDS_Y = 1 << LK_MAX_IN };
+
+/* Places of a loss in lk_micro.metrics. The mean loss is LOSS / WEIGHT; a named sum at NAMED or beyond is reported as itself / COUNT. */
+enum { LK_METRIC_LOSS, LK_METRIC_WEIGHT, LK_METRIC_COUNT, LK_METRIC_NAMED };
 
 /* The rules of an operation, the same for all backends. */
 typedef struct lk_opinfo {
     const char *name; /* "linear" */
-    int n_in;         /* exactly this many inputs */
-    bool loss;        /* ends a graph: no output value, writes metrics, starts the backward pass */
-    const char *metric[LK_MAX_METRICS]; /* loss: names of lk_micro.metrics sums, metric[0] "loss" */
+    int n_in;         /* at least this many inputs, */
+    int n_optional;   /* and up to so many more behind them; spec.n_in tells how many there are */
+    bool loss;        /* no output value, writes metrics, starts the backward pass; a graph may end in several */
+    const char *metric[LK_MAX_METRICS]; /* loss: "loss", "weight", "count", then what it sums beside them: "accuracy" */
     /* From in[], attr: fills out, n_params, param[]. Errors: LK_E_SHAPE with the shapes, LK_E_RANGE with the attribute, without layer
      * names (the caller prefixes); the spec is then undefined but for what was given. */
     lk_status (*infer)(lk_opspec *s);
@@ -129,8 +134,8 @@ typedef struct lk_micro {
     const int64_t *sample; /* [B] sample ids; host */
     uint64_t seed;
     int64_t step;      /* from 0 */
-    double grad_scale; /* losses: gradient of (sum of sample losses) is multiplied by this (1 / valid samples of the global batch) */
-    double *metrics;   /* [LK_MAX_METRICS] losses: sums over valid rows are stored (not added) here */
+    double grad_scale; /* losses: gradient of metrics[LK_METRIC_LOSS] is multiplied by this (1 / valid samples of the global batch, times the loss's share) */
+    double *metrics;   /* [LK_MAX_METRICS] losses: sums over valid rows are stored (not added) here, all that metric[] names */
 } lk_micro;
 
 typedef struct lk_call {
@@ -141,16 +146,18 @@ typedef struct lk_call {
     const void *x[LK_MAX_IN];  /* inputs; backward: only if needs() says so, else NULL */
     void *y;                   /* forward: output; backward: only if needs() says so (read only then) */
     const void *param[LK_MAX_PARAMS];
-    void *dparam[LK_MAX_PARAMS]; /* written, not added to; STATISTIC: written by a training forward */
+    void *dparam[LK_MAX_PARAMS]; /* written, not added to; NULL where nobody asks (frozen); STATISTIC: written by a training forward */
     const void *dy;            /* backward: gradient of the output; losses: NULL. Read only, unless it is dx[0] */
     void *dx[LK_MAX_IN];       /* backward: written, not added to; NULL where nobody asks */
     void *saved;               /* [saved_bytes] from forward to backward of the same microbatch; NULL if not training */
     void *scratch;             /* [scratch_bytes], contents undefined on entry */
+    void *carry;               /* [carry_bytes] state of the rows from one step to the next (recurrent layers): zero at the start, read and written by forward; NULL: start from zero, keep nothing */
 } lk_call;
 
 typedef struct lk_kern_plan {
     void *state; /* freed by destroy */
     size_t saved_bytes, scratch_forward, scratch_backward, packed_bytes;
+    size_t carry_bytes; /* rows times the same for each row */
 } lk_kern_plan;
 
 typedef enum lk_layout_rule { LK_LAYOUTS_ANY /* in: takes either; out: as the input */, LK_LAYOUTS_PLAIN, LK_LAYOUTS_NHWC } lk_layout_rule;

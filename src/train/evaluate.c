@@ -79,7 +79,7 @@ lk_status lki_evaluate(lk_run *r, double *loss, double metric[LK_MAX_METRICS], i
         for (int k = 0; k < LK_MAX_METRICS; k++)
             metric[k] += all[s * LK_MAX_METRICS + k];
     *samples = lk_dataset_samples(r->valid_data);
-    *loss = metric[0] / (double)*samples;
+    *loss = metric[LK_METRIC_LOSS] / metric[LK_METRIC_WEIGHT];
 done:
     lk_free(mine);
     lk_free(all);

@@ -113,9 +113,9 @@ static void clear_bar(lki_report *p)
     p->drawn = false;
 }
 
-static double accuracy_of(const lk_run *r, const double *metric, int64_t samples)
+static double accuracy_of(const lk_run *r, const double *metric)
 {
-    return r->classes > 0 ? metric[1] / (double)samples : NAN;
+    return r->classes > 0 ? metric[LK_METRIC_NAMED] / metric[LK_METRIC_COUNT] : NAN;
 }
 
 /* JSON has no NaN: values that are not finite are left out. */
@@ -134,7 +134,7 @@ static void draw(lki_report *p, const lk_run *r, const lki_step_result *s, doubl
     lk_format_seconds(left, time, sizeof time);
     lk_format_count(rate, per_s, sizeof per_s);
     if (r->classes > 0)
-        snprintf(metric, sizeof metric, "  accuracy %.1f %%", 100.0 * accuracy_of(r, s->metric, s->samples));
+        snprintf(metric, sizeof metric, "  accuracy %.1f %%", 100.0 * accuracy_of(r, s->metric));
     if (!p->terminal) {
         fprintf(stderr, "step %" PRId64 "/%" PRId64 "  epoch %" PRId64 "  loss %.4f%s%s  %s samples/s  waiting for data %.0f %%, ranks %.0f %%  left %s\n", r->cursor.step, r->total_steps, r->cursor.epoch, s->loss, metric, p->eval, per_s, 100 * data / elapsed, 100 * comm / elapsed, time);
         return;
@@ -159,7 +159,7 @@ lk_status lki_report_step(lki_report *p, lk_run *r, const lki_step_result *s, bo
     if (log) {
         json_t *o = json_pack("{s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f}", "event", "step", "step", (json_int_t)r->cursor.step, "epoch", (json_int_t)r->cursor.epoch, "loss", s->loss, "lr", s->lr, "samples_per_s", rate, "data_wait_s", data, "comm_wait_s", comm);
 
-        set_real(o, "accuracy", accuracy_of(r, s->metric, s->samples));
+        set_real(o, "accuracy", accuracy_of(r, s->metric));
         if (r->config->train.clip_norm > 0)
             set_real(o, "grad_norm", s->grad_norm);
         LK_TRY(emit(p, o, true));
@@ -181,12 +181,12 @@ lk_status lki_report_eval(lki_report *p, lk_run *r, double loss, const double me
 {
     if (p == NULL)
         return LK_OK;
-    const double accuracy = accuracy_of(r, metric, samples);
+    const double accuracy = accuracy_of(r, metric);
     json_t *o = json_pack("{s:s, s:I, s:I, s:f, s:I}", "event", "eval", "step", (json_int_t)r->cursor.step, "epoch", (json_int_t)r->cursor.epoch, "loss", loss, "samples", (json_int_t)samples);
 
     set_real(o, "accuracy", accuracy);
     if (r->classes == 0)
-        set_real(o, "mean_absolute_error", metric[1] / (double)samples);
+        set_real(o, "mean_absolute_error", metric[LK_METRIC_NAMED] / metric[LK_METRIC_COUNT]);
     LK_TRY(emit(p, o, true));
     if (p->quiet || p->json)
         return LK_OK;

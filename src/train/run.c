@@ -25,7 +25,7 @@ static lk_status evaluate(lk_run *r)
     LK_TRY(lki_evaluate(r, &loss, metric, &samples));
     r->last_loss = loss;
     r->has_accuracy = r->classes > 0;
-    r->last_accuracy = metric[1] / (double)samples;
+    r->last_accuracy = metric[LK_METRIC_NAMED] / metric[LK_METRIC_COUNT];
     return lk_comm_agree(r->comm, lki_report_eval(r->report, r, loss, metric, samples));
 }
 

@@ -363,17 +363,20 @@ lk_status lki_step(lk_run *r, const lk_batch *b, lk_status loaded, lki_step_resu
     if (sum[LKI_COL_FAILED] > 0)
         return lk_comm_agree(r->comm, local == LK_OK ? LK_OK : lk_err_give(&why));
 
-    *out = (lki_step_result){.loss = sum[0] / (double)b->samples, .lr = lk_schedule_lr(&r->schedule, r->cursor.step), .samples = b->samples, .stop = sum[LKI_COL_STOP] > 0};
+    *out = (lki_step_result){.loss = sum[LK_METRIC_LOSS] / sum[LK_METRIC_WEIGHT], .lr = lk_schedule_lr(&r->schedule, r->cursor.step), .samples = b->samples, .stop = sum[LKI_COL_STOP] > 0};
     memcpy(out->metric, sum, sizeof out->metric);
     if (!isfinite(out->loss))
         return LK_FAIL(LK_E_DIVERGED, "the loss of step %" PRId64 " is %g: training diverged (try a lower train.lr.peak, or train.clip_norm)", r->cursor.step + 1, out->loss);
-    double grad_scale = 1.0;
+    /* Losses scaled their gradients by 1 / samples; what they are really to be divided by is known now. */
+    const double to_mean = (double)b->samples / sum[LK_METRIC_WEIGHT];
+    double grad_scale = to_mean;
     if (r->config->train.clip_norm > 0) {
         LK_TRY(gradient_norm(r, &out->grad_norm));
         if (!isfinite(out->grad_norm))
             return LK_FAIL(LK_E_DIVERGED, "the gradient's norm at step %" PRId64 " is %g: training diverged (try a lower train.lr.peak)", r->cursor.step + 1, out->grad_norm);
+        out->grad_norm *= to_mean;
         if (out->grad_norm > r->config->train.clip_norm)
-            grad_scale = r->config->train.clip_norm / out->grad_norm;
+            grad_scale = to_mean * (r->config->train.clip_norm / out->grad_norm);
     }
     int stat_count = 0;
     for (int m = 0; m < r->leaves; m++)

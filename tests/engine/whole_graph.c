@@ -90,7 +90,7 @@ static double run(machine *m)
 
     OK(lk_plan_pack(m->plan, m->weights, m->packed, lk_exec_arena(m->exec), 0, 1));
     OK(lk_exec_run(m->exec, &a));
-    return m->metrics[0] / (double)m->valid;
+    return m->metrics[LK_METRIC_LOSS] / m->metrics[LK_METRIC_WEIGHT];
 }
 
 static void check_gradients(lk_graph *g, int64_t valid)
@@ -157,7 +157,7 @@ static void check_cpu(lk_graph *(*make)(int64_t), int64_t rows, int64_t valid)
         memset(lk_exec_arena(cpu.exec), 0xff, (size_t)cpu.plan->arena_bytes);
         const double a = run(&cpu), b = run(&ref);
         cr_assert(fabs(a - b) <= 1e-5 * (1 + fabs(b)), "loss %.9g, ref %.9g", a, b);
-        cr_assert(cpu.metrics[1] == ref.metrics[1] || fabs(cpu.metrics[1] - ref.metrics[1]) <= 1e-4 * fabs(ref.metrics[1]), "metric %g, ref %g", cpu.metrics[1], ref.metrics[1]);
+        cr_assert(cpu.metrics[LK_METRIC_NAMED] == ref.metrics[LK_METRIC_NAMED] || fabs(cpu.metrics[LK_METRIC_NAMED] - ref.metrics[LK_METRIC_NAMED]) <= 1e-4 * fabs(ref.metrics[LK_METRIC_NAMED]), "metric %g, ref %g", cpu.metrics[LK_METRIC_NAMED], ref.metrics[LK_METRIC_NAMED]);
         for (int i = 0; training && i < g->n_params; i++) {
             const lk_param *p = &g->param[i];
             const double e = relative_error(&cpu, &ref, p->first, p->count);

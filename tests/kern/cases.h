@@ -11,7 +11,10 @@
 
 typedef struct kern_case {
     lk_attrs attr;
-    lk_shape in[LK_MAX_IN];
+    lk_shape in[LK_MAX_IN]; /* optional inputs that are absent have no dimensions */
+    struct {
+        int64_t low, high;
+    } ids[LK_MAX_IN]; /* high above 0: the input holds whole numbers in [low, high) */
     int64_t padding; /* rows at the end that are not samples */
     bool ties; /* input 0 from five values only, so that there are equal ones; no finite differences then */
     double offset; /* added to input 0 */
@@ -205,13 +208,13 @@ static const kern_case cases_reorder[] = {
 };
 
 static const kern_case cases_cross_entropy[] = {
-    {.in = {S(1, 1), S(1)}},
-    {.in = {S(8, 10), S(8)}},
-    {.in = {S(7, 17), S(7)}, .padding = 3},
-    {.in = {S(4, 3), S(4)}, .padding = 4},
-    {.in = {S(3, 131), S(3)}},
-    {.in = {S(16, 12), S(16)}, .padding = 1, .ties = true},
-    {.in = {S(17, 1000), S(17)}, .padding = 1, .large = true},
+    {.in = {S(1, 1), S(1)}, .ids[1] = {0, 1}},
+    {.in = {S(8, 10), S(8)}, .ids[1] = {0, 10}},
+    {.in = {S(7, 17), S(7)}, .ids[1] = {0, 17}, .padding = 3},
+    {.in = {S(4, 3), S(4)}, .ids[1] = {0, 3}, .padding = 4},
+    {.in = {S(3, 131), S(3)}, .ids[1] = {0, 131}},
+    {.in = {S(16, 12), S(16)}, .ids[1] = {0, 12}, .padding = 1, .ties = true},
+    {.in = {S(17, 1000), S(17)}, .ids[1] = {0, 1000}, .padding = 1, .large = true},
 };
 
 static const kern_case cases_mse[] = {

@@ -16,7 +16,7 @@ static double value(const kern_data *d)
     KERN_OK(kern_run(&lk_backend_ref, &d->spec, d, &(kern_opts){.poison = 0xFF, .forward_only = true}, &r));
     double sum = 0;
     if (lk_op_info(d->spec.op)->loss)
-        sum = r.metrics[0] * d->micro.grad_scale;
+        sum = r.metrics[LK_METRIC_LOSS] * d->micro.grad_scale;
     else
         for (int64_t i = 0; i < lk_shape_count(&d->spec.out); i++)
             sum += d->dy[i] * r.y[i];

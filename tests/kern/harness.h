@@ -136,7 +136,7 @@ typedef struct kern_data {
     lk_micro micro;
     int64_t *sample;
     double *x[LK_MAX_IN];
-    int64_t *id; /* the input that holds class ids, if there is one */
+    int64_t *id[LK_MAX_IN]; /* inputs of whole numbers */
     double *param[LK_MAX_PARAMS];
     double *dy; /* 0 in padding rows, and where a fused relu is within 1e-3 of its kink */
     char label[256];
@@ -167,11 +167,12 @@ static inline void kern_result_fini(kern_result *r)
 
 static inline void kern_data_fini(kern_data *d)
 {
-    for (int i = 0; i < LK_MAX_IN; i++)
+    for (int i = 0; i < LK_MAX_IN; i++) {
         lk_free(d->x[i]);
+        lk_free(d->id[i]);
+    }
     for (int i = 0; i < LK_MAX_PARAMS; i++)
         lk_free(d->param[i]);
-    lk_free(d->id);
     lk_free(d->dy);
     lk_free(d->sample);
     *d = (kern_data){0};
@@ -214,9 +215,11 @@ static inline void kern_data_fill(kern_data *d, lk_op op, const kern_case *k, in
 #define NEXT lk_rng_make(seed, LK_RNG_TEST, stream++)
 
     s->n_in = info->n_in;
+    while (s->n_in < info->n_in + info->n_optional && k->in[s->n_in].ndim > 0)
+        s->n_in++;
     for (int i = 0; i < s->n_in; i++) {
         s->in[i] = k->in[i];
-        s->in_dtype[i] = op == LK_OP_CROSS_ENTROPY && i == 1 ? LK_DT_I64 : LK_DT_REAL;
+        s->in_dtype[i] = k->ids[i].high > 0 ? LK_DT_I64 : LK_DT_REAL;
     }
     KERN_OK(info->infer(s));
 
@@ -235,9 +238,14 @@ static inline void kern_data_fill(kern_data *d, lk_op op, const kern_case *k, in
         const int64_t n = lk_shape_count(&s->in[i]);
         if (s->in_dtype[i] == LK_DT_I64) {
             const lk_rng rng = NEXT;
-            KERN_OK(lk_alloc_array(n, sizeof *d->id, "test data", &d->id));
-            for (int64_t j = 0; j < n; j++) /* ids of padding rows mean nothing, and may be wrong */
-                d->id[j] = j < valid ? (int64_t)(lk_rng_word(rng, (uint64_t)j) % (uint64_t)s->in[0].dim[1]) : -5;
+            const int64_t row = lk_shape_row(&s->in[i]);
+            KERN_OK(lk_alloc_array(n, sizeof *d->id[i], "test data", &d->id[i]));
+            for (int64_t j = 0; j < n; j++) {
+                const int64_t range = k->ids[i].high - k->ids[i].low;
+                d->id[i][j] = k->ids[i].low + (int64_t)(lk_rng_word(rng, (uint64_t)j) % (uint64_t)range);
+                if (j >= valid * row) /* those of padding rows mean nothing; a loss must not even look */
+                    d->id[i][j] = info->loss ? -5 : 0;
+            }
             continue;
         }
         d->x[i] = kern_grid(NEXT, n);
@@ -301,7 +309,9 @@ static inline lk_status kern_run(
 
     kern_buf x[LK_MAX_IN] = {0}, param[LK_MAX_PARAMS] = {0}, dparam[LK_MAX_PARAMS] = {0}, dx[LK_MAX_IN] = {0};
     kern_buf y = {0}, dy = {0}, saved, scratch_forward, scratch_backward, packed;
-    double metrics[LK_MAX_METRICS] = {NAN, NAN, NAN, NAN};
+    double metrics[LK_MAX_METRICS];
+    for (int i = 0; i < LK_MAX_METRICS; i++)
+        metrics[i] = NAN;
     lk_micro micro = d->micro;
     micro.metrics = metrics;
 
@@ -313,7 +323,7 @@ static inline lk_status kern_run(
         const size_t n = (size_t)lk_shape_count(&spec->in[i]);
         if (spec->in_dtype[i] == LK_DT_I64) {
             kern_buf_init(&x[i], n * sizeof(int64_t), o->poison);
-            memcpy(kern_ptr(&x[i]), d->id, n * sizeof(int64_t));
+            memcpy(kern_ptr(&x[i]), d->id[i], n * sizeof(int64_t));
         } else {
             kern_buf_init(&x[i], n * real, o->poison);
             kern_put(be, &spec->in[i], spec->in_layout, d->x[i], kern_ptr(&x[i]));
@@ -370,7 +380,7 @@ static inline lk_status kern_run(
     if (st == LK_OK && spec->training && !o->forward_only) {
         lk_call b = base;
         for (int i = 0; i < spec->n_in; i++) {
-            b.x[i] = needs & LK_NEEDS_X ? kern_ptr(&x[i]) : NULL;
+            b.x[i] = needs & LK_NEEDS_IN(i) ? kern_ptr(&x[i]) : NULL;
             if (spec->in_dtype[i] == LK_DT_REAL && !(o->skip_dx >> i & 1)) {
                 if (i == 0 && o->in_place_dx && k->in_place_dx && n_out)
                     continue;

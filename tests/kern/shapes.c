@@ -35,7 +35,7 @@ Test(shapes, tables)
     for (int i = 0; i < LK_OP_COUNT; i++) {
         const lk_opinfo *const info = lk_op_info((lk_op)i);
         cr_assert(
-            info->name && info->infer && info->needs && info->flops && info->n_in >= 1 && info->n_in <= LK_MAX_IN);
+            info->name && info->infer && info->needs && info->flops && info->n_in >= 1 && info->n_in + info->n_optional <= LK_MAX_IN);
         cr_assert(info->loss == (info->metric[0] != NULL));
         cr_assert(!info->loss || strcmp(info->metric[0], "loss") == 0);
         cr_assert(lk_backend_ref.kernel[i]->forward && lk_backend_ref.kernel[i]->backward, "%s", info->name);

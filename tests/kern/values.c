@@ -114,13 +114,13 @@ Test(values, losses)
                        .training = true},
         .micro = {.rows = 3, .valid = 2, .sample = sample, .grad_scale = 0.5},
         .x = {logits, target},
-        .id = id};
+        .id[1] = id};
     const kern_opts opts = {.poison = 0xFF};
     kern_result r;
     KERN_OK(lk_op_info(d.spec.op)->infer(&d.spec));
     KERN_OK(kern_run(&lk_backend_ref, &d.spec, &d, &opts, &r));
-    cr_assert_float_eq(r.metrics[0], log(3) + log(8), 1e-14); /* -log(1/3), -log(1/8) */
-    cr_assert_float_eq(r.metrics[1], 1, 0); /* of equal logits the first wins: right in sample 0 */
+    cr_assert_float_eq(r.metrics[LK_METRIC_LOSS], log(3) + log(8), 1e-14); /* -log(1/3), -log(1/8) */
+    cr_assert_float_eq(r.metrics[LK_METRIC_NAMED], 1, 0); /* of equal logits the first wins: right in sample 0 */
     const double grad[] = {-1 / 3.0, 1 / 6.0, 1 / 6.0, 1 / 16.0, -7 / 16.0, 6 / 16.0, 0, 0, 0};
     cr_assert(kern_distance(9, r.dx[0], grad) <= 1e-15);
     kern_result_fini(&r);
@@ -129,8 +129,8 @@ Test(values, losses)
     logits[5] = 6;
     KERN_OK(lk_op_info(d.spec.op)->infer(&d.spec));
     KERN_OK(kern_run(&lk_backend_ref, &d.spec, &d, &opts, &r));
-    cr_assert_float_eq(r.metrics[0], 2 / 3.0 + 12, 1e-14);
-    cr_assert_float_eq(r.metrics[1], 2 / 3.0 + 2, 1e-14);
+    cr_assert_float_eq(r.metrics[LK_METRIC_LOSS], 2 / 3.0 + 12, 1e-14);
+    cr_assert_float_eq(r.metrics[LK_METRIC_NAMED], 2 / 3.0 + 2, 1e-14);
     const double slope[] = {-1 / 3.0, 0, 1 / 3.0, 0, 0, 2, 0, 0, 0};
     cr_assert(kern_distance(9, r.dx[0], slope) <= 1e-15);
     kern_result_fini(&r);
@@ -148,7 +148,7 @@ Test(values, wrong_class)
                            .in_dtype = {LK_DT_REAL, LK_DT_I64}},
             .micro = {.rows = 2, .valid = 2, .sample = sample},
             .x = {logits},
-            .id = id};
+            .id[1] = id};
         kern_result r;
         KERN_OK(lk_op_info(d.spec.op)->infer(&d.spec));
         cr_assert(kern_run(&lk_backend_ref, &d.spec, &d, &(kern_opts){.poison = 0xFF}, &r) == LK_E_DATA);

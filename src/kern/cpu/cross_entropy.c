@@ -70,8 +70,9 @@ static lk_status forward(const lk_call *c)
             p += k;
         }
     }
-    m->metrics[0] = loss;
-    m->metrics[1] = correct;
+    m->metrics[LK_METRIC_LOSS] = loss;
+    m->metrics[LK_METRIC_WEIGHT] = m->metrics[LK_METRIC_COUNT] = (double)m->valid;
+    m->metrics[LK_METRIC_NAMED] = correct;
     return LK_OK;
 }
 

@@ -42,8 +42,9 @@ static lk_status forward(const lk_call *c)
         loss += square / (double)n;
         error += size / (double)n;
     }
-    m->metrics[0] = loss;
-    m->metrics[1] = error;
+    m->metrics[LK_METRIC_LOSS] = loss;
+    m->metrics[LK_METRIC_WEIGHT] = m->metrics[LK_METRIC_COUNT] = (double)m->valid;
+    m->metrics[LK_METRIC_NAMED] = error;
     return LK_OK;
 }
 

@@ -27,7 +27,7 @@ static double flops(const lk_opspec *s)
 const lk_opinfo lk_op_cross_entropy = {.name = "cross_entropy",
     .n_in = 2,
     .loss = true,
-    .metric = {"loss", "correct"},
+    .metric = {"loss", "weight", "count", "accuracy"},
     .infer = infer,
     .needs = lki_needs_x,
     .flops = flops};

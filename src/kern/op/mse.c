@@ -22,7 +22,7 @@ static double flops(const lk_opspec *s)
 const lk_opinfo lk_op_mse = {.name = "mse",
     .n_in = 2,
     .loss = true,
-    .metric = {"loss", "abs_error"},
+    .metric = {"loss", "weight", "count", "mean_absolute_error"},
     .infer = infer,
     .needs = lki_needs_x,
     .flops = flops};

@@ -1,4 +1,4 @@
-/* cross_entropy: a sample's loss is log(sum_k exp(x[k])) - x[t], t its class id; "correct" counts samples whose largest
+/* cross_entropy: a sample's loss is log(sum_k exp(x[k])) - x[t], t its class id; "accuracy" counts samples whose largest
  * logit is the t-th (the first of equal ones). Backward: dx[k] = (softmax(x)[k] - [k = t]) grad_scale, 0 in padding
  * rows. */
 #include "kern/ref/ref_int.h"
@@ -38,8 +38,9 @@ static lk_status forward(const lk_call *c)
         loss += log_sum_exp(row, classes) - row[id[b]];
         correct += largest(row, classes) == id[b];
     }
-    c->micro->metrics[0] = loss;
-    c->micro->metrics[1] = correct;
+    c->micro->metrics[LK_METRIC_LOSS] = loss;
+    c->micro->metrics[LK_METRIC_WEIGHT] = c->micro->metrics[LK_METRIC_COUNT] = (double)c->micro->valid;
+    c->micro->metrics[LK_METRIC_NAMED] = correct;
     return LK_OK;
 }
 

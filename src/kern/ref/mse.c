@@ -15,8 +15,9 @@ static lk_status forward(const lk_call *c)
             loss += d * d / (double)n;
             abs_error += fabs(d) / (double)n;
         }
-    c->micro->metrics[0] = loss;
-    c->micro->metrics[1] = abs_error;
+    c->micro->metrics[LK_METRIC_LOSS] = loss;
+    c->micro->metrics[LK_METRIC_WEIGHT] = c->micro->metrics[LK_METRIC_COUNT] = (double)c->micro->valid;
+    c->micro->metrics[LK_METRIC_NAMED] = abs_error;
     return LK_OK;
 }
 
