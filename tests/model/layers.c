@@ -244,6 +244,36 @@ static void expect_input(const char *model, const lk_shape *sample, const char *
     lk_graph_destroy(&g);
 }
 
+Test(layers, named_values_and_repeat)
+{
+    expect_graph("  - flatten\n"
+                 "  - linear: {units: 5, name: trunk}\n"
+                 "  - repeat:\n"
+                 "      times: 2\n"
+                 "      layers:\n"
+                 "        - linear: {units: 5, name: inner}\n"
+                 "        - relu\n"
+                 "        - add: inner\n"
+                 "  - add: {with: [inner.0, trunk], name: sum}\n"
+                 "  - linear: {units: 3, from: trunk}\n"
+                 "  - take: sum\n"
+                 "  - linear: 10\n",
+        TRAIN, &image, &scalar,
+        "flatten1 flatten 0 -> 2 [8,192]\n"
+        "trunk linear 2 -> 3 [8,5]\n"
+        "inner.0 linear 3 -> 4 [8,5]\n"
+        "relu1 relu 4 -> 5 [8,5]\n"
+        "add1 add 5 4 -> 6 [8,5]\n"
+        "inner.1 linear 6 -> 7 [8,5]\n"
+        "relu2 relu 7 -> 8 [8,5]\n"
+        "add2 add 8 7 -> 9 [8,5]\n"
+        "sum.0 add 9 4 -> 10 [8,5]\n"
+        "sum add 10 3 -> 11 [8,5]\n"
+        "linear4 linear 3 -> 12 [8,3]\n"
+        "linear5 linear 11 -> 13 [8,10]\n"
+        "loss cross_entropy 13 1\n");
+}
+
 Test(layers, pictures_without_a_channel)
 {
     const lk_shape picture = {2, {8, 6}};
@@ -310,8 +340,9 @@ Test(layers, errors_in_the_list)
     static const fault faults[] = {
         {"- conv2d: {filters: 2}\n", "run.yaml:2:3: unknown layer \"conv2d\" (did you mean \"conv\"?)"},
         {"- maxpool\n", "run.yaml:2:3: unknown layer \"maxpool\" (did you mean \"max_pool\"?)"},
-        {"- attention\n", "run.yaml:2:3: unknown layer \"attention\" (there are linear, conv, batch_norm, relu, gelu, "
-                          "max_pool, avg_pool, global_pool, flatten, dropout, residual)"},
+        {"- linear: {units: 3, from: linear9}\n- linear: 4\n", "run.yaml:2:28: linear.from: no earlier layer and no field of the data is called \"linear9\""},
+        {"- take\n", "run.yaml:2:3: take.from: must be given: the name of a layer or of a field"},
+        {"- warp_drive\n", "run.yaml:2:3: unknown layer \"warp_drive\" (docs/config.md lists what there is)"},
         {"- residual:\n    - relu\n    - rleu\n", "run.yaml:4:7: unknown layer \"rleu\" (did you mean \"relu\"?)"},
         {"- [relu]\n", "run.yaml:2:3: expected a layer, one word or one key with its options, got a list"},
         {"- {}\n", "run.yaml:2:3: expected a layer, one word or one key with its options, got nothing"},

@@ -1,0 +1,102 @@
+/* Layers of one operation that nearly every network has. */
+#include "model/layer.h"
+
+/* ---- linear ---- */
+typedef struct linear_opts {
+    LKI_LAYER_MEMBERS;
+    int64_t units;
+    bool bias;
+} linear_opts;
+
+static const lk_field linear_rows[] = {
+    LK_FIELD(linear_opts, units, LK_T_INT, .min = 1, .max = 1e9, .help = "Outputs."),
+    LK_FIELD(linear_opts, bias, LK_T_BOOL, .def = "true", .help = "Adds a learned number to each output."),
+    LKI_LAYER_ROWS(linear_opts),
+};
+static const lk_table linear_table = LK_TABLE(linear_opts, "linear",
+    "y = x W^T + b over the last dimension. `linear: 10` is short for `linear: {units: 10}`.", linear_rows);
+
+static lk_status linear_attrs(const lki_layer *l, const lk_shape *in, lk_attrs *out)
+{
+    (void)in;
+    out->linear = (lk_attr_linear){.units = LKI_OPTS(l, linear_opts)->units, .bias = LKI_OPTS(l, linear_opts)->bias};
+    return LK_OK;
+}
+
+static lk_status build_linear(lki_builder *b, const lki_layer *l, int *value)
+{
+    lk_buf in = {0};
+
+    if (b->graph->value[*value].shape.ndim != 4)
+        return lki_build_node(b, l, value);
+    lki_describe_value(b->graph, *value, &in);
+    const lk_status st =
+        LK_FAIL(LK_E_CONFIG, "%s: layer %s (linear): %s, with height and width; put \"- flatten\" in front", l->where,
+            l->name, lk_buf_text(&in));
+    lk_buf_fini(&in);
+    return st;
+}
+
+const lki_layer_kind lki_layer_linear = {.table = &linear_table,
+    .short_form = "units",
+    .input = LKI_INPUT_ROWS,
+    .op = LK_OP_LINEAR,
+    .attrs = linear_attrs,
+    .build = build_linear};
+
+/* ---- flatten ---- */
+static const lk_field flatten_rows[] = {LKI_LAYER_ROWS(lki_layer_opts)};
+static const lk_table flatten_table =
+    LK_TABLE(lki_layer_opts, "flatten", "All dimensions of a sample as one.", flatten_rows);
+
+const lki_layer_kind lki_layer_flatten = {.table = &flatten_table, .input = LKI_INPUT_ROWS, .op = LK_OP_FLATTEN};
+
+/* ---- dropout ---- */
+typedef struct dropout_opts {
+    LKI_LAYER_MEMBERS;
+    double rate;
+} dropout_opts;
+
+static const lk_field dropout_rows[] = {
+    LK_FIELD(dropout_opts, rate, LK_T_REAL, .def = "0.5", .min = 0, .max = 1,
+        .help = "Share of the values that are zero in a training step, below 1; the others are scaled up."),
+    LKI_LAYER_ROWS(dropout_opts),
+};
+static const lk_table dropout_table = LK_TABLE(dropout_opts, "dropout",
+    "Drops values at random in training. `dropout: 0.2` is short for `dropout: {rate: 0.2}`.", dropout_rows);
+
+static lk_status dropout_attrs(const lki_layer *l, const lk_shape *in, lk_attrs *out)
+{
+    (void)in;
+    out->dropout.rate = LKI_OPTS(l, dropout_opts)->rate;
+    return LK_OK;
+}
+
+const lki_layer_kind lki_layer_dropout = {.table = &dropout_table, .short_form = "rate", .op = LK_OP_DROPOUT, .attrs = dropout_attrs};
+
+/* ---- activations ---- */
+static const lk_field relu_rows[] = {LKI_LAYER_ROWS(lki_layer_opts)};
+static const lk_table relu_table = LK_TABLE(lki_layer_opts, "relu", "max(x, 0).", relu_rows);
+
+const lki_layer_kind lki_layer_relu = {.table = &relu_table, .op = LK_OP_RELU};
+
+typedef struct gelu_opts {
+    LKI_LAYER_MEMBERS;
+    int form;
+} gelu_opts;
+
+static const lk_field gelu_rows[] = {
+    LK_FIELD(gelu_opts, form, LK_T_ENUM, .def = "erf", .choices = "erf|tanh", .help = "Exact, or by tanh."),
+    LKI_LAYER_ROWS(gelu_opts),
+};
+static const lk_table gelu_table = LK_TABLE(gelu_opts, "gelu",
+    "x times the normal distribution function at x. `gelu: tanh` is short for `gelu: {form: tanh}`.", gelu_rows);
+
+static lk_status gelu_attrs(const lki_layer *l, const lk_shape *in, lk_attrs *out)
+{
+    (void)in;
+    out->gelu.tanh = LKI_OPTS(l, gelu_opts)->form == 1;
+    return LK_OK;
+}
+
+const lki_layer_kind lki_layer_gelu = {.table = &gelu_table, .short_form = "form", .op = LK_OP_GELU, .attrs = gelu_attrs};
