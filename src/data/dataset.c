@@ -613,6 +613,11 @@ lk_status lk_dataset_read(lk_dataset *d, int field, int64_t first, int64_t n, vo
     return LK_OK;
 }
 
+lk_dataset *lk_dataset_source(lk_dataset *d, int *field)
+{
+    return d->ops->source != NULL ? d->ops->source(d, field) : d;
+}
+
 lk_status lk_dataset_range(lk_dataset *d, int field, int64_t *min, int64_t *max, int64_t *where_min, int64_t *where_max)
 {
     const lk_field_info *f = &d->field[field];

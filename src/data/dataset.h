@@ -55,6 +55,9 @@ const lk_field_info *lk_dataset_field(const lk_dataset *d, int field);
  * several at once. Errors: LK_E_ARG outside of the dataset; LK_E_IO with file, field and sample (counted in that file,
  * from 0), also for a file that shrank or was replaced since it was opened. `out` is undefined then. */
 LK_MUST_USE lk_status lk_dataset_read(lk_dataset *d, int field, int64_t first, int64_t n, void *out);
+/* Where each value of a field is once: `d` itself, or the series that windows are cut out of (windows.h), with its
+ * number of the field. Not to be closed. */
+lk_dataset *lk_dataset_source(lk_dataset *d, int *field);
 /* Smallest and largest value of an integer field over all samples, read in pieces, and the first samples that have them
  * (either may be NULL). Errors: LK_E_ARG for a float field; those of lk_dataset_read. */
 LK_MUST_USE lk_status lk_dataset_range(

@@ -28,6 +28,9 @@ static inline int64_t lki_whole_at(const void *p, lk_elem type, int64_t i)
 typedef struct lki_dataset_ops {
     /* Samples [first, first+n), n >= 1, of a field; the range was checked. Any thread, several at once. */
     lk_status (*read)(lk_dataset *d, int field, int64_t first, int64_t n, void *out);
+    /* Optional: the dataset whose samples are the rows that a field's samples are cut out of, and the field there;
+     * NULL: samples are stored as they are. */
+    lk_dataset *(*source)(lk_dataset *d, int *field);
     void (*close)(lk_dataset *d); /* frees the whole object */
 } lki_dataset_ops;
 

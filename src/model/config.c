@@ -53,6 +53,24 @@ static const lk_field synthetic_rows[] = {
 static const lk_table synthetic_table = LK_TABLE(lk_synthetic_opts, "data.synthetic",
     "Made-up data of a given shape, to time the step without a file.", synthetic_rows);
 
+static const lk_field sequence_rows[] = {
+    LK_FIELD(lk_sequence_opts, length, LK_T_INT, .unit = "rows", .def = "", .min = 1, .max = 1e9,
+        .help =
+            "Rows of an input; given: rows are steps in time, and sample k is rows k * stride to k * stride + length "
+            "of data.input."),
+    LK_FIELD(lk_sequence_opts, stride, LK_T_INT, .unit = "rows", .def = "", .min = 1, .max = 1e12,
+        .help = "Rows from one sample to the next; unset: length, so that none is in two inputs."),
+    LK_FIELD(lk_sequence_opts, ahead, LK_T_INT, .unit = "rows", .def = "1", .min = 0, .max = 1e12,
+        .help = "The target begins so many rows after its input: 1 to give the next token at each place, length to "
+                "forecast what follows."),
+    LK_FIELD(lk_sequence_opts, target_length, LK_T_INT, .unit = "rows", .def = "", .min = 1, .max = 1e9,
+        .help = "Rows of a target; unset: length."),
+    LK_FIELD(lk_sequence_opts, columns, LK_T_INTS, .def = "", .min = 0, .max = 1e9,
+        .help = "Columns of data.target that are to be given, from 0; unset: all."),
+};
+static const lk_table sequence_table = LK_TABLE(lk_sequence_opts, "data.sequence",
+    "Samples that are cut out of long series, which run through all files: as many as fit whole.", sequence_rows);
+
 static const lk_field data_rows[] = {
     LK_FIELD(lk_data_opts, train, LK_T_STRINGS, .def = "",
         .help = "HDF5 files to train on: paths or globs, relative to the config's folder (also with --set)."),
@@ -79,6 +97,8 @@ static const lk_field data_rows[] = {
         .help = "Threads of a rank that read and decode."),
     LK_FIELD(lk_data_opts, prefetch, LK_T_INT, .unit = "steps", .def = "4", .min = 1, .max = 1024,
         .help = "Steps that are read ahead; memory is fixed at so many batches."),
+    LK_FIELD(lk_data_opts, sequence, LK_T_TABLE, .def = "", .sub = &sequence_table,
+        .help = "Windows of a series as samples."),
     LK_FIELD(lk_data_opts, synthetic, LK_T_TABLE, .def = "", .sub = &synthetic_table,
         .help = "Made-up data in place of files."),
 };
@@ -261,6 +281,22 @@ static lk_status check_synthetic(const lk_config *c)
     return LK_OK;
 }
 
+static lk_status check_sequence(const lk_config *c)
+{
+    const lk_sequence_opts *s = &c->data.sequence;
+    const char *key = s->stride != 0          ? "data.sequence.stride"
+                      : s->target_length != 0 ? "data.sequence.target_length"
+                      : s->columns.n > 0      ? "data.sequence.columns"
+                                              : NULL;
+
+    if (s->length == 0 && key != NULL)
+        return key_fail(c, key, "given without data.sequence.length");
+    if (s->length > 0 && c->data.synthetic.input.n > 0)
+        return key_fail(
+            c, "data.sequence.length", "given together with data.synthetic.input; made-up data is no series");
+    return LK_OK;
+}
+
 static lk_status check_paths(const lk_config *c, const char *key, const lk_strings *paths)
 {
     for (int i = 0; i < paths->n; i++) {
@@ -280,6 +316,7 @@ static lk_status check_data(const lk_config *c)
         LK_TRY(check_synthetic(c));
     else if (d->train.n == 0)
         return key_fail(c, "data.train", "no data: give HDF5 files here, or a shape in data.synthetic.input");
+    LK_TRY(check_sequence(c));
     if (d->input == NULL || d->input[0] == 0)
         return key_fail(c, "data.input", "a field needs a name");
     if (d->target == NULL || d->target[0] == 0)
@@ -290,7 +327,7 @@ static lk_status check_data(const lk_config *c)
         if (d->fields.item[i][0] == 0)
             return key_fail(c, "data.fields", "a field needs a name");
     }
-    if (c->train.objective == LK_OBJECTIVE_CLASSIFY && strcmp(d->input, d->target) == 0)
+    if (c->train.objective == LK_OBJECTIVE_CLASSIFY && d->sequence.length == 0 && strcmp(d->input, d->target) == 0)
         return key_fail(c, "data.target", "\"%.80s\" is the input as well, and inputs are no class ids", d->target);
     for (int i = 0; i < d->std.n; i++) {
         if (d->std.item[i] == 0)
@@ -490,6 +527,10 @@ static lk_status resolve(lk_config *c)
         LK_TRY(make_absolute(c->folder, &d->train.item[i]));
     for (int i = 0; i < d->valid.n; i++)
         LK_TRY(make_absolute(c->folder, &d->valid.item[i]));
+    if (d->sequence.length > 0 && d->sequence.stride == 0)
+        d->sequence.stride = d->sequence.length;
+    if (d->sequence.length > 0 && d->sequence.target_length == 0)
+        d->sequence.target_length = d->sequence.length;
     if (d->std.n == 0 && d->mean.n > 0)
         LK_TRY(fill_numbers(&d->std, d->mean.n, 1));
     else if (d->mean.n == 0 && d->std.n > 0)

@@ -20,6 +20,12 @@ typedef struct lk_synthetic_opts {
     int64_t samples;
 } lk_synthetic_opts;
 
+typedef struct lk_sequence_opts {
+    int64_t length; /* rows of an input; 0: a row is a sample */
+    int64_t stride, ahead, target_length; /* here all are given where length is */
+    lk_ints columns; /* of the target; empty: all */
+} lk_sequence_opts;
+
 typedef struct lk_data_opts {
     lk_strings train, valid; /* paths or globs; relative to the config's folder in the file, absolute here */
     char *input, *target; /* field names */
@@ -29,6 +35,7 @@ typedef struct lk_data_opts {
     int64_t block, window; /* sampler.h */
     bool shuffle;
     int64_t readers, prefetch;
+    lk_sequence_opts sequence;
     lk_synthetic_opts synthetic;
 } lk_data_opts;
 

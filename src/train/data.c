@@ -1,18 +1,41 @@
 /* The data of a run: files to datasets, what a batch holds of them, and the order of samples. */
 #include "train/run_int.h"
 
+#include "data/windows.h"
+
 #include <inttypes.h>
 
 /* ---- opening ---- */
+
+/* Rows as steps in time; what stands beside the input is cut as the input is. Adopts the series. */
+static lk_status cut_windows(const lk_data_opts *d, lk_dataset *series, lk_dataset **out)
+{
+    const lk_sequence_opts *s = &d->sequence;
+    lk_windows_opts o = {.stride = s->stride, .n_fields = 2 + d->fields.n};
+
+    for (int f = 0; f < o.n_fields; f++)
+        o.field[f] = (lk_window_field){.field = f, .length = s->length};
+    o.field[1].ahead = s->ahead;
+    o.field[1].length = s->target_length;
+    if (s->columns.n > 0)
+        LK_TRY(lk_dataset_create_columns(series, 1, s->columns.item, s->columns.n, &series));
+    return lk_dataset_create_windows(series, &o, out);
+}
 
 static lk_status open_files(const lk_run *r, const lk_strings *patterns, lk_dataset **out)
 {
     const lk_data_opts *d = &r->config->data;
     const char *fields[LK_LOADER_FIELDS] = {d->input, d->target};
+    lk_dataset *series = NULL;
 
     for (int i = 0; i < d->fields.n; i++)
         fields[2 + i] = d->fields.item[i];
-    return lk_dataset_open(patterns, r->config->folder, fields, 2 + d->fields.n, out);
+    LK_TRY(lk_dataset_open(patterns, r->config->folder, fields, 2 + d->fields.n, &series));
+    if (d->sequence.length == 0) {
+        *out = series;
+        return LK_OK;
+    }
+    return cut_windows(d, series, out);
 }
 
 /* Validation data must look like training data. */
@@ -68,10 +91,12 @@ lk_status lki_data_check_target(const lk_run *r, const lk_dataset *d)
 /* Class ids must be whole numbers in [0, classes). */
 static lk_status check_labels(const lk_run *r, lk_dataset *d)
 {
-    const lk_field_info *f = lk_dataset_field(d, 1);
     int64_t min, max, at_min, at_max, first;
+    int field = 1;
 
-    LK_TRY(lk_dataset_range(d, 1, &min, &max, &at_min, &at_max));
+    d = lk_dataset_source(d, &field);
+    const lk_field_info *f = lk_dataset_field(d, field);
+    LK_TRY(lk_dataset_range(d, field, &min, &max, &at_min, &at_max));
     if (min >= 0 && max < r->classes)
         return LK_OK;
     const int64_t bad = min < 0 ? min : max, where = min < 0 ? at_min : at_max;

@@ -233,6 +233,12 @@ Test(config, errors)
         {"data: {synthetic: {input: 4}, fields: x}\n" MODEL TRAIN,
             "run.yaml:1:39: data.fields: given together with data.synthetic.input; made-up data has an input and a "
             "target"},
+        {"data: {train: a.h5, sequence: {stride: 3}}\n" MODEL TRAIN,
+            "run.yaml:1:40: data.sequence.stride: given without data.sequence.length"},
+        {"data: {train: a.h5, sequence: {columns: 3}}\n" MODEL TRAIN,
+            "run.yaml:1:41: data.sequence.columns: given without data.sequence.length"},
+        {"data: {synthetic: {input: 4}, sequence: {length: 3}}\n" MODEL TRAIN,
+            "run.yaml:1:50: data.sequence.length: given together with data.synthetic.input; made-up data is no series"},
         {"data: {train: a.h5, target: image}\n" MODEL TRAIN,
             "run.yaml:1:29: data.target: \"image\" is the input as well, and inputs are no class ids"},
         {"data: {train: a.h5, mean: [1, 2], std: [1, 2, 3]}\n" MODEL TRAIN,
@@ -430,6 +436,8 @@ Test(config, print_loads_again)
         "train: {batch: 64, lr: {peak: 0.1, decay: step, every: 7}, eval_every: never, log_every: 1 epoch}\n"
         "checkpoint: {every: 100}\n",
         "train.clip_norm=0.5");
+    expect_round_trip("data: {train: s.h5, target: image, fields: mask, sequence: {length: 16, columns: [1, 0]}}\n" MODEL TRAIN,
+        NULL);
     expect_round_trip("data: {synthetic: {input: [3, 4], classes: 0}}\n" MODEL
                       "train: {batch: 8, lr: 1, objective: regress}\n",
         NULL);
@@ -462,6 +470,12 @@ Test(config, print_shows_every_key)
                                  "  shuffle: true\n"
                                  "  readers: 1\n"
                                  "  prefetch: 4\n"
+                                 "  sequence:\n"
+                                 "    length: null\n"
+                                 "    stride: null\n"
+                                 "    ahead: 1\n"
+                                 "    target_length: null\n"
+                                 "    columns: []\n"
                                  "  synthetic:\n"
                                  "    input: []\n"
                                  "    classes: 10\n"
