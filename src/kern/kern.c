@@ -128,21 +128,60 @@ lk_status lki_class_fail(const lk_micro *m, int64_t row, int64_t id, int64_t cla
         LK_E_DATA, "sample %" PRId64 ": class id %" PRId64 " is outside [0, %" PRId64 ")", m->sample[row], id, classes);
 }
 
+lk_status lki_id_fail(const lk_micro *m, int64_t row, int64_t id, int64_t size)
+{
+    return LK_FAIL(
+        LK_E_DATA, "sample %" PRId64 ": id %" PRId64 " is outside [0, %" PRId64 ")", m->sample[row], id, size);
+}
+
+double lki_sinusoid(int64_t t, int64_t c, int64_t units)
+{
+    const double angle = (double)t * pow(10000, -(double)(c - c % 2) / (double)units);
+    return c % 2 ? cos(angle) : sin(angle);
+}
+
 /* ---- rules ---- */
-lk_status lki_input_check(const lk_opspec *s, int i, int low, int high, const char *form)
+static lk_status count_check(const lk_opspec *s)
 {
     const int least = lk_op_info(s->op)->n_in, most = least + lk_op_info(s->op)->n_optional;
     if (s->n_in < least || s->n_in > most)
-        return LK_FAIL(LK_E_SHAPE, "takes %s%d input%s, got %d", s->n_in < least && least < most ? "at least " : least < most ? "at most " : "",
+        return LK_FAIL(LK_E_SHAPE, "takes %s%d input%s, got %d",
+            s->n_in < least && least < most ? "at least "
+            : least < most                  ? "at most "
+                                            : "",
             s->n_in < least ? least : most, (s->n_in < least ? least : most) == 1 ? "" : "s", s->n_in);
-    LK_TRY(lk_shape_check(&s->in[i], "input"));
+    return LK_OK;
+}
+
+static lk_status dimensions_check(const lk_shape *in, const char *what, int low, int high, const char *form)
+{
     char text[LK_SHAPE_TEXT];
-    if (s->in[i].ndim < low || s->in[i].ndim > high)
-        return LK_FAIL(LK_E_SHAPE, "input %s has %d dimension%s, expected %s", lk_shape_print(&s->in[i], text),
-            s->in[i].ndim, s->in[i].ndim == 1 ? "" : "s", form);
+    LK_TRY(lk_shape_check(in, what));
+    if (in->ndim < low || in->ndim > high)
+        return LK_FAIL(LK_E_SHAPE, "%s %s has %d dimension%s, expected %s", what, lk_shape_print(in, text), in->ndim,
+            in->ndim == 1 ? "" : "s", form);
+    return LK_OK;
+}
+
+lk_status lki_input_check(const lk_opspec *s, int i, int low, int high, const char *form)
+{
+    char text[LK_SHAPE_TEXT];
+    LK_TRY(count_check(s));
+    LK_TRY(dimensions_check(&s->in[i], "input", low, high, form));
     if (s->in_dtype[i] != LK_DT_REAL)
         return LK_FAIL(LK_E_SHAPE, "input %s holds whole numbers (class ids), expected real numbers",
             lk_shape_print(&s->in[i], text));
+    return LK_OK;
+}
+
+lk_status lki_ids_check(const lk_opspec *s, int i, int low, int high, const char *what, const char *form)
+{
+    char text[LK_SHAPE_TEXT];
+    LK_TRY(count_check(s));
+    LK_TRY(dimensions_check(&s->in[i], what, low, high, form));
+    if (s->in_dtype[i] != LK_DT_I64)
+        return LK_FAIL(
+            LK_E_SHAPE, "%s %s holds real numbers, expected whole numbers", what, lk_shape_print(&s->in[i], text));
     return LK_OK;
 }
 

@@ -61,6 +61,15 @@ typedef struct lk_attr_dropout {
 typedef struct lk_attr_add {
     lk_act act; /* NONE or RELU */
 } lk_attr_add;
+typedef struct lk_attr_embedding {
+    int64_t size, units; /* ids in [0, size); units of output each */
+    double deviation;    /* of the first weights */
+} lk_attr_embedding;
+typedef struct lk_attr_positions {
+    int64_t max;      /* learned: the longest sequence that has weights */
+    bool sinusoidal;  /* no weights, any length */
+    double deviation; /* learned: of the first weights */
+} lk_attr_positions;
 
 typedef union lk_attrs {
     lk_attr_linear linear;
@@ -70,6 +79,8 @@ typedef union lk_attrs {
     lk_attr_pool2d pool2d;
     lk_attr_dropout dropout;
     lk_attr_add add;
+    lk_attr_embedding embedding;
+    lk_attr_positions positions;
 } lk_attrs;
 
 /* ---- parameters ---- */

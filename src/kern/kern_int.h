@@ -27,6 +27,13 @@ lk_rng lki_dropout_stream(const lk_opspec *s, const lk_micro *m);
 /* Dropped iff word < limit: word < rate 2^32 in whole numbers. */
 uint64_t lki_dropout_limit(double rate);
 
+/* The error of an embedding's id outside [0, size): LK_E_DATA with sample and value. */
+LK_MUST_USE lk_status lki_id_fail(const lk_micro *m, int64_t row, int64_t id, int64_t size);
+
+/* Sine and cosine positions (Vaswani et al. 2017, section 3.5): column c of place t of `units` columns,
+ * sin(t / 10000^(c / units)) where c is even, the cosine of the same angle behind it. */
+double lki_sinusoid(int64_t t, int64_t c, int64_t units);
+
 /* The error of a class id outside [0, classes): LK_E_DATA with sample and value. */
 LK_MUST_USE lk_status lki_class_fail(const lk_micro *m, int64_t row, int64_t id, int64_t classes);
 
@@ -40,6 +47,8 @@ int64_t lki_shape_area(const lk_shape *s);
 /* The operation has its number of inputs, and input i is real numbers of `low` to `high` dimensions; `form` names them
  * for the message: "[batch, channels, height, width]". */
 LK_MUST_USE lk_status lki_input_check(const lk_opspec *s, int i, int low, int high, const char *form);
+/* The same for an input of whole numbers, called `what` in the message. */
+LK_MUST_USE lk_status lki_ids_check(const lk_opspec *s, int i, int low, int high, const char *what, const char *form);
 /* `act` is one that the operation can have fused behind it. */
 LK_MUST_USE lk_status lki_act_check(lk_act act, bool gelu);
 /* One parameter more. */

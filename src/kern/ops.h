@@ -15,6 +15,8 @@
     X(FLATTEN, flatten)                 /* [B,...] -> [B,n], n in C H W order whatever the layout */ \
     X(DROPOUT, dropout) \
     X(ADD, add) \
+    X(EMBEDDING, embedding) /* ids I64 [B,...] -> [B,...,C] */ \
+    X(POSITIONS, positions) /* [B,T,C] plus a vector of its own for each of the T places */ \
     X(REORDER, reorder)             /* PLAIN <-> NHWC: put in by the plan where neighbours differ; identity in ref */ \
     X(CROSS_ENTROPY, cross_entropy) /* x0 logits [B,K], x1 class ids I64 [B] */ \
     X(MSE, mse)                     /* x0 prediction, x1 target, same shape: per row the mean over elements */

@@ -198,6 +198,27 @@ static const kern_case cases_add[] = {
     {.attr.add = {.act = LK_ACT_RELU}, .in = {S(4, 64, 7, 7), S(4, 64, 7, 7)}, .large = true},
 };
 
+static const kern_case cases_embedding[] = {
+    {.attr.embedding = {.size = 1, .units = 1, .deviation = 1}, .in = {S(1)}, .ids[0] = {0, 1}},
+    {.attr.embedding = {.size = 11, .units = 7, .deviation = 1}, .in = {S(5)}, .ids[0] = {0, 11}, .padding = 2},
+    {.attr.embedding = {.size = 5, .units = 16, .deviation = 1}, .in = {S(3, 9)}, .ids[0] = {0, 5}, .padding = 1},
+    {.attr.embedding = {.size = 6, .units = 3, .deviation = 1}, .in = {S(2, 3, 4)}, .ids[0] = {2, 6}},
+    {.attr.embedding = {.size = 300, .units = 65, .deviation = 1},
+        .in = {S(4, 37)},
+        .ids[0] = {0, 300},
+        .padding = 1,
+        .large = true},
+};
+
+static const kern_case cases_positions[] = {
+    {.attr.positions = {.max = 1, .deviation = 1}, .in = {S(1, 1, 1)}},
+    {.attr.positions = {.max = 9, .deviation = 1}, .in = {S(3, 7, 5)}, .padding = 1},
+    {.attr.positions = {.max = 4, .deviation = 1}, .in = {S(5, 4, 16)}, .padding = 2},
+    {.attr.positions = {.sinusoidal = true}, .in = {S(2, 5, 7)}, .padding = 1},
+    {.attr.positions = {.sinusoidal = true}, .in = {S(3, 33, 16)}},
+    {.attr.positions = {.max = 130, .deviation = 1}, .in = {S(4, 128, 33)}, .large = true},
+};
+
 static const kern_case cases_reorder[] = {
     {.in = {S(1, 1, 1, 1)}},
     {.in = {S(2, 3, 4, 5)}, .padding = 1},

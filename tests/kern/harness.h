@@ -153,6 +153,7 @@ typedef struct kern_opts {
     bool in_place; /* y over x[0] */
     bool in_place_dx; /* dx[0] over dy */
     unsigned skip_dx; /* bit i: dx[i] is not asked for */
+    bool frozen; /* no gradient of a weight is asked for */
 } kern_opts;
 
 static inline void kern_result_fini(kern_result *r)
@@ -402,7 +403,7 @@ static inline lk_status kern_run(
         }
         for (int i = 0; i < spec->n_params; i++)
             if (spec->param[i].kind == LK_PARAM_WEIGHT)
-                b.dparam[i] = kern_ptr(&dparam[i]);
+                b.dparam[i] = o->frozen ? NULL : kern_ptr(&dparam[i]);
             else
                 kern_freeze(&dparam[i]);
         b.scratch = kern_ptr(&scratch_backward);
@@ -417,7 +418,7 @@ static inline lk_status kern_run(
                 }
     }
     for (int i = 0; st == LK_OK && spec->training && i < spec->n_params; i++) {
-        if (o->forward_only && spec->param[i].kind == LK_PARAM_WEIGHT)
+        if ((o->forward_only || o->frozen) && spec->param[i].kind == LK_PARAM_WEIGHT)
             continue;
         KERN_OK(lk_alloc_array(lk_shape_count(&spec->param[i].shape), sizeof(double), "test result", &r->dparam[i]));
         kern_get(be, &spec->param[i].shape, LK_LAYOUT_PLAIN, kern_ptr(&dparam[i]), r->dparam[i]);

@@ -205,6 +205,37 @@ Test(shapes, elements)
     cr_assert(lk_op_info(s.op)->needs(&s) == LK_NEEDS_Y);
 }
 
+Test(shapes, sequences)
+{
+    lk_opspec s = inferred((lk_opspec){.op = LK_OP_EMBEDDING,
+        .attr.embedding = {.size = 65, .units = 16, .deviation = 0.02},
+        .n_in = 1,
+        .in = {SHAPE(4, 9)},
+        .in_dtype = {LK_DT_I64}});
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(4, 9, 16)) && s.n_params == 1);
+    check_param(&s, 0, "weight", SHAPE(65, 16), LK_PARAM_WEIGHT, LK_INIT_NORMAL, 0.02);
+    s.in_dtype[0] = LK_DT_REAL;
+    check_error(s, LK_E_SHAPE, "input [4,9] holds real numbers, expected whole numbers");
+    s.in_dtype[0] = LK_DT_I64;
+    s.attr.embedding.size = 0;
+    check_error(s, LK_E_RANGE, "size 0 and units 16 must be at least 1");
+    s.attr.embedding = (lk_attr_embedding){.size = 65, .units = 16, .deviation = -1};
+    check_error(s, LK_E_RANGE, "deviation is -1, must be in [0, 1e6]");
+
+    s = inferred((lk_opspec){
+        .op = LK_OP_POSITIONS, .attr.positions = {.max = 12, .deviation = 1}, .n_in = 1, .in = {SHAPE(4, 9, 16)}});
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(4, 9, 16)) && s.n_params == 1);
+    check_param(&s, 0, "weight", SHAPE(12, 16), LK_PARAM_WEIGHT, LK_INIT_NORMAL, 1);
+    s.attr.positions.max = 8;
+    check_error(s, LK_E_SHAPE, "a sequence of 9 places, but there are weights for max 8");
+    s.attr.positions.max = 0;
+    check_error(s, LK_E_RANGE, "max is 0, must be at least 1");
+    s.attr.positions.sinusoidal = true;
+    cr_assert(inferred(s).n_params == 0);
+    s.in[0] = SHAPE(4, 9);
+    check_error(s, LK_E_SHAPE, "input [4,9] has 2 dimensions, expected [batch, places, features]");
+}
+
 Test(shapes, losses)
 {
     lk_opspec s = {

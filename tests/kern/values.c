@@ -136,6 +136,51 @@ Test(values, losses)
     kern_result_fini(&r);
 }
 
+/* Two places of four features: sin 0, cos 0, sin 0, cos 0; sin 1, cos 1, sin 1/100, cos 1/100. */
+Test(values, sequences)
+{
+    const lk_shape in = {3, {1, 2, 4}};
+    const double zero[8] = {0}, want[] = {0, 1, 0, 1, sin(1), cos(1), sin(0.01), cos(0.01)};
+    check_forward(LK_OP_POSITIONS, &(lk_attrs){.positions = {.sinusoidal = true}}, true, &in,
+        (const double *[]){zero}, NULL, want);
+    const double w[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+    check_forward(LK_OP_POSITIONS, &(lk_attrs){.positions = {.max = 3, .deviation = 1}}, true, &in,
+        (const double *[]){zero}, (const double *[]){w}, w);
+}
+
+/* An id that is not below `size` is an error that names the sample, but only where there is a sample. */
+static void check_ids(const lk_backend *be)
+{
+    double w[] = {1, 2, 3, 4, 5, 6};
+    int64_t id[] = {2, 0, 1, 2, 77, -3}, sample[] = {40, 41, 42};
+    kern_data d = {.spec = {.op = LK_OP_EMBEDDING,
+                       .attr.embedding = {.size = 3, .units = 2, .deviation = 1},
+                       .n_in = 1,
+                       .in = {{2, {3, 2}}},
+                       .in_dtype = {LK_DT_I64}},
+        .micro = {.rows = 3, .valid = 2, .sample = sample},
+        .id[0] = id,
+        .param[0] = w};
+    const double want[] = {5, 6, 1, 2, 3, 4, 5, 6, 0, 0, 0, 0};
+    kern_result r;
+    KERN_OK(lk_op_info(d.spec.op)->infer(&d.spec));
+    KERN_OK(kern_run(be, &d.spec, &d, &(kern_opts){.poison = 0xFF}, &r));
+    cr_assert(kern_distance(12, r.y, want) == 0);
+    kern_result_fini(&r);
+    id[2] = 3;
+    cr_assert(kern_run(be, &d.spec, &d, &(kern_opts){.poison = 0xFF}, &r) == LK_E_DATA);
+    cr_assert_str_eq(lk_err_last()->message, "sample 41: id 3 is outside [0, 3)");
+    id[2] = INT64_MIN;
+    cr_assert(kern_run(be, &d.spec, &d, &(kern_opts){.poison = 0xFF}, &r) == LK_E_DATA);
+    cr_assert_str_eq(lk_err_last()->message, "sample 41: id -9223372036854775808 is outside [0, 3)");
+}
+
+Test(values, ids)
+{
+    check_ids(&lk_backend_ref);
+    check_ids(&lk_backend_cpu);
+}
+
 /* A wrong class is an error that names the sample. */
 Test(values, wrong_class)
 {

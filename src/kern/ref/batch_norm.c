@@ -92,8 +92,10 @@ static lk_status backward(const lk_call *c)
                 sum_g += g;
                 sum_gh += g * (x[at] - mean) * inv;
             }
-        dbias[k] = sum_g;
-        dw[k] = sum_gh;
+        if (dbias)
+            dbias[k] = sum_g;
+        if (dw)
+            dw[k] = sum_gh;
         if (!dx)
             continue;
         for (int64_t b = 0; b < rows; b++)

@@ -47,7 +47,8 @@ static lk_status backward(const lk_call *c)
 
     if (dx)
         memset(dx, 0, (size_t)lk_shape_count(in) * sizeof *dx);
-    memset(dw, 0, (size_t)lk_shape_count(ws) * sizeof *dw);
+    if (dw)
+        memset(dw, 0, (size_t)lk_shape_count(ws) * sizeof *dw);
     if (dbias)
         memset(dbias, 0, (size_t)a->filters * sizeof *dbias);
 
@@ -67,7 +68,8 @@ static lk_status backward(const lk_call *c)
                         for (int64_t i = i0; i < i1; i++)
                             for (int64_t j = j0; j < j1; j++) {
                                 const int64_t at_x = ref_at(in, b, k, top + i, left + j), at_w = ref_at(ws, f, k, i, j);
-                                dw[at_w] += g * x[at_x];
+                                if (dw)
+                                    dw[at_w] += g * x[at_x];
                                 if (dx)
                                     dx[at_x] += g * w[at_w];
                             }

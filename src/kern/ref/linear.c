@@ -60,7 +60,7 @@ static lk_status backward(const lk_call *c)
                 dx[r * n_in + i] = sum;
             }
     for (int64_t o = 0; o < n_out; o++) {
-        for (int64_t i = 0; i < n_in; i++) {
+        for (int64_t i = 0; dw && i < n_in; i++) {
             double sum = 0;
             for (int64_t r = 0; r < rows; r++)
                 sum += grad(c, r * n_out + o) * x[r * n_in + i];
