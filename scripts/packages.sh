@@ -14,6 +14,8 @@ packages_build=(
     libxxhash-dev
     libjansson-dev
     zlib1g-dev
+    libpng-dev
+    libjpeg62-turbo-dev
 )
 packages_test=(
     libcriterion-dev

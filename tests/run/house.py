@@ -31,6 +31,7 @@ FOREIGN = [
     (r"cblas.*\.h|.*dnnl.*\.h", r"src/kern/cpu/"),
     (r"cuda.*\.h|cublas.*\.h|cudnn.*\.h", r"src/kern/cuda/|src/comm/comm_nccl"),
     (r"yaml\.h", r"src/base/yaml\.c"),
+    (r"png\.h|jpeglib\.h", r"src/data/image\.c"),
 ]
 
 BANNED = ["assert", "exit", "abort", "printf", "puts", "putchar", "gets", "strcpy", "strcat", "sprintf", "vsprintf", "rand", "srand", "alloca"]
