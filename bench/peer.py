@@ -97,12 +97,18 @@ def pool(kind, o):
     return kind(size, pair(o["stride"]) if o.get("stride") is not None else size, pair(o.get("pad", 0)))
 
 
-SHORT = {"linear": "units", "gelu": "form", "max_pool": "size", "avg_pool": "size", "dropout": "rate", "residual": "layers"}
+SHORT = {"linear": "units", "gelu": "form", "leaky_relu": "slope", "elu": "alpha", "max_pool": "size", "avg_pool": "size", "dropout": "rate", "residual": "layers"}
 LAYERS = {
     "linear": lambda o, x: nn.Linear(x.shape[-1], int(o["units"]), bool(o.get("bias", True))),
     "conv": conv,
     "batch_norm": batch_norm,
     "relu": lambda o, x: nn.ReLU(),
+    "leaky_relu": lambda o, x: nn.LeakyReLU(float(o.get("slope", 0.01))),
+    "elu": lambda o, x: nn.ELU(float(o.get("alpha", 1))),
+    "silu": lambda o, x: nn.SiLU(),
+    "sigmoid": lambda o, x: nn.Sigmoid(),
+    "tanh": lambda o, x: nn.Tanh(),
+    "softplus": lambda o, x: nn.Softplus(threshold=1e9),
     "gelu": lambda o, x: nn.GELU(approximate="tanh" if o.get("form") == "tanh" else "none"),
     "max_pool": lambda o, x: pool(nn.MaxPool2d, o),
     "avg_pool": lambda o, x: pool(nn.AvgPool2d, o),

@@ -123,16 +123,20 @@ static int count_consumers(const lk_graph *g, int value)
     return count;
 }
 
-static lk_act *fusible_act(lk_opspec *s)
+/* Where the operation keeps an activation; *alpha too, where it can have any, else NULL: relu alone. */
+static lk_act *fusible_act(lk_opspec *s, double **alpha)
 {
+    *alpha = NULL;
     switch (s->op) {
     case LK_OP_LINEAR:
+        *alpha = &s->attr.linear.alpha;
         return &s->attr.linear.act;
     case LK_OP_CONV2D:
         return &s->attr.conv2d.act;
     case LK_OP_BATCH_NORM:
         return &s->attr.batch_norm.act;
     case LK_OP_ADD:
+        *alpha = &s->attr.add.alpha;
         return &s->attr.add.act;
     default:
         return NULL;
@@ -142,16 +146,18 @@ static lk_act *fusible_act(lk_opspec *s)
 /* An activation whose only input is the only consumer of an operation that can do it on the way becomes part of that operation. */
 static bool fuse_activation(compiler *c, const lk_node *n)
 {
-    const bool relu = n->spec.op == LK_OP_RELU;
-    const bool gelu = n->spec.op == LK_OP_GELU && !n->spec.attr.gelu.tanh;
+    const lk_attr_activation *a = &n->spec.attr.activation;
+    double *alpha;
 
-    if ((!relu && !gelu) || c->value[c->map[n->in[0]]].producer < 0 || count_consumers(c->graph, n->in[0]) != 1)
+    if (n->spec.op != LK_OP_ACTIVATION || c->value[c->map[n->in[0]]].producer < 0 || count_consumers(c->graph, n->in[0]) != 1)
         return false;
     lk_plan_node *before = &c->plan->node[c->value[c->map[n->in[0]]].producer];
-    lk_act *act = fusible_act(&before->spec);
-    if (act == NULL || *act != LK_ACT_NONE || (gelu && before->spec.op != LK_OP_LINEAR))
+    lk_act *act = fusible_act(&before->spec, &alpha);
+    if (act == NULL || *act != LK_ACT_NONE || (a->act != LK_ACT_RELU && alpha == NULL))
         return false;
-    *act = relu ? LK_ACT_RELU : LK_ACT_GELU;
+    *act = a->act;
+    if (alpha != NULL)
+        *alpha = a->alpha;
     c->map[n->out] = c->map[n->in[0]];
     return true;
 }

@@ -36,6 +36,14 @@ const lk_opt_info *lk_opt_get(lk_opt opt)
     return opts[opt];
 }
 
+const char *lk_act_name(lk_act act)
+{
+    static const char *const name[LK_ACT_COUNT] = {
+        "", "relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh", "softplus"};
+    LK_BUG_IF((unsigned)act >= LK_ACT_COUNT, "activation %d of %d", (int)act, (int)LK_ACT_COUNT);
+    return name[act];
+}
+
 /* ---- shapes ---- */
 int64_t lk_shape_count(const lk_shape *s)
 {
@@ -185,11 +193,40 @@ lk_status lki_ids_check(const lk_opspec *s, int i, int low, int high, const char
     return LK_OK;
 }
 
-lk_status lki_act_check(lk_act act, bool gelu)
+lk_status lki_act_check(lk_act act, double alpha, bool any)
 {
-    if (act == LK_ACT_NONE || act == LK_ACT_RELU || (act == LK_ACT_GELU && gelu))
-        return LK_OK;
-    return LK_FAIL(LK_E_UNSUPPORTED, "activation %d cannot be fused behind this operation", (int)act);
+    LK_BUG_IF((unsigned)act >= LK_ACT_COUNT, "activation %d of %d", (int)act, (int)LK_ACT_COUNT);
+    if (act != LK_ACT_NONE && act != LK_ACT_RELU && !any)
+        return LK_FAIL(LK_E_UNSUPPORTED, "%s cannot be fused behind this operation", lk_act_name(act));
+    /* Below 0 the sign of the output would no longer tell that of the input. */
+    if ((act == LK_ACT_LEAKY_RELU || act == LK_ACT_ELU) && !(alpha >= 0 && alpha <= 1e6))
+        return LK_FAIL(LK_E_RANGE, "%s: alpha is %g, must be in [0, 1e6]", lk_act_name(act), alpha);
+    return LK_OK;
+}
+
+bool lki_act_by_output(lk_act act)
+{
+    return act != LK_ACT_GELU && act != LK_ACT_GELU_TANH && act != LK_ACT_SILU;
+}
+
+unsigned lki_act_needs(lk_act act)
+{
+    return act != LK_ACT_NONE && lki_act_by_output(act) ? LK_NEEDS_Y : 0u;
+}
+
+double lki_act_flops(lk_act act)
+{
+    static const double flops[LK_ACT_COUNT] = {
+        [LK_ACT_LEAKY_RELU] = 1,
+        [LK_ACT_ELU] = 3,
+        [LK_ACT_GELU] = 5,
+        [LK_ACT_GELU_TANH] = 8,
+        [LK_ACT_SILU] = 4,
+        [LK_ACT_SIGMOID] = 3,
+        [LK_ACT_TANH] = 1,
+        [LK_ACT_SOFTPLUS] = 3,
+    };
+    return flops[act];
 }
 
 lk_status lki_param_add(lk_opspec *s, lk_param_info p)

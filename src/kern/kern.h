@@ -30,13 +30,27 @@ typedef enum lk_layout { LK_LAYOUT_PLAIN /* B C H W */, LK_LAYOUT_NHWC /* B H W 
 /* What a value is made of. REAL is the backend's own: double in ref, float in cpu. */
 typedef enum lk_dtype { LK_DT_REAL, LK_DT_I64 } lk_dtype;
 
-typedef enum lk_act { LK_ACT_NONE, LK_ACT_RELU, LK_ACT_GELU } lk_act;
+/* Functions of one number. `alpha` is the slope left of 0 in leaky_relu, the depth in elu; the others have none. */
+typedef enum lk_act {
+    LK_ACT_NONE,
+    LK_ACT_RELU,
+    LK_ACT_LEAKY_RELU,
+    LK_ACT_ELU,
+    LK_ACT_GELU,
+    LK_ACT_GELU_TANH,
+    LK_ACT_SILU,
+    LK_ACT_SIGMOID,
+    LK_ACT_TANH,
+    LK_ACT_SOFTPLUS,
+    LK_ACT_COUNT
+} lk_act;
 
 /* ---- attributes, one struct an operation; `act` is an activation that the plan fused behind the operation ---- */
 typedef struct lk_attr_linear {
     int64_t units;
     bool bias;
     lk_act act;
+    double alpha;
 } lk_attr_linear;
 typedef struct lk_attr_conv2d {
     int64_t filters;
@@ -49,9 +63,10 @@ typedef struct lk_attr_batch_norm {
     double eps, momentum; /* running = (1-momentum) running + momentum batch, as in PyTorch */
     lk_act act;           /* NONE or RELU */
 } lk_attr_batch_norm;
-typedef struct lk_attr_gelu {
-    bool tanh; /* the tanh form; else erf */
-} lk_attr_gelu;
+typedef struct lk_attr_activation {
+    lk_act act; /* not NONE */
+    double alpha;
+} lk_attr_activation;
 typedef struct lk_attr_pool2d { /* max_pool2d, avg_pool2d */
     int64_t kernel[2], stride[2], pad[2]; /* pad on both sides; average counts the padding, as in PyTorch; max ignores it */
 } lk_attr_pool2d;
@@ -59,7 +74,8 @@ typedef struct lk_attr_dropout {
     double rate; /* share dropped, in [0,1) */
 } lk_attr_dropout;
 typedef struct lk_attr_add {
-    lk_act act; /* NONE or RELU */
+    lk_act act;
+    double alpha;
 } lk_attr_add;
 typedef struct lk_attr_embedding {
     int64_t size, units; /* ids in [0, size); units of output each */
@@ -75,7 +91,7 @@ typedef union lk_attrs {
     lk_attr_linear linear;
     lk_attr_conv2d conv2d;
     lk_attr_batch_norm batch_norm;
-    lk_attr_gelu gelu;
+    lk_attr_activation activation;
     lk_attr_pool2d pool2d;
     lk_attr_dropout dropout;
     lk_attr_add add;
@@ -225,6 +241,8 @@ extern const lk_backend lk_backend_ref, lk_backend_cpu;
 /* Rules of an operation. */
 const lk_opinfo *lk_op_info(lk_op op);
 const lk_opt_info *lk_opt_get(lk_opt opt);
+/* "gelu_tanh"; "" for NONE. */
+const char *lk_act_name(lk_act act);
 
 /* Product of all dimensions, or of all but the first. Dimensions are checked by infer, so products cannot overflow. */
 int64_t lk_shape_count(const lk_shape *s);

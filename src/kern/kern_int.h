@@ -37,6 +37,13 @@ double lki_sinusoid(int64_t t, int64_t c, int64_t units);
 /* The error of a class id outside [0, classes): LK_E_DATA with sample and value. */
 LK_MUST_USE lk_status lki_class_fail(const lk_micro *m, int64_t row, int64_t id, int64_t classes);
 
+/* Backward reads the output of `act`, or of nothing (NONE); else its input. */
+bool lki_act_by_output(lk_act act);
+/* What a fused `act` adds to the operation's needs; where backward reads the input of `act`, the kernel saves it. */
+unsigned lki_act_needs(lk_act act);
+/* Operations of one evaluation; functions of a library count as one. */
+double lki_act_flops(lk_act act);
+
 /* The last dimension, and the product of all before it. */
 int64_t lki_shape_last(const lk_shape *s);
 int64_t lki_shape_lead(const lk_shape *s);
@@ -49,8 +56,8 @@ int64_t lki_shape_area(const lk_shape *s);
 LK_MUST_USE lk_status lki_input_check(const lk_opspec *s, int i, int low, int high, const char *form);
 /* The same for an input of whole numbers, called `what` in the message. */
 LK_MUST_USE lk_status lki_ids_check(const lk_opspec *s, int i, int low, int high, const char *what, const char *form);
-/* `act` is one that the operation can have fused behind it. */
-LK_MUST_USE lk_status lki_act_check(lk_act act, bool gelu);
+/* `act` is one that the operation can have fused behind it: any, or relu alone; alpha is one that `act` can have. */
+LK_MUST_USE lk_status lki_act_check(lk_act act, double alpha, bool any);
 /* One parameter more. */
 LK_MUST_USE lk_status lki_param_add(lk_opspec *s, lk_param_info p);
 /* Number of places for a window of `kernel` on an axis of `size` with padding, at least 1. */

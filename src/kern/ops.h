@@ -7,14 +7,13 @@
     X(LINEAR, linear) \
     X(CONV2D, conv2d) \
     X(BATCH_NORM, batch_norm) \
-    X(RELU, relu) \
-    X(GELU, gelu) \
+    X(ACTIVATION, activation) /* a function of one number, element by element */ \
     X(MAX_POOL2D, max_pool2d) \
     X(AVG_POOL2D, avg_pool2d) \
     X(GLOBAL_AVG_POOL, global_avg_pool) /* [B,C,H,W] -> [B,C] */ \
     X(FLATTEN, flatten)                 /* [B,...] -> [B,n], n in C H W order whatever the layout */ \
     X(DROPOUT, dropout) \
-    X(ADD, add) \
+    X(ADD, add) /* two or more values of one shape */ \
     X(EMBEDDING, embedding) /* ids I64 [B,...] -> [B,...,C] */ \
     X(POSITIONS, positions) /* [B,T,C] plus a vector of its own for each of the T places */ \
     X(REORDER, reorder)             /* PLAIN <-> NHWC: put in by the plan where neighbours differ; identity in ref */ \

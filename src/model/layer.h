@@ -13,8 +13,15 @@
     X(linear) \
     X(flatten) \
     X(dropout) \
+    /* layer_activation.c */ \
     X(relu) \
+    X(leaky_relu) \
+    X(elu) \
     X(gelu) \
+    X(silu) \
+    X(sigmoid) \
+    X(tanh) \
+    X(softplus) \
     /* layer_conv.c */ \
     X(conv) \
     X(batch_norm) \

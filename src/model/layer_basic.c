@@ -73,30 +73,3 @@ static lk_status dropout_attrs(const lki_layer *l, const lk_shape *in, lk_attrs 
 }
 
 const lki_layer_kind lki_layer_dropout = {.table = &dropout_table, .short_form = "rate", .op = LK_OP_DROPOUT, .attrs = dropout_attrs};
-
-/* ---- activations ---- */
-static const lk_field relu_rows[] = {LKI_LAYER_ROWS(lki_layer_opts)};
-static const lk_table relu_table = LK_TABLE(lki_layer_opts, "relu", "max(x, 0).", relu_rows);
-
-const lki_layer_kind lki_layer_relu = {.table = &relu_table, .op = LK_OP_RELU};
-
-typedef struct gelu_opts {
-    LKI_LAYER_MEMBERS;
-    int form;
-} gelu_opts;
-
-static const lk_field gelu_rows[] = {
-    LK_FIELD(gelu_opts, form, LK_T_ENUM, .def = "erf", .choices = "erf|tanh", .help = "Exact, or by tanh."),
-    LKI_LAYER_ROWS(gelu_opts),
-};
-static const lk_table gelu_table = LK_TABLE(gelu_opts, "gelu",
-    "x times the normal distribution function at x. `gelu: tanh` is short for `gelu: {form: tanh}`.", gelu_rows);
-
-static lk_status gelu_attrs(const lki_layer *l, const lk_shape *in, lk_attrs *out)
-{
-    (void)in;
-    out->gelu.tanh = LKI_OPTS(l, gelu_opts)->form == 1;
-    return LK_OK;
-}
-
-const lki_layer_kind lki_layer_gelu = {.table = &gelu_table, .short_form = "form", .op = LK_OP_GELU, .attrs = gelu_attrs};

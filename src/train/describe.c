@@ -7,6 +7,8 @@
 #include <jansson.h>
 #include <stdlib.h>
 
+enum { OP_TEXT = 48 };
+
 static const char *kind_text(lk_instr_kind k)
 {
     static const char *const text[] = {"forward", "backward", "accumulate"};
@@ -14,22 +16,32 @@ static const char *kind_text(lk_instr_kind k)
     return text[k];
 }
 
-static const char *act_text(const lk_opspec *s)
+/* The activation that the plan fused behind the operation. */
+static lk_act fused_act(const lk_opspec *s)
 {
-    static const char *const text[] = {"", "+relu", "+gelu"};
-
     switch (s->op) {
     case LK_OP_LINEAR:
-        return text[s->attr.linear.act];
+        return s->attr.linear.act;
     case LK_OP_CONV2D:
-        return text[s->attr.conv2d.act];
+        return s->attr.conv2d.act;
     case LK_OP_BATCH_NORM:
-        return text[s->attr.batch_norm.act];
+        return s->attr.batch_norm.act;
     case LK_OP_ADD:
-        return text[s->attr.add.act];
+        return s->attr.add.act;
     default:
-        return "";
+        return LK_ACT_NONE;
     }
+}
+
+/* "linear+gelu"; an activation by its own name. */
+static const char *op_text(const lk_opspec *s, char text[OP_TEXT])
+{
+    const lk_act act = fused_act(s);
+
+    if (s->op == LK_OP_ACTIVATION)
+        return lk_act_name(s->attr.activation.act);
+    snprintf(text, OP_TEXT, "%s%s%s", lk_op_info(s->op)->name, act != LK_ACT_NONE ? "+" : "", lk_act_name(act));
+    return text;
 }
 
 static const char *instr_name(const lk_plan *p, const lk_instr *in)
@@ -53,8 +65,9 @@ static void describe_json(const lk_run *r, lk_buf *out)
 
     for (int t = 0; t < p->n_instr; t++) {
         const lk_instr *in = &p->instr[t];
+        char text[OP_TEXT];
 
-        json_array_append_new(ops, json_pack("{s:s, s:s, s:s+, s:o, s:o, s:s, s:I, s:f}", "pass", kind_text(in->kind), "layer", instr_name(p, in), "op", lk_op_info(in->spec->op)->name, act_text(in->spec), "in", shape_json(&in->spec->in[0]), "out", shape_json(&in->spec->out), "layout", in->spec->out_layout == LK_LAYOUT_NHWC ? "nhwc" : "plain", "bytes", (json_int_t)in->bytes, "flops", in->flops));
+        json_array_append_new(ops, json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:I, s:f}", "pass", kind_text(in->kind), "layer", instr_name(p, in), "op", op_text(in->spec, text), "in", shape_json(&in->spec->in[0]), "out", shape_json(&in->spec->out), "layout", in->spec->out_layout == LK_LAYOUT_NHWC ? "nhwc" : "plain", "bytes", (json_int_t)in->bytes, "flops", in->flops));
     }
     for (int b = 0; b < p->n_buckets; b++)
         json_array_append_new(buckets, json_pack("{s:I, s:I, s:i}", "first", (json_int_t)p->bucket[b], "elements", (json_int_t)(p->bucket[b + 1] - p->bucket[b]), "ready", p->ready[b]));
@@ -79,9 +92,9 @@ static void describe_text(const lk_run *r, lk_buf *out)
     lk_buf_printf(out, "%-4s %-10s %-20s %-18s %-20s %-20s %-6s %10s %10s\n", "", "pass", "layer", "operation", "in", "out", "layout", "bytes", "FLOP");
     for (int t = 0; t < p->n_instr; t++) {
         const lk_instr *in = &p->instr[t];
-        char op[48];
+        char text[OP_TEXT];
+        const char *op = op_text(in->spec, text);
 
-        snprintf(op, sizeof op, "%s%s", lk_op_info(in->spec->op)->name, act_text(in->spec));
         lk_format_bytes((double)in->bytes, bytes, sizeof bytes);
         lk_format_count(in->flops, flops, sizeof flops);
         lk_buf_printf(out, "%-4d %-10s %-20s %-18s %-20s %-20s %-6s %10s %10s\n", t, kind_text(in->kind), instr_name(p, in), op, lk_shape_print(&in->spec->in[0], a), lk_shape_print(&in->spec->out, b), in->spec->out_layout == LK_LAYOUT_NHWC ? "nhwc" : "plain", bytes, flops);

@@ -27,6 +27,7 @@ static inline int net_add(lk_graph *g, const char *name, lk_op op, lk_attrs attr
 #define POOL(k) ((lk_attrs){.pool2d = {.kernel = {k, k}, .stride = {k, k}}})
 #define NORM ((lk_attrs){.batch_norm = {.eps = 1e-5, .momentum = 0.1}})
 #define DROP(p) ((lk_attrs){.dropout = {.rate = (p)}})
+#define ACT(f) ((lk_attrs){.activation = {.act = LK_ACT_##f}})
 #define NO_ATTR ((lk_attrs){0})
 
 /* Classifier of 5 classes on [7]: linear, gelu, linear, relu, a sum of two branches, linear. */
@@ -39,9 +40,9 @@ static inline lk_graph *net_mlp(int64_t rows)
     OK(lk_graph_input(g, "input", &(lk_shape){1, {7}}, LK_DT_REAL, &x));
     OK(lk_graph_input(g, "target", &(lk_shape){0, {0}}, LK_DT_I64, &t));
     h = net_add(g, "linear1", LK_OP_LINEAR, LINEAR(11), x, 0);
-    h = net_add(g, "gelu1", LK_OP_GELU, NO_ATTR, h, 0);
+    h = net_add(g, "gelu1", LK_OP_ACTIVATION, ACT(GELU), h, 0);
     a = net_add(g, "linear2", LK_OP_LINEAR, LINEAR(11), h, 0);
-    a = net_add(g, "gelu2", LK_OP_GELU, (lk_attrs){.gelu = {.tanh = true}}, a, 0);
+    a = net_add(g, "gelu2", LK_OP_ACTIVATION, ACT(GELU_TANH), a, 0);
     b = net_add(g, "add1", LK_OP_ADD, NO_ATTR, h, a);
     b = net_add(g, "dropout1", LK_OP_DROPOUT, DROP(0.3), b, 0);
     b = net_add(g, "linear3", LK_OP_LINEAR, LINEAR(5), b, 0);
@@ -60,12 +61,12 @@ static inline lk_graph *net_cnn(int64_t rows)
     OK(lk_graph_input(g, "target", &(lk_shape){0, {0}}, LK_DT_I64, &t));
     h = net_add(g, "conv1", LK_OP_CONV2D, CONV(5, 3, 1), x, 0);
     h = net_add(g, "batch_norm1", LK_OP_BATCH_NORM, NORM, h, 0);
-    h = net_add(g, "relu1", LK_OP_RELU, NO_ATTR, h, 0);
+    h = net_add(g, "relu1", LK_OP_ACTIVATION, ACT(RELU), h, 0);
     a = net_add(g, "conv2", LK_OP_CONV2D, CONV(5, 3, 1), h, 0);
-    a = net_add(g, "relu2", LK_OP_RELU, NO_ATTR, a, 0);
+    a = net_add(g, "relu2", LK_OP_ACTIVATION, ACT(RELU), a, 0);
     a = net_add(g, "conv3", LK_OP_CONV2D, CONV(5, 1, 0), a, 0);
     h = net_add(g, "add1", LK_OP_ADD, NO_ATTR, h, a);
-    h = net_add(g, "relu3", LK_OP_RELU, NO_ATTR, h, 0);
+    h = net_add(g, "relu3", LK_OP_ACTIVATION, ACT(RELU), h, 0);
     h = net_add(g, "max_pool1", LK_OP_MAX_POOL2D, POOL(2), h, 0);
     h = net_add(g, "avg_pool1", LK_OP_AVG_POOL2D, (lk_attrs){.pool2d = {.kernel = {2, 2}, .stride = {1, 1}}}, h, 0);
     h = net_add(g, "flatten1", LK_OP_FLATTEN, NO_ATTR, h, 0);
@@ -87,7 +88,7 @@ static inline lk_graph *net_regress(int64_t rows)
     b = net_add(g, "conv2", LK_OP_CONV2D, CONV(3, 1, 0), x, 0);
     h = net_add(g, "add1", LK_OP_ADD, NO_ATTR, a, b);
     h = net_add(g, "batch_norm1", LK_OP_BATCH_NORM, NORM, h, 0);
-    h = net_add(g, "gelu1", LK_OP_GELU, NO_ATTR, h, 0);
+    h = net_add(g, "gelu1", LK_OP_ACTIVATION, ACT(GELU), h, 0);
     h = net_add(g, "global_pool1", LK_OP_GLOBAL_AVG_POOL, NO_ATTR, h, 0);
     h = net_add(g, "linear1", LK_OP_LINEAR, LINEAR(2), h, 0);
     net_add(g, "loss", LK_OP_MSE, NO_ATTR, h, t);

@@ -38,7 +38,33 @@ Test(plan, fuses_an_activation_into_its_only_source)
     g = net_mlp(2);
     p = plan_of(g, true, 1);
     cr_assert_eq(find(p, "linear1")->spec.attr.linear.act, LK_ACT_GELU);
-    cr_assert_not_null(find(p, "gelu2"), "the tanh form is not what linear fuses");
+    cr_assert_null(find(p, "gelu2"));
+    cr_assert_eq(find(p, "linear2")->spec.attr.linear.act, LK_ACT_GELU_TANH);
+    lk_plan_destroy(&p);
+    lk_graph_destroy(&g);
+
+    g = net_regress(2);
+    p = plan_of(g, true, 1);
+    cr_assert_not_null(find(p, "gelu1"), "batch_norm takes relu alone");
+    lk_plan_destroy(&p);
+    lk_graph_destroy(&g);
+}
+
+Test(plan, fuses_with_alpha)
+{
+    lk_graph *g = NULL;
+    int x, t, h;
+
+    OK(lk_graph_create(2, &g));
+    OK(lk_graph_input(g, "input", &(lk_shape){1, {3}}, LK_DT_REAL, &x));
+    OK(lk_graph_input(g, "target", &(lk_shape){1, {3}}, LK_DT_REAL, &t));
+    h = net_add(g, "linear1", LK_OP_LINEAR, LINEAR(3), x, 0);
+    h = net_add(g, "elu1", LK_OP_ACTIVATION, (lk_attrs){.activation = {.act = LK_ACT_ELU, .alpha = 0.5}}, h, 0);
+    net_add(g, "loss", LK_OP_MSE, NO_ATTR, h, t);
+    lk_plan *p = plan_of(g, true, 1);
+    cr_assert_null(find(p, "elu1"));
+    cr_assert_eq(find(p, "linear1")->spec.attr.linear.act, LK_ACT_ELU);
+    cr_assert_eq(find(p, "linear1")->spec.attr.linear.alpha, 0.5);
     lk_plan_destroy(&p);
     lk_graph_destroy(&g);
 }
@@ -52,7 +78,7 @@ Test(plan, does_not_fuse_where_the_plain_value_is_used_too)
     OK(lk_graph_input(g, "input", &(lk_shape){1, {3}}, LK_DT_REAL, &x));
     OK(lk_graph_input(g, "target", &(lk_shape){1, {3}}, LK_DT_REAL, &t));
     h = net_add(g, "linear1", LK_OP_LINEAR, LINEAR(3), x, 0);
-    r = net_add(g, "relu1", LK_OP_RELU, NO_ATTR, h, 0);
+    r = net_add(g, "relu1", LK_OP_ACTIVATION, ACT(RELU), h, 0);
     r = net_add(g, "add1", LK_OP_ADD, NO_ATTR, h, r);
     net_add(g, "loss", LK_OP_MSE, NO_ATTR, r, t);
     lk_plan *p = plan_of(g, true, 1);
@@ -154,7 +180,7 @@ Test(graph, names_both_layers_where_shapes_do_not_fit)
     cr_assert_eq(lk_graph_add(g, &d, NULL), LK_E_CONFIG);
     const char *m = lk_err_last()->message;
     cr_assert(strstr(m, "run.yaml:20:5: layer add9 (add)") == m && strstr(m, "linear1 (net:1:1) gives [2,11]") && strstr(m, "linear3 (net:1:1) gives [2,5]"), "%s", m);
-    const lk_node_def twice = {.name = "linear1", .where = "run.yaml:21:5", .op = LK_OP_RELU, .in = {2}};
+    const lk_node_def twice = {.name = "linear1", .where = "run.yaml:21:5", .op = LK_OP_ACTIVATION, .attr = ACT(RELU), .in = {2}};
     cr_assert_eq(lk_graph_add(g, &twice, NULL), LK_E_CONFIG);
     cr_assert_str_eq(lk_err_last()->message, "run.yaml:21:5: layer name \"linear1\" is taken by the layer at net:1:1");
     lk_graph_destroy(&g);

@@ -41,6 +41,13 @@ static const kern_case cases_linear[] = {
     {.attr.linear = {.units = 6, .bias = true}, .in = {S(2, 3, 5)}, .padding = 1},
     {.attr.linear = {.units = 4, .bias = true, .act = LK_ACT_GELU}, .in = {S(2, 3, 2, 5)}},
     {.attr.linear = {.units = 33, .bias = true, .act = LK_ACT_RELU}, .in = {S(3, 2, 1, 2, 17)}},
+    {.attr.linear = {.units = 18, .bias = true, .act = LK_ACT_LEAKY_RELU, .alpha = 0.2}, .in = {S(5, 12)}},
+    {.attr.linear = {.units = 5, .act = LK_ACT_ELU, .alpha = 0.7}, .in = {S(6, 7)}, .padding = 2},
+    {.attr.linear = {.units = 21, .bias = true, .act = LK_ACT_GELU_TANH}, .in = {S(3, 8)}},
+    {.attr.linear = {.units = 17, .act = LK_ACT_SILU}, .in = {S(2, 3, 9)}, .padding = 1},
+    {.attr.linear = {.units = 16, .bias = true, .act = LK_ACT_SIGMOID}, .in = {S(4, 6)}},
+    {.attr.linear = {.units = 1, .bias = true, .act = LK_ACT_TANH}, .in = {S(9, 5)}},
+    {.attr.linear = {.units = 7, .bias = true, .act = LK_ACT_SOFTPLUS}, .in = {S(1, 31)}},
     {.attr.linear = {.units = 100, .bias = true, .act = LK_ACT_RELU}, .in = {S(32, 784)}, .padding = 5, .large = true},
     {.attr.linear = {.units = 257, .bias = true, .act = LK_ACT_GELU}, .in = {S(2, 9, 64)}, .large = true},
 };
@@ -122,22 +129,32 @@ static const kern_case cases_batch_norm[] = {
     {.attr.batch_norm = {.eps = 1e-5, .momentum = 0.1, .act = LK_ACT_RELU}, .in = {S(37, 6)}, .offset = -100},
 };
 
-static const kern_case cases_relu[] = {
-    {.in = {S(1)}},
-    {.in = {S(3, 17)}, .padding = 1},
-    {.in = {S(2, 3, 5, 7)}},
-    {.in = {S(4, 16, 2, 2)}},
-    {.in = {S(2, 3, 2, 2, 3)}},
-    {.in = {S(8, 16, 10, 10)}, .large = true},
-};
-
-static const kern_case cases_gelu[] = {
-    {.in = {S(1, 1)}},
-    {.in = {S(3, 67)}, .padding = 1},
-    {.attr.gelu = {.tanh = true}, .in = {S(3, 67)}},
-    {.in = {S(2, 3, 5, 7)}},
-    {.attr.gelu = {.tanh = true}, .in = {S(2, 16, 3, 1)}},
-    {.in = {S(16, 1003)}, .large = true},
+static const kern_case cases_activation[] = {
+    {.attr.activation = {.act = LK_ACT_RELU}, .in = {S(1)}},
+    {.attr.activation = {.act = LK_ACT_RELU}, .in = {S(3, 17)}, .padding = 1},
+    {.attr.activation = {.act = LK_ACT_RELU}, .in = {S(2, 3, 5, 7)}},
+    {.attr.activation = {.act = LK_ACT_RELU}, .in = {S(4, 16, 2, 2)}},
+    {.attr.activation = {.act = LK_ACT_RELU}, .in = {S(2, 3, 2, 2, 3)}},
+    {.attr.activation = {.act = LK_ACT_RELU}, .in = {S(8, 16, 10, 10)}, .large = true},
+    {.attr.activation = {.act = LK_ACT_LEAKY_RELU, .alpha = 0.01}, .in = {S(3, 67)}, .padding = 1},
+    {.attr.activation = {.act = LK_ACT_LEAKY_RELU, .alpha = 1.5}, .in = {S(2, 16, 3, 5)}},
+    {.attr.activation = {.act = LK_ACT_ELU, .alpha = 1}, .in = {S(3, 67)}, .padding = 1},
+    {.attr.activation = {.act = LK_ACT_ELU, .alpha = 0.3}, .in = {S(2, 3, 5, 7)}},
+    {.attr.activation = {.act = LK_ACT_GELU}, .in = {S(1, 1)}},
+    {.attr.activation = {.act = LK_ACT_GELU}, .in = {S(3, 67)}, .padding = 1},
+    {.attr.activation = {.act = LK_ACT_GELU_TANH}, .in = {S(3, 67)}},
+    {.attr.activation = {.act = LK_ACT_GELU}, .in = {S(2, 3, 5, 7)}},
+    {.attr.activation = {.act = LK_ACT_GELU_TANH}, .in = {S(2, 16, 3, 1)}},
+    {.attr.activation = {.act = LK_ACT_GELU}, .in = {S(16, 1003)}, .large = true},
+    {.attr.activation = {.act = LK_ACT_SILU}, .in = {S(3, 67)}, .padding = 1},
+    {.attr.activation = {.act = LK_ACT_SILU}, .in = {S(5, 33)}, .offset = 20},
+    {.attr.activation = {.act = LK_ACT_SIGMOID}, .in = {S(3, 67)}, .padding = 1},
+    {.attr.activation = {.act = LK_ACT_SIGMOID}, .in = {S(5, 33)}, .offset = -3},
+    {.attr.activation = {.act = LK_ACT_TANH}, .in = {S(3, 67)}, .padding = 1},
+    {.attr.activation = {.act = LK_ACT_TANH}, .in = {S(2, 5, 3, 7)}, .offset = 2},
+    {.attr.activation = {.act = LK_ACT_SOFTPLUS}, .in = {S(3, 67)}, .padding = 1},
+    {.attr.activation = {.act = LK_ACT_SOFTPLUS}, .in = {S(2, 3, 5, 7)}, .offset = 30},
+    {.attr.activation = {.act = LK_ACT_SOFTPLUS}, .in = {S(16, 203)}, .large = true},
 };
 
 static const kern_case cases_max_pool2d[] = {
@@ -195,6 +212,12 @@ static const kern_case cases_add[] = {
     {.attr.add = {.act = LK_ACT_RELU}, .in = {S(3, 17), S(3, 17)}},
     {.in = {S(2, 3, 5, 7), S(2, 3, 5, 7)}},
     {.attr.add = {.act = LK_ACT_RELU}, .in = {S(2, 16, 3, 5), S(2, 16, 3, 5)}},
+    {.in = {S(3, 19), S(3, 19), S(3, 19)}, .padding = 1},
+    {.attr.add = {.act = LK_ACT_RELU}, .in = {S(2, 9), S(2, 9), S(2, 9), S(2, 9), S(2, 9), S(2, 9)}},
+    {.attr.add = {.act = LK_ACT_LEAKY_RELU, .alpha = 0.1}, .in = {S(3, 5, 2), S(3, 5, 2)}},
+    {.attr.add = {.act = LK_ACT_TANH}, .in = {S(5, 7), S(5, 7), S(5, 7)}, .padding = 3},
+    {.attr.add = {.act = LK_ACT_SILU}, .in = {S(2, 3, 4, 5), S(2, 3, 4, 5)}, .padding = 1},
+    {.attr.add = {.act = LK_ACT_GELU}, .in = {S(3, 2100), S(3, 2100), S(3, 2100)}, .large = true},
     {.attr.add = {.act = LK_ACT_RELU}, .in = {S(4, 64, 7, 7), S(4, 64, 7, 7)}, .large = true},
 };
 

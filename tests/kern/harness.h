@@ -138,7 +138,7 @@ typedef struct kern_data {
     double *x[LK_MAX_IN];
     int64_t *id[LK_MAX_IN]; /* inputs of whole numbers */
     double *param[LK_MAX_PARAMS];
-    double *dy; /* 0 in padding rows, and where a fused relu is within 1e-3 of its kink */
+    double *dy; /* 0 in padding rows, and where a fused activation is within 1e-3 of its kink */
     char label[256];
 } kern_data;
 
@@ -277,7 +277,7 @@ static inline void kern_data_fill(kern_data *d, lk_op op, const kern_case *k, in
                         : op == LK_OP_BATCH_NORM ? &bare.attr.batch_norm.act
                         : op == LK_OP_ADD        ? &bare.attr.add.act
                                                  : NULL;
-    if (act && *act == LK_ACT_RELU) {
+    if (act && (*act == LK_ACT_RELU || *act == LK_ACT_LEAKY_RELU || *act == LK_ACT_ELU)) {
         *act = LK_ACT_NONE;
         kern_result r;
         KERN_OK(kern_run(&lk_backend_ref, &bare, d, &(kern_opts){.poison = 0xFF, .forward_only = true}, &r));

@@ -136,7 +136,7 @@ Test(shapes, conv2d)
     check_error(bad, LK_E_RANGE, "filters is -3, must be at least 1");
     bad = s;
     bad.attr.conv2d.act = LK_ACT_GELU;
-    check_error(bad, LK_E_UNSUPPORTED, "activation 2 cannot be fused behind this operation");
+    check_error(bad, LK_E_UNSUPPORTED, "gelu cannot be fused behind this operation");
 }
 
 Test(shapes, batch_norm)
@@ -199,10 +199,34 @@ Test(shapes, elements)
         LK_E_RANGE, "rate is nan, must be in [0, 1)");
     check_error((lk_opspec){.op = LK_OP_ADD, .n_in = 2, .in = {SHAPE(2, 3, 4, 4), SHAPE(2, 6, 4, 4)}}, LK_E_SHAPE,
         "cannot add [2,3,4,4] and [2,6,4,4]: shapes must be equal");
-    check_error((lk_opspec){.op = LK_OP_ADD, .n_in = 1, .in = {SHAPE(2, 3)}}, LK_E_SHAPE, "takes 2 inputs, got 1");
+    check_error((lk_opspec){.op = LK_OP_ADD, .n_in = 1, .in = {SHAPE(2, 3)}}, LK_E_SHAPE, "takes at least 2 inputs, got 1");
     s = inferred(
         (lk_opspec){.op = LK_OP_ADD, .attr.add = {.act = LK_ACT_RELU}, .n_in = 2, .in = {SHAPE(2, 3), SHAPE(2, 3)}});
     cr_assert(lk_op_info(s.op)->needs(&s) == LK_NEEDS_Y);
+    s.attr.add.act = LK_ACT_SILU;
+    cr_assert(lk_op_info(s.op)->needs(&s) == 0);
+    s = inferred((lk_opspec){.op = LK_OP_ADD, .n_in = 3, .in = {SHAPE(2, 3), SHAPE(2, 3), SHAPE(2, 3)}});
+    cr_assert(lk_op_info(s.op)->flops(&s) == 12);
+    s.in[2] = SHAPE(2, 4);
+    check_error(s, LK_E_SHAPE, "cannot add [2,3] and [2,4]: shapes must be equal");
+    check_error((lk_opspec){.op = LK_OP_ADD, .n_in = 1, .in = {SHAPE(2, 3)}}, LK_E_SHAPE,
+        "takes at least 2 inputs, got 1");
+}
+
+Test(shapes, activation)
+{
+    lk_opspec s = {.op = LK_OP_ACTIVATION, .attr.activation = {LK_ACT_ELU, 0.5}, .n_in = 1, .in = {SHAPE(4, 7, 3)}};
+    s = inferred(s);
+    cr_assert(lk_shape_equal(&s.out, &s.in[0]) && s.n_params == 0);
+    for (int act = LK_ACT_RELU; act < LK_ACT_COUNT; act++) {
+        s.attr.activation.act = (lk_act)act;
+        const bool input = act == LK_ACT_GELU || act == LK_ACT_GELU_TANH || act == LK_ACT_SILU;
+        cr_assert(lk_op_info(s.op)->needs(&s) == (unsigned)(input ? LK_NEEDS_X : LK_NEEDS_Y));
+    }
+    s.attr.activation = (lk_attr_activation){LK_ACT_LEAKY_RELU, -0.1};
+    check_error(s, LK_E_RANGE, "leaky_relu: alpha is -0.1, must be in [0, 1e6]");
+    s.attr.activation = (lk_attr_activation){LK_ACT_ELU, NAN};
+    check_error(s, LK_E_RANGE, "elu: alpha is nan, must be in [0, 1e6]");
 }
 
 Test(shapes, sequences)

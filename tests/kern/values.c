@@ -83,8 +83,33 @@ Test(values, gelu)
     const lk_shape in = {1, {3}};
     const double x[] = {1, 0, -1}, exact[] = {0.841344746068543, 0, -0.158655253931457},
                  form[] = {0.841191990608276, 0, -0.158808009391724};
-    check_forward(LK_OP_GELU, &(lk_attrs){.gelu = {.tanh = false}}, true, &in, (const double *[]){x}, NULL, exact);
-    check_forward(LK_OP_GELU, &(lk_attrs){.gelu = {.tanh = true}}, true, &in, (const double *[]){x}, NULL, form);
+    check_forward(LK_OP_ACTIVATION, &(lk_attrs){.activation = {LK_ACT_GELU, 0}}, true, &in, (const double *[]){x}, NULL,
+        exact);
+    check_forward(LK_OP_ACTIVATION, &(lk_attrs){.activation = {LK_ACT_GELU_TANH, 0}}, true, &in, (const double *[]){x},
+        NULL, form);
+}
+
+/* At log 3, 0 and -log 3, where e^x is 3, 1 and 1/3; the sigmoid is 3/4, 1/2 and 1/4. */
+Test(values, activations)
+{
+    const lk_shape in = {1, {3}};
+    const double l = log(3), x[] = {l, 0, -l};
+    static const struct {
+        lk_act act;
+        double alpha, want[3];
+    } cases[] = {
+        {LK_ACT_RELU, 0, {1.0986122886681098, 0, 0}},
+        {LK_ACT_LEAKY_RELU, 0.5, {1.0986122886681098, 0, -0.5493061443340549}},
+        {LK_ACT_ELU, 3, {1.0986122886681098, 0, -2}},
+        {LK_ACT_SILU, 0, {0.8239592165010823, 0, -0.2746530721670275}},
+        {LK_ACT_SIGMOID, 0, {0.75, 0.5, 0.25}},
+        {LK_ACT_TANH, 0, {0.8, 0, -0.8}},
+        {LK_ACT_SOFTPLUS, 0, {1.3862943611198906, 0.6931471805599453, 0.2876820724517809}}, /* log 4, 2, 4/3 */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const lk_attrs a = {.activation = {cases[i].act, cases[i].alpha}};
+        check_forward(LK_OP_ACTIVATION, &a, true, &in, (const double *[]){x}, NULL, cases[i].want);
+    }
 }
 
 /* 3 x 4 with a border of 1 above and below, windows of 3 x 2, steps 2 and 2. All negative: the border must not win the
@@ -251,10 +276,11 @@ Test(values, nan_is_kept)
     const lk_shape in = {4, {1, 1, 2, 2}};
     const double x[] = {-1, NAN, 3, 2}, dy[] = {1, 1, 1, 1};
     for (int v = 0; v < 2; v++) {
-        kern_data d = {.spec = {.op = v ? LK_OP_MAX_POOL2D : LK_OP_RELU, .n_in = 1, .in = {in}, .training = true},
+        kern_data d = {.spec = {.op = v ? LK_OP_MAX_POOL2D : LK_OP_ACTIVATION, .n_in = 1, .in = {in}, .training = true},
             .micro = {.rows = 1, .valid = 1},
             .x = {(double *)x},
             .dy = (double *)dy};
+        d.spec.attr.activation.act = LK_ACT_RELU;
         if (v)
             d.spec.attr.pool2d = (lk_attr_pool2d){.kernel = {2, 2}, .stride = {1, 1}};
         kern_result r;

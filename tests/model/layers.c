@@ -33,7 +33,8 @@ static void describe(const lk_graph *g, lk_buf *out)
 
     for (int i = 0; i < g->n_nodes; i++) {
         const lk_node *n = &g->node[i];
-        lk_buf_printf(out, "%s %s", n->name, lk_op_info(n->spec.op)->name);
+        lk_buf_printf(out, "%s %s", n->name,
+            n->spec.op == LK_OP_ACTIVATION ? lk_act_name(n->spec.attr.activation.act) : lk_op_info(n->spec.op)->name);
         for (int k = 0; k < n->spec.n_in; k++)
             lk_buf_printf(out, " %d", n->in[k]);
         if (n->out >= 0)
@@ -121,7 +122,7 @@ Test(layers, attributes)
     cr_expect(
         conv->pad_before[0] == 1 && conv->pad_after[0] == 1 && conv->pad_before[1] == 2 && conv->pad_after[1] == 2);
     cr_expect(g->node[1].spec.attr.batch_norm.eps == 0.5 && g->node[1].spec.attr.batch_norm.momentum == 0.25);
-    cr_expect(g->node[2].spec.attr.gelu.tanh && !g->node[3].spec.attr.gelu.tanh);
+    cr_expect(g->node[2].spec.attr.activation.act == LK_ACT_GELU_TANH && g->node[3].spec.attr.activation.act == LK_ACT_GELU);
     const lk_attr_pool2d *max = &g->node[4].spec.attr.pool2d, *avg = &g->node[5].spec.attr.pool2d;
     cr_expect(max->kernel[0] == 3 && max->kernel[1] == 3 && max->stride[0] == 2 && max->stride[1] == 1 &&
               max->pad[0] == 1 && max->pad[1] == 1);
@@ -136,9 +137,27 @@ Test(layers, attributes)
     cr_expect(g->node[0].spec.attr.conv2d.bias && g->node[0].spec.attr.conv2d.stride[0] == 1 &&
               g->node[0].spec.attr.conv2d.pad_before[0] == 0);
     cr_expect(g->node[1].spec.attr.batch_norm.eps == 1e-5 && g->node[1].spec.attr.batch_norm.momentum == 0.1);
-    cr_expect(!g->node[2].spec.attr.gelu.tanh && g->node[3].spec.attr.dropout.rate == 0.5 &&
+    cr_expect(g->node[2].spec.attr.activation.act == LK_ACT_GELU && g->node[3].spec.attr.dropout.rate == 0.5 &&
               g->node[5].spec.attr.linear.bias);
     lk_graph_destroy(&g);
+}
+
+Test(layers, activations)
+{
+    lk_graph *g = NULL;
+    int64_t classes = 0;
+    static const lk_attr_activation want[] = {{LK_ACT_RELU, 0}, {LK_ACT_LEAKY_RELU, 0.01}, {LK_ACT_LEAKY_RELU, 0.2},
+        {LK_ACT_ELU, 1}, {LK_ACT_ELU, 0.5}, {LK_ACT_SILU, 0}, {LK_ACT_SIGMOID, 0}, {LK_ACT_TANH, 0}, {LK_ACT_SOFTPLUS, 0}};
+
+    EXPECT_OK(build_with("- relu\n- leaky_relu\n- leaky_relu: 0.2\n- elu\n- elu: {alpha: 0.5}\n- silu\n- sigmoid\n- tanh\n"
+                         "- softplus\n- flatten\n- linear: 2\n",
+        TRAIN, &image, &scalar, &g, &classes));
+    for (int i = 0; i < (int)(sizeof want / sizeof want[0]); i++)
+        cr_expect(g->node[i].spec.attr.activation.act == want[i].act && g->node[i].spec.attr.activation.alpha == want[i].alpha,
+            "%s", g->node[i].name);
+    lk_graph_destroy(&g);
+    expect_build_fail("- leaky_relu: -1\n- flatten\n- linear: 2\n", TRAIN, &image, &scalar,
+        "run.yaml:2:15: leaky_relu.slope: -1 is out of range (0 to 1e+06)");
 }
 
 /* `same` gives ceil(size / stride) outputs for every size, kernel and stride, with at most one zero more behind than in

@@ -1,5 +1,13 @@
-/* add: the sum of two values, with relu where the plan fused one. */
+/* add: the sum of values from the first to the last, with the activation that the plan fused. Saved: the sum, where the
+ * activation's gradient needs it. */
 #include "kern/cpu/cpu_int.h"
+
+static lk_status plan(const lk_opspec *s, lk_kern_plan *out)
+{
+    *out = (lk_kern_plan){
+        .saved_bytes = !lki_act_by_output(s->attr.add.act) && s->training ? lki_floats(lk_shape_count(&s->out)) : 0};
+    return LK_OK;
+}
 
 LK_CLONES static void add(int64_t n, const float *a, const float *b, float *y)
 {
@@ -19,22 +27,37 @@ LK_CLONES static void add_relu(int64_t n, const float *a, const float *b, float 
 
 static lk_status forward(const lk_call *c)
 {
-    (c->spec->attr.add.act == LK_ACT_RELU ? add_relu : add)(lk_shape_count(&c->spec->out), c->x[0], c->x[1], c->y);
+    const lk_attr_add *const a = &c->spec->attr.add;
+    const int64_t n = lk_shape_count(&c->spec->out);
+    const int last = c->spec->n_in - 1;
+    const bool relu = a->act == LK_ACT_RELU;
+    for (int64_t at = 0; at < n; at += LK_PIECE) {
+        const int64_t m = lki_min(LK_PIECE, n - at);
+        float *const y = (float *)c->y + at, *const sum = c->saved ? (float *)c->saved + at : y;
+        for (int k = 1; k <= last; k++)
+            (k == last && relu ? add_relu : add)(
+                m, k == 1 ? (const float *)c->x[0] + at : sum, (const float *)c->x[k] + at, sum);
+        if (a->act != LK_ACT_NONE && !relu)
+            lki_act_forward(a->act, a->alpha, m, sum, y);
+    }
     return LK_OK;
 }
 
 static lk_status backward(const lk_call *c)
 {
+    const lk_attr_add *const a = &c->spec->attr.add;
     const int64_t n = lk_shape_count(&c->spec->out);
-    for (int i = 1; i >= 0; i--) { /* dx[0] may be dy, so it comes last */
-        if (!c->dx[i])
+    const float *const v = lki_act_by_output(a->act) ? c->y : c->saved, *dy = c->dy;
+    for (int k = c->spec->n_in - 1; k >= 0; k--) { /* dx[0] may be dy, so it comes last */
+        if (!c->dx[k])
             continue;
-        if (c->spec->attr.add.act == LK_ACT_RELU)
-            lki_relu_backward(n, c->y, c->dy, c->dx[i]);
+        if (a->act != LK_ACT_NONE)
+            lki_act_backward(a->act, a->alpha, n, v, dy, c->dx[k]);
         else
-            lki_copy(n, c->dy, c->dx[i]);
+            lki_copy(n, dy, c->dx[k]);
     }
     return LK_OK;
 }
 
-const lk_kernel lk_kern_cpu_add = {.in_place = true, .in_place_dx = true, .forward = forward, .backward = backward};
+const lk_kernel lk_kern_cpu_add = {
+    .in_place = true, .in_place_dx = true, .plan = plan, .forward = forward, .backward = backward};

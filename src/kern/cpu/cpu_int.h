@@ -77,9 +77,14 @@ static inline bool lki_is_nhwc(const lk_shape *s, lk_layout layout)
     return s->ndim == 4 && layout == LK_LAYOUT_NHWC;
 }
 
-/* ---- gelu.c: the erf form, for a fused activation ---- */
-void lki_gelu_forward(int64_t n, const float *x, float *y);
-void lki_gelu_backward(int64_t n, const float *x, const float *dy, float *dx);
+/* Floats that loops over several passes take at a time: two or three such pieces stay in the nearest cache. */
+enum { LK_PIECE = 2048 };
+
+/* ---- activation.c: also for an activation fused behind another operation; act is not NONE ---- */
+/* y = f(x); y may be x. */
+void lki_act_forward(lk_act act, double alpha, int64_t n, const float *x, float *y);
+/* dx = dy f'(x); v is y where lki_act_by_output(act), else x; dx may be dy. */
+void lki_act_backward(lk_act act, double alpha, int64_t n, const float *v, const float *dy, float *dx);
 
 /* ---- gemm.c: matrices of rows at a distance ld ---- */
 /* c [m][n] = a [m][k] times b [n][k] transposed. */

@@ -1,4 +1,5 @@
-/* linear: y = act(x W^T + b), x [rows][features], W [units][features]. Saved for a fused gelu: x W^T + b. */
+/* linear: y = act(x W^T + b), x [rows][features], W [units][features]. Saved where the activation's
+ * gradient needs it: x W^T + b. */
 #include "kern/cpu/cpu_int.h"
 
 static int64_t rows_of(const lk_opspec *s)
@@ -6,12 +7,16 @@ static int64_t rows_of(const lk_opspec *s)
     return lki_shape_lead(&s->in[0]);
 }
 
+/* The activation's input is not y. */
+static bool apart(lk_act act)
+{
+    return !lki_act_by_output(act);
+}
+
 static lk_status plan(const lk_opspec *s, lk_kern_plan *out)
 {
     const size_t y = lki_floats(lk_shape_count(&s->out));
-    const bool gelu = s->attr.linear.act == LK_ACT_GELU;
-    *out = (lk_kern_plan){.saved_bytes = gelu && s->training ? y : 0,
-        .scratch_forward = gelu && !s->training ? y : 0,
+    *out = (lk_kern_plan){.saved_bytes = apart(s->attr.linear.act) && s->training ? y : 0,
         .scratch_backward = s->attr.linear.act != LK_ACT_NONE ? y : 0};
     return LK_OK;
 }
@@ -35,14 +40,18 @@ static lk_status forward(const lk_call *c)
 {
     const lk_attr_linear *const a = &c->spec->attr.linear;
     const int64_t rows = rows_of(c->spec), features = lki_shape_last(&c->spec->in[0]), units = a->units;
-    float *const y = c->y, *const z = a->act != LK_ACT_GELU ? y : c->saved ? c->saved : c->scratch;
+    const bool relu = a->act == LK_ACT_RELU;
+    float *const y = c->y, *const z = c->saved ? c->saved : y;
     lki_gemm_nt(lki_tiles_get(), rows, units, features, c->x[0], features, c->param[0], features, z, units);
-    if (a->bias)
-        add_bias(rows, units, c->param[1], a->act == LK_ACT_RELU, z);
-    else if (a->act == LK_ACT_RELU)
-        lki_relu(rows * units, z, z);
-    if (a->act == LK_ACT_GELU)
-        lki_gelu_forward(rows * units, z, y);
+    /* Bias and activation in pieces of rows that stay in the nearest cache. */
+    const int64_t piece = LK_PIECE / units + 1;
+    for (int64_t r = 0; r < rows; r += piece) {
+        const int64_t n = lki_min(piece, rows - r), at = r * units;
+        if (a->bias)
+            add_bias(n, units, c->param[1], relu, z + at);
+        if (a->act != LK_ACT_NONE && !(relu && a->bias))
+            lki_act_forward(a->act, a->alpha, n * units, z + at, y + at);
+    }
     return LK_OK;
 }
 
@@ -51,11 +60,8 @@ static lk_status backward(const lk_call *c)
     const lk_attr_linear *const a = &c->spec->attr.linear;
     const int64_t rows = rows_of(c->spec), features = lki_shape_last(&c->spec->in[0]), units = a->units;
     const float *dz = c->dy;
-    if (a->act == LK_ACT_RELU) {
-        lki_relu_backward(rows * units, c->y, c->dy, c->scratch);
-        dz = c->scratch;
-    } else if (a->act == LK_ACT_GELU) {
-        lki_gelu_backward(rows * units, c->saved, c->dy, c->scratch);
+    if (a->act != LK_ACT_NONE) {
+        lki_act_backward(a->act, a->alpha, rows * units, apart(a->act) ? c->saved : c->y, c->dy, c->scratch);
         dz = c->scratch;
     }
     if (c->dx[0])

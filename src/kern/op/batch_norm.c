@@ -10,7 +10,7 @@ static lk_status infer(lk_opspec *s)
     char text[LK_SHAPE_TEXT];
     if (s->in[0].ndim == 3)
         return LK_FAIL(LK_E_SHAPE, "input %s has 3 dimensions, expected %s", lk_shape_print(&s->in[0], text), form);
-    LK_TRY(lki_act_check(a->act, false));
+    LK_TRY(lki_act_check(a->act, 0, false));
     if (!(a->eps > 0) || !(a->momentum >= 0 && a->momentum <= 1))
         return LK_FAIL(
             LK_E_RANGE, "eps is %g, must be above 0; momentum is %g, must be in [0, 1]", a->eps, a->momentum);

@@ -7,7 +7,7 @@ static lk_status infer(lk_opspec *s)
 {
     const lk_attr_conv2d *const a = &s->attr.conv2d;
     LK_TRY(lki_input_check(s, 0, 4, 4, "[batch, channels, height, width]"));
-    LK_TRY(lki_act_check(a->act, false));
+    LK_TRY(lki_act_check(a->act, 0, false));
     if (a->filters < 1)
         return LK_FAIL(LK_E_RANGE, "filters is %" PRId64 ", must be at least 1", a->filters);
     s->out = (lk_shape){4, {s->in[0].dim[0], a->filters}};

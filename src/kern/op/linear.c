@@ -7,7 +7,7 @@ static lk_status infer(lk_opspec *s)
 {
     const lk_attr_linear *const a = &s->attr.linear;
     LK_TRY(lki_input_check(s, 0, 2, LK_MAX_DIMS, "[batch, features] or [batch, ..., features]"));
-    LK_TRY(lki_act_check(a->act, true));
+    LK_TRY(lki_act_check(a->act, a->alpha, true));
     if (a->units < 1)
         return LK_FAIL(LK_E_RANGE, "units is %" PRId64 ", must be at least 1", a->units);
     s->out = s->in[0];
@@ -31,10 +31,10 @@ static lk_status infer(lk_opspec *s)
     return LK_OK;
 }
 
-/* x for the weights; relu's gradient is read off y, gelu's off what the kernel saved. */
+/* x for the weights; the activation's gradient is read off y or off what the kernel saved. */
 static unsigned needs(const lk_opspec *s)
 {
-    return LK_NEEDS_X | (s->attr.linear.act == LK_ACT_RELU ? LK_NEEDS_Y : 0u);
+    return LK_NEEDS_X | lki_act_needs(s->attr.linear.act);
 }
 
 static double flops(const lk_opspec *s)

@@ -2,11 +2,11 @@
  * Backward, with g = dy act'(.): dx[r,i] = sum_o g[r,o] W[o,i]; dW[o,i] = sum_r g[r,o] x[r,i]; db[o] = sum_r g[r,o]. */
 #include "kern/ref/ref_int.h"
 
-/* gelu's slope needs what went into it. */
+/* Some activations' slopes need what went into them. */
 static lk_status plan(const lk_opspec *s, lk_kern_plan *out)
 {
     *out = (lk_kern_plan){0};
-    if (s->attr.linear.act == LK_ACT_GELU && s->training)
+    if (!lki_act_by_output(s->attr.linear.act) && s->training)
         out->saved_bytes = (size_t)lk_shape_count(&s->out) * sizeof(double);
     return LK_OK;
 }
@@ -23,9 +23,9 @@ static lk_status forward(const lk_call *c)
             double sum = bias ? bias[o] : 0;
             for (int64_t i = 0; i < n_in; i++)
                 sum += x[r * n_in + i] * w[o * n_in + i];
-            if (a->act == LK_ACT_GELU && saved)
+            if (saved)
                 saved[r * n_out + o] = sum;
-            y[r * n_out + o] = a->act == LK_ACT_RELU ? ref_relu(sum) : a->act == LK_ACT_GELU ? ref_gelu(sum) : sum;
+            y[r * n_out + o] = ref_act(a->act, a->alpha, sum);
         }
     return LK_OK;
 }
@@ -33,15 +33,9 @@ static lk_status forward(const lk_call *c)
 /* dy act'(.) of output i. */
 static double grad(const lk_call *c, int64_t i)
 {
-    const double *const dy = c->dy, *const y = c->y, *const saved = c->saved;
-    switch (c->spec->attr.linear.act) {
-    case LK_ACT_RELU:
-        return ref_relu_back(y[i], dy[i]);
-    case LK_ACT_GELU:
-        return dy[i] * ref_gelu_slope(saved[i]);
-    default:
-        return dy[i];
-    }
+    const lk_attr_linear *const a = &c->spec->attr.linear;
+    const double *const dy = c->dy, *const v = lki_act_by_output(a->act) ? c->y : c->saved;
+    return a->act == LK_ACT_NONE ? dy[i] : ref_act_back(a->act, a->alpha, v[i], dy[i]);
 }
 
 static lk_status backward(const lk_call *c)

@@ -3,15 +3,76 @@
 #include <math.h>
 #include <string.h>
 
-double ref_gelu(double x)
+#define CUBE 0.044715 /* of gelu's tanh form */
+
+static double sigmoid(double x)
 {
-    return 0.5 * x * (1 + erf(x * M_SQRT1_2));
+    return 1 / (1 + exp(-x));
 }
 
-double ref_gelu_slope(double x)
+double ref_act(lk_act act, double alpha, double x)
+{
+    switch (act) {
+    case LK_ACT_RELU:
+        return ref_relu(x);
+    case LK_ACT_LEAKY_RELU:
+        return x <= 0 ? alpha * x : x;
+    case LK_ACT_ELU:
+        return x <= 0 ? alpha * expm1(x) : x;
+    case LK_ACT_GELU:
+        return 0.5 * x * (1 + erf(x * M_SQRT1_2));
+    case LK_ACT_GELU_TANH:
+        return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + CUBE * x * x * x)));
+    case LK_ACT_SILU:
+        return x * sigmoid(x);
+    case LK_ACT_SIGMOID:
+        return sigmoid(x);
+    case LK_ACT_TANH:
+        return tanh(x);
+    case LK_ACT_SOFTPLUS:
+        return (x <= 0 ? 0 : x) + log1p(exp(-fabs(x)));
+    default:
+        return x;
+    }
+}
+
+static double gelu_slope(double x)
 {
     const double density = exp(-0.5 * x * x) / sqrt(2 * M_PI);
     return 0.5 * (1 + erf(x * M_SQRT1_2)) + x * density;
+}
+
+static double gelu_tanh_slope(double x)
+{
+    const double u = sqrt(2 / M_PI) * (x + CUBE * x * x * x), t = tanh(u);
+    const double du = sqrt(2 / M_PI) * (1 + 3 * CUBE * x * x);
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * du;
+}
+
+double ref_act_back(lk_act act, double alpha, double v, double dy)
+{
+    switch (act) {
+    case LK_ACT_RELU:
+        return ref_relu_back(v, dy);
+    case LK_ACT_LEAKY_RELU:
+        return v <= 0 ? alpha * dy : dy;
+    case LK_ACT_ELU: /* alpha e^x = y + alpha */
+        return v <= 0 ? (v + alpha) * dy : dy;
+    case LK_ACT_GELU:
+        return gelu_slope(v) * dy;
+    case LK_ACT_GELU_TANH:
+        return gelu_tanh_slope(v) * dy;
+    case LK_ACT_SILU:
+        return sigmoid(v) * (1 + v * (1 - sigmoid(v))) * dy;
+    case LK_ACT_SIGMOID:
+        return v * (1 - v) * dy;
+    case LK_ACT_TANH:
+        return (1 - v * v) * dy;
+    case LK_ACT_SOFTPLUS: /* sigmoid(x) = 1 - e^-y */
+        return -expm1(-v) * dy;
+    default:
+        return dy;
+    }
 }
 
 void ref_copy(int64_t n, const double *x, double *y)

@@ -23,10 +23,12 @@ static inline double ref_relu_back(double y, double dy)
     return y <= 0 ? 0 : dy;
 }
 
-/* x P(X <= x) for standard normal X (Hendrycks & Gimpel 2016, "Gaussian error linear units"), and its derivative P + x
- * p. */
-double ref_gelu(double x);
-double ref_gelu_slope(double x);
+/* f(x): relu max(x, 0); leaky_relu x or alpha x; elu x or alpha (e^x - 1) (Clevert et al. 2016); gelu x P(X <= x) for
+ * standard normal X, and gelu_tanh x/2 (1 + tanh u), u = sqrt(2/pi) (x + 0.044715 x^3) (Hendrycks & Gimpel 2016,
+ * section 2); silu x sigmoid(x) (Elfwing et al. 2018); sigmoid 1/(1 + e^-x); tanh; softplus log(1 + e^x). NONE: x. */
+double ref_act(lk_act act, double alpha, double x);
+/* dy f'(x); v is f(x) where lki_act_by_output(act), else x. */
+double ref_act_back(lk_act act, double alpha, double v, double dy);
 
 /* n numbers from x to y, which may be the same place. */
 void ref_copy(int64_t n, const double *x, double *y);
