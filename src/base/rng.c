@@ -127,10 +127,15 @@ uint32_t lk_rng_word(lk_rng r, uint64_t index)
 
 double lk_rng_normal(lk_rng r, uint64_t index)
 {
+    return lk_rng_normal_row(r, 0, index);
+}
+
+double lk_rng_normal_row(lk_rng r, uint64_t row, uint64_t index)
+{
     const double two_pi = 6.283185307179586476925286766559;
     uint32_t words[4];
 
-    lk_rng_block(r, 0, index / 2, words);
+    lk_rng_block(r, row, index / 2, words);
     const uint32_t *w = words + 2 * (index % 2);
     const double radius = ((double)w[0] + 1.0) * 0x1p-32; /* (0,1] */
     const double angle = (double)w[1] * 0x1p-32; /* [0,1) */

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* What a stream is used for: the first part of every key. Numbers are part of the promise: never renumber. */
-typedef enum lk_rng_use { LK_RNG_INIT = 1, LK_RNG_DROPOUT = 2, LK_RNG_ORDER = 3, LK_RNG_SYNTHETIC = 4, LK_RNG_TEST = 5, LK_RNG_AUGMENT = 6 } lk_rng_use;
+typedef enum lk_rng_use { LK_RNG_INIT = 1, LK_RNG_DROPOUT = 2, LK_RNG_ORDER = 3, LK_RNG_SYNTHETIC = 4, LK_RNG_TEST = 5, LK_RNG_AUGMENT = 6, LK_RNG_NOISE = 7, LK_RNG_GRADIENT = 8 } lk_rng_use;
 
 typedef struct lk_rng {
     uint32_t key[2];
@@ -32,6 +32,8 @@ static inline float lk_rng_unit(uint32_t w)
 /* Element `index` of row 0 as standard normal (Box-Muller over the two words 2*index, 2*index+1; computed in double with
  * libm, so equal on every machine with the same libm). */
 double lk_rng_normal(lk_rng r, uint64_t index);
+/* Element `index` of row `row`, likewise. */
+double lk_rng_normal_row(lk_rng r, uint64_t row, uint64_t index);
 /* Position -> position in [0,n): a keyed bijection (balanced Feistel network of 6 rounds over the next even power of two, with
  * Philox as round function, and cycle walking). n >= 1; p in [0,n). O(1) expected. */
 int64_t lk_rng_permute(lk_rng r, int64_t n, int64_t p);

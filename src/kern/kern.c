@@ -130,6 +130,17 @@ uint64_t lki_dropout_limit(double rate)
     return (uint64_t)ceil(rate * 0x1p32); /* for whole w: w < r iff w < ceil(r) */
 }
 
+lk_rng lki_noise_stream(const lk_opspec *s, const lk_micro *m)
+{
+    const uint64_t id[2] = {s->key, (uint64_t)m->step};
+    return lk_rng_make(m->seed, LK_RNG_NOISE, lk_hash64(id, sizeof id));
+}
+
+lk_status lki_target_fail(const lk_micro *m, int64_t row, double target)
+{
+    return LK_FAIL(LK_E_DATA, "sample %" PRId64 ": target %g is outside [0, 1]", m->sample[row], target);
+}
+
 lk_status lki_class_fail(const lk_micro *m, int64_t row, int64_t id, int64_t classes)
 {
     return LK_FAIL(
@@ -281,6 +292,26 @@ lk_status lki_same_infer(lk_opspec *s)
     s->n_params = 0;
     s->out = s->in[0];
     return LK_OK;
+}
+
+lk_status lki_loss_infer(lk_opspec *s, const double *scale)
+{
+    if (scale && !(*scale >= 0 && *scale < INFINITY))
+        return LK_FAIL(LK_E_RANGE, "scale is %g, must be above 0", *scale);
+    s->n_params = 0;
+    s->out = (lk_shape){1, {1}};
+    return LK_OK;
+}
+
+lk_status lki_pair_loss_infer(lk_opspec *s, const double *scale, const char *a, const char *b)
+{
+    char x[LK_SHAPE_TEXT], t[LK_SHAPE_TEXT];
+    for (int i = 0; i < 2; i++)
+        LK_TRY(lki_input_check(s, i, 1, LK_MAX_DIMS, "[batch, ...]"));
+    if (!lk_shape_equal(&s->in[0], &s->in[1]))
+        return LK_FAIL(LK_E_SHAPE, "%s %s and %s %s do not fit: shapes must be equal", a,
+            lk_shape_print(&s->in[0], x), b, lk_shape_print(&s->in[1], t));
+    return lki_loss_infer(s, scale);
 }
 
 unsigned lki_needs_none(const lk_opspec *s)

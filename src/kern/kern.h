@@ -17,6 +17,7 @@
 #define LK_MAX_IN 6
 #define LK_MAX_PARAMS 8
 #define LK_MAX_METRICS 8
+#define LK_MAX_CLASS_WEIGHTS 64
 
 /* Sizes, dim[0] the rows of the microbatch. */
 typedef struct lk_shape {
@@ -86,6 +87,35 @@ typedef struct lk_attr_positions {
     bool sinusoidal;  /* no weights, any length */
     double deviation; /* learned: of the first weights */
 } lk_attr_positions;
+/* Losses: `scale` is the loss's share, which LK_METRIC_LOSS and the gradient are multiplied by; 0 stands for 1. */
+typedef struct lk_attr_loss { /* mse, mae, hinge, kl_normal */
+    double scale;
+} lk_attr_loss;
+typedef struct lk_attr_cross_entropy {
+    double scale;
+    double smoothing;  /* share of the target that is spread over all classes, in [0,1) */
+    bool has_ignored;
+    int64_t ignored;   /* a class id that counts for nothing */
+    int n_weights;     /* 0, or as many as classes */
+    double weight[LK_MAX_CLASS_WEIGHTS];
+} lk_attr_cross_entropy;
+typedef struct lk_attr_bce_logits {
+    double scale, positive; /* weight of the positive targets; 0 stands for 1 */
+} lk_attr_bce_logits;
+typedef struct lk_attr_huber {
+    double scale, delta; /* where the square becomes a line; 0 stands for 1 */
+} lk_attr_huber;
+typedef enum lk_gan_kind { LK_GAN_NON_SATURATING, LK_GAN_LEAST_SQUARES, LK_GAN_WASSERSTEIN, LK_GAN_HINGE } lk_gan_kind;
+typedef enum lk_gan_role { LK_GAN_REAL /* scores of true samples */, LK_GAN_FAKE /* of made-up ones */, LK_GAN_GENERATOR /* of made-up ones, for who makes them */ } lk_gan_role;
+typedef struct lk_attr_gan {
+    double scale;
+    lk_gan_kind kind;
+    lk_gan_role role;
+} lk_attr_gan;
+typedef struct lk_attr_noise {
+    int ndim; /* 0: the shape of the input */
+    int64_t dim[LK_MAX_DIMS - 1]; /* of a sample */
+} lk_attr_noise;
 
 typedef union lk_attrs {
     lk_attr_linear linear;
@@ -97,6 +127,12 @@ typedef union lk_attrs {
     lk_attr_add add;
     lk_attr_embedding embedding;
     lk_attr_positions positions;
+    lk_attr_loss loss;
+    lk_attr_cross_entropy cross_entropy;
+    lk_attr_bce_logits bce_logits;
+    lk_attr_huber huber;
+    lk_attr_gan gan;
+    lk_attr_noise noise;
 } lk_attrs;
 
 /* ---- parameters ---- */

@@ -26,6 +26,10 @@ LK_OPT_LIST(X)
 lk_rng lki_dropout_stream(const lk_opspec *s, const lk_micro *m);
 /* Dropped iff word < limit: word < rate 2^32 in whole numbers. */
 uint64_t lki_dropout_limit(double rate);
+/* gaussian's and noise's draws: element e of row micro->sample[b] of this stream is for element e of sample b. */
+lk_rng lki_noise_stream(const lk_opspec *s, const lk_micro *m);
+/* The error of a target outside [0, 1]: LK_E_DATA with sample and value. */
+LK_MUST_USE lk_status lki_target_fail(const lk_micro *m, int64_t row, double target);
 
 /* The error of an embedding's id outside [0, size): LK_E_DATA with sample and value. */
 LK_MUST_USE lk_status lki_id_fail(const lk_micro *m, int64_t row, int64_t id, int64_t size);
@@ -67,6 +71,15 @@ LK_MUST_USE lk_status lki_window_count(
 LK_MUST_USE lk_status lki_pool2d_infer(lk_opspec *s);
 /* Output of an element by element operation: the shape of input 0. */
 LK_MUST_USE lk_status lki_same_infer(lk_opspec *s);
+/* A loss: no output, and a share (`scale`, or NULL) that is 0 or above 0. */
+LK_MUST_USE lk_status lki_loss_infer(lk_opspec *s, const double *scale);
+/* A loss of two inputs of the same shape, named so in messages. */
+LK_MUST_USE lk_status lki_pair_loss_infer(lk_opspec *s, const double *scale, const char *a, const char *b);
+/* 0 stands for 1. */
+static inline double lki_or_one(double v)
+{
+    return v == 0 ? 1 : v;
+}
 /* The usual answers of `needs` and `flops`. */
 unsigned lki_needs_none(const lk_opspec *s);
 unsigned lki_needs_x(const lk_opspec *s);

@@ -17,8 +17,16 @@
     X(EMBEDDING, embedding) /* ids I64 [B,...] -> [B,...,C] */ \
     X(POSITIONS, positions) /* [B,T,C] plus a vector of its own for each of the T places */ \
     X(REORDER, reorder)             /* PLAIN <-> NHWC: put in by the plan where neighbours differ; identity in ref */ \
-    X(CROSS_ENTROPY, cross_entropy) /* x0 logits [B,K], x1 class ids I64 [B] */ \
-    X(MSE, mse)                     /* x0 prediction, x1 target, same shape: per row the mean over elements */
+    X(GAUSSIAN, gaussian)           /* x0 mean, x1 log variance, same shape: draws from that normal distribution */ \
+    X(NOISE, noise)                 /* x0 [B,...] tells the rows: standard normal draws */ \
+    X(CROSS_ENTROPY, cross_entropy) /* x0 logits [B,K], [B,T,K] or [B,K,H,W], x1 class ids I64 (the shape without K) or shares (the shape of x0) */ \
+    X(BCE_LOGITS, bce_logits)       /* x0 logits, x1 targets in [0,1], same shape: per row the mean over elements, here and below */ \
+    X(MSE, mse)                     /* x0 prediction, x1 target, same shape */ \
+    X(MAE, mae)                     /* likewise */ \
+    X(HUBER, huber)                 /* likewise */ \
+    X(HINGE, hinge)                 /* x0 scores, x1 targets in [0,1] of the same shape, or class ids I64 [B] for scores [B], [B,1] or [B,K] */ \
+    X(KL_NORMAL, kl_normal)         /* x0 mean, x1 log variance, same shape: per row the sum over elements */ \
+    X(GAN, gan)                     /* x0 scores of a discriminator */
 
 #define LK_OPT_LIST(X) \
     X(SGD, sgd) \

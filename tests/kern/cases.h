@@ -15,6 +15,9 @@ typedef struct kern_case {
     struct {
         int64_t low, high;
     } ids[LK_MAX_IN]; /* high above 0: the input holds whole numbers in [low, high) */
+    struct {
+        double low, high;
+    } real[LK_MAX_IN]; /* high above low: the input holds a shuffled grid over [low, high]; else over [-2, 2] */
     int64_t padding; /* rows at the end that are not samples */
     bool ties; /* input 0 from five values only, so that there are equal ones; no finite differences then */
     double offset; /* added to input 0 */
@@ -259,9 +262,111 @@ static const kern_case cases_cross_entropy[] = {
     {.in = {S(3, 131), S(3)}, .ids[1] = {0, 131}},
     {.in = {S(16, 12), S(16)}, .ids[1] = {0, 12}, .padding = 1, .ties = true},
     {.in = {S(17, 1000), S(17)}, .ids[1] = {0, 1000}, .padding = 1, .large = true},
+    {.in = {S(3, 2500), S(3)}, .ids[1] = {0, 2500}, .large = true},
+    {.in = {S(3, 5, 7), S(3, 5)}, .ids[1] = {0, 7}, .padding = 1},
+    {.in = {S(2, 4, 3, 5), S(2, 3, 5)}, .ids[1] = {0, 4}},
+    {.attr.cross_entropy = {.has_ignored = true, .ignored = -1},
+        .in = {S(3, 3, 4, 2), S(3, 4, 2)},
+        .ids[1] = {-1, 3},
+        .padding = 1},
+    {.attr.cross_entropy = {.has_ignored = true, .ignored = 2}, .in = {S(6, 4), S(6)}, .ids[1] = {2, 3}},
+    {.attr.cross_entropy = {.scale = 0.3, .smoothing = 0.1}, .in = {S(5, 7), S(5)}, .ids[1] = {0, 7}},
+    {.attr.cross_entropy = {.n_weights = 5, .weight = {1, 0.5, 0, 3, 2}, .has_ignored = true, .ignored = 4},
+        .in = {S(4, 6, 5), S(4, 6)},
+        .ids[1] = {0, 5},
+        .padding = 1},
+    {.attr.cross_entropy = {.smoothing = 0.3, .n_weights = 3, .weight = {1, 0.25, 4}},
+        .in = {S(2, 3, 2, 3), S(2, 2, 3)},
+        .ids[1] = {0, 3}},
+    {.in = {S(5, 7), S(5, 7)}, .real[1] = {0, 1}, .padding = 2},
+    {.attr.cross_entropy = {.scale = 2, .smoothing = 0.1}, .in = {S(3, 2, 9), S(3, 2, 9)}, .real[1] = {0, 1}},
+    {.attr.cross_entropy = {.smoothing = 0.2, .n_weights = 4, .weight = {1, 0.5, 0, 2}},
+        .in = {S(3, 4, 2, 3), S(3, 4, 2, 3)},
+        .real[1] = {0, 1},
+        .padding = 1},
+    {.attr.cross_entropy = {.smoothing = 0.1}, .in = {S(4, 1030), S(4)}, .ids[1] = {0, 1030}, .large = true},
 };
 
+static const kern_case cases_gaussian[] = {
+    {.in = {S(1, 1), S(1, 1)}},
+    {.in = {S(5, 17), S(5, 17)}, .padding = 2},
+    {.in = {S(3), S(3)}},
+    {.in = {S(2, 3, 5, 2), S(2, 3, 5, 2)}},
+    {.in = {S(16, 130), S(16, 130)}, .padding = 1, .large = true},
+};
+
+static const kern_case cases_noise[] = {
+    {.in = {S(1, 1)}},
+    {.in = {S(4, 17)}, .padding = 1},
+    {.attr.noise = {.ndim = 1, .dim = {9}}, .in = {S(3, 2, 2, 2)}},
+    {.attr.noise = {.ndim = 3, .dim = {3, 4, 5}}, .in = {S(2)}},
+};
+
+static const kern_case cases_bce_logits[] = {
+    {.in = {S(1, 1), S(1, 1)}, .real[1] = {0.1, 0.9}},
+    {.in = {S(9), S(9)}, .real[1] = {0.1, 0.9}, .padding = 2},
+    {.attr.bce_logits = {.scale = 0.3, .positive = 4}, .in = {S(7, 13), S(7, 13)}, .real[1] = {0.1, 0.9}, .padding = 3},
+    {.in = {S(2, 3, 5, 7), S(2, 3, 5, 7)}, .real[1] = {0.1, 0.9}, .offset = 8},
+    {.attr.bce_logits = {.positive = 0.5}, .in = {S(19, 257), S(19, 257)}, .real[1] = {0.1, 0.9}, .large = true},
+};
+
+static const kern_case cases_mae[] = {
+    /* offset: half a step of the grid, so that no prediction meets its target */
+    {.in = {S(1, 1), S(1, 1)}, .offset = 2},
+    {.in = {S(5), S(5)}, .padding = 1, .offset = 0.4},
+    {.attr.loss = {.scale = 3}, .in = {S(7, 13), S(7, 13)}, .padding = 2, .offset = 2.0 / 91},
+    {.in = {S(2, 3, 5, 7), S(2, 3, 5, 7)}, .offset = 2.0 / 210},
+    {.in = {S(19, 100), S(19, 100)}, .padding = 1, .offset = 2.0 / 1900, .large = true},
+};
+
+static const kern_case cases_huber[] = {
+    {.in = {S(1, 1), S(1, 1)}},
+    {.attr.huber = {.delta = 0.7}, .in = {S(5), S(5)}, .padding = 1, .offset = 0.4},
+    {.attr.huber = {.scale = 3, .delta = 0.53}, .in = {S(7, 13), S(7, 13)}, .padding = 2, .offset = 2.0 / 91},
+    {.attr.huber = {.delta = 2}, .in = {S(2, 3, 5, 7), S(2, 3, 5, 7)}, .offset = 1.0 / 210},
+    {.in = {S(19, 100), S(19, 100)}, .padding = 1, .offset = 1.0 / 1900, .large = true},
+};
+
+static const kern_case cases_hinge[] = {
+    /* numbers of elements with no grid point at a margin of 0 */
+    {.in = {S(1), S(1)}, .ids[1] = {0, 2}, .offset = 0.3},
+    {.in = {S(7), S(7)}, .ids[1] = {0, 2}, .padding = 2},
+    {.attr.loss = {.scale = 0.3}, .in = {S(5, 1), S(5)}, .ids[1] = {0, 2}},
+    {.in = {S(5, 3), S(5)}, .ids[1] = {0, 3}},
+    {.attr.loss = {.scale = 2}, .in = {S(7, 5), S(7)}, .ids[1] = {0, 5}, .padding = 1},
+    {.in = {S(16, 12), S(16)}, .ids[1] = {0, 12}, .ties = true},
+    {.in = {S(9), S(9)}, .real[1] = {0.8, 1}},
+    {.in = {S(3, 15), S(3, 15)}, .real[1] = {0, 0.4}, .padding = 1, .offset = 0.02},
+};
+
+static const kern_case cases_kl_normal[] = {
+    {.in = {S(1, 1), S(1, 1)}},
+    {.in = {S(6), S(6)}},
+    {.attr.loss = {.scale = 4}, .in = {S(7, 13), S(7, 13)}, .padding = 2},
+    {.in = {S(2, 3, 5, 7), S(2, 3, 5, 7)}},
+    {.in = {S(16, 130), S(16, 130)}, .padding = 1, .large = true},
+};
+
+#define GAN(kind_, role_) .attr.gan = {.kind = LK_GAN_##kind_, .role = LK_GAN_##role_}
+static const kern_case cases_gan[] = {
+    {GAN(NON_SATURATING, REAL), .in = {S(1)}},
+    {GAN(NON_SATURATING, FAKE), .in = {S(7)}, .padding = 2},
+    {GAN(NON_SATURATING, GENERATOR), .in = {S(5, 1)}},
+    {GAN(LEAST_SQUARES, REAL), .in = {S(7)}},
+    {GAN(LEAST_SQUARES, FAKE), .in = {S(5, 1)}, .padding = 1},
+    {GAN(LEAST_SQUARES, GENERATOR), .in = {S(7)}},
+    {GAN(WASSERSTEIN, REAL), .in = {S(7, 3)}},
+    {GAN(WASSERSTEIN, FAKE), .in = {S(7)}},
+    {GAN(WASSERSTEIN, GENERATOR), .in = {S(7)}, .padding = 7},
+    {GAN(HINGE, REAL), .in = {S(17)}},
+    {GAN(HINGE, FAKE), .in = {S(3, 1, 3, 3)}, .padding = 1},
+    {GAN(HINGE, GENERATOR), .in = {S(17)}},
+    {.attr.gan = {.scale = 0.25, .kind = LK_GAN_HINGE, .role = LK_GAN_FAKE}, .in = {S(9, 1)}},
+};
+#undef GAN
+
 static const kern_case cases_mse[] = {
+    {.attr.loss = {.scale = 0.3}, .in = {S(7, 13), S(7, 13)}, .padding = 2},
     {.in = {S(1, 1), S(1, 1)}},
     {.in = {S(5), S(5)}, .padding = 1},
     {.in = {S(7, 13), S(7, 13)}, .padding = 2},

@@ -250,6 +250,9 @@ static inline void kern_data_fill(kern_data *d, lk_op op, const kern_case *k, in
             continue;
         }
         d->x[i] = kern_grid(NEXT, n);
+        const double low = k->real[i].low, high = k->real[i].high;
+        for (int64_t j = 0; high > low && j < n; j++)
+            d->x[i][j] = (double)(float)(low + (high - low) * (d->x[i][j] / 4 + 0.5));
         for (int64_t j = 0; j < n && i == 0; j++)
             d->x[i][j] = (double)(float)((k->ties ? round(d->x[i][j]) : d->x[i][j]) + k->offset);
     }

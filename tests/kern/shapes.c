@@ -34,8 +34,8 @@ Test(shapes, tables)
 {
     for (int i = 0; i < LK_OP_COUNT; i++) {
         const lk_opinfo *const info = lk_op_info((lk_op)i);
-        cr_assert(
-            info->name && info->infer && info->needs && info->flops && info->n_in >= 1 && info->n_in + info->n_optional <= LK_MAX_IN);
+        cr_assert(info->name && info->infer && info->needs && info->flops && info->n_in >= 1 &&
+                  info->n_in + info->n_optional <= LK_MAX_IN);
         cr_assert(info->loss == (info->metric[0] != NULL));
         cr_assert(!info->loss || strcmp(info->metric[0], "loss") == 0);
         cr_assert(lk_backend_ref.kernel[i]->forward && lk_backend_ref.kernel[i]->backward, "%s", info->name);
@@ -272,9 +272,58 @@ Test(shapes, losses)
     check_error(s, LK_E_SHAPE, "logits [8,10] and target [8,1] do not fit: the target must hold one class id a sample");
     s.in[1] = SHAPE(8);
     s.in_dtype[1] = LK_DT_REAL;
-    check_error(s, LK_E_SHAPE, "target [8] holds real numbers, expected one class id (whole number) a sample");
+    check_error(s, LK_E_SHAPE,
+        "logits [8,10] and target [8] do not fit: a target of real numbers holds the share of each class, in the shape "
+        "of the logits; class ids are whole numbers");
+    s.in[1] = SHAPE(8, 10);
+    s = inferred(s);
+    s.attr.cross_entropy.has_ignored = true;
+    check_error(s, LK_E_RANGE, "an ignored class id has no meaning where targets are shares of classes");
     s.in[0] = SHAPE(8, 10, 2, 2);
-    check_error(s, LK_E_SHAPE, "input [8,10,2,2] has 4 dimensions, expected logits [batch, classes]");
+    s.in[1] = SHAPE(8, 2, 2);
+    s.in_dtype[1] = LK_DT_I64;
+    s = inferred(s);
+    s.in[1] = SHAPE(8, 2, 3);
+    check_error(
+        s, LK_E_SHAPE, "logits [8,10,2,2] and target [8,2,3] do not fit: the target must hold one class id a place");
+    s.in[0] = SHAPE(8, 2, 3, 2, 2);
+    check_error(s, LK_E_SHAPE,
+        "input [8,2,3,2,2] has 5 dimensions, expected logits [batch, classes], [batch, places, classes] or [batch, "
+        "classes, height, width]");
+    s.in[0] = SHAPE(8, 2, 3, 7);
+    s.in[1] = SHAPE(8, 3, 7);
+    s.attr.cross_entropy.n_weights = 7;
+    check_error(s, LK_E_RANGE, "7 weights of classes for 2 classes (at most 64 are possible)");
+    s.attr.cross_entropy.n_weights = 2;
+    s.attr.cross_entropy.weight[1] = -1;
+    check_error(s, LK_E_RANGE, "the weight of class 1 is -1, must not be negative");
+    s.attr.cross_entropy = (lk_attr_cross_entropy){.smoothing = 1};
+    check_error(s, LK_E_RANGE, "smoothing is 1, must be in [0, 1)");
+    s.attr.cross_entropy = (lk_attr_cross_entropy){.scale = -1};
+    check_error(s, LK_E_RANGE, "scale is -1, must be above 0");
+
+    check_error(
+        (lk_opspec){
+            .op = LK_OP_HINGE, .n_in = 2, .in = {SHAPE(8, 10), SHAPE(8, 10)}, .in_dtype = {LK_DT_REAL, LK_DT_I64}},
+        LK_E_SHAPE, "scores [8,10] and target [8,10] do not fit: the target must hold one class id a sample");
+    check_error((lk_opspec){.op = LK_OP_HINGE, .n_in = 2, .in = {SHAPE(8, 1), SHAPE(8)}}, LK_E_SHAPE,
+        "scores [8,1] and target [8] do not fit: shapes must be equal");
+    check_error((lk_opspec){.op = LK_OP_HUBER, .attr.huber = {.delta = -1}, .n_in = 2, .in = {SHAPE(8), SHAPE(8)}},
+        LK_E_RANGE, "delta is -1, must be above 0");
+    check_error(
+        (lk_opspec){
+            .op = LK_OP_BCE_LOGITS, .attr.bce_logits = {.positive = NAN}, .n_in = 2, .in = {SHAPE(8), SHAPE(8)}},
+        LK_E_RANGE, "the weight of positive targets is nan, must be above 0");
+    check_error((lk_opspec){.op = LK_OP_GAN, .attr.gan = {.role = 7}, .n_in = 1, .in = {SHAPE(8)}}, LK_E_RANGE,
+        "kind 0 and role 7 are not known");
+    check_error((lk_opspec){.op = LK_OP_KL_NORMAL, .n_in = 2, .in = {SHAPE(8, 3), SHAPE(8, 4)}}, LK_E_SHAPE,
+        "mean [8,3] and log variance [8,4] do not fit: shapes must be equal");
+    check_error((lk_opspec){.op = LK_OP_GAUSSIAN, .n_in = 2, .in = {SHAPE(8, 3), SHAPE(8, 4)}}, LK_E_SHAPE,
+        "mean [8,3] and log variance [8,4] do not fit: shapes must be equal");
+    check_error((lk_opspec){.op = LK_OP_NOISE, .attr.noise = {.ndim = 2, .dim = {3, 0}}, .n_in = 1, .in = {SHAPE(8)}},
+        LK_E_SHAPE, "output [8,3,0]: dimension 2 is 0, must be at least 1");
+    check_error((lk_opspec){.op = LK_OP_NOISE, .attr.noise = {.ndim = 6}, .n_in = 1, .in = {SHAPE(8)}}, LK_E_RANGE,
+        "6 dimensions a sample, at most 5 are possible");
 
     check_error((lk_opspec){.op = LK_OP_MSE, .n_in = 2, .in = {SHAPE(8, 10), SHAPE(8, 1)}}, LK_E_SHAPE,
         "prediction [8,10] and target [8,1] do not fit: shapes must be equal");

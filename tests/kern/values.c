@@ -206,6 +206,164 @@ Test(values, ids)
     check_ids(&lk_backend_cpu);
 }
 
+/* Loss over weight, and its gradient, against what PyTorch 1.13 gives in double (cross_entropy, its
+ * binary_cross_entropy_with_logits, huber_loss, l1_loss and multi_margin_loss of torch.nn.functional). */
+static void check_pytorch(lk_op op, const lk_attrs *attr, bool ids, double want, const double *grad)
+{
+    double x[] = {0.5, -1, 2, 0.25, 1.5, -0.75, -2, 0.125, 1}, q[] = {0.2, 0.3, 0.5, 1, 0, 0, 0.25, 0.25, 0.5};
+    int64_t id[] = {2, 1, 0}, sample[] = {1, 2, 3};
+    kern_data d = {.spec = {.op = op,
+                       .attr = *attr,
+                       .n_in = 2,
+                       .in = {{2, {3, 3}}, {ids ? 1 : 2, {3, 3}}},
+                       .in_dtype = {LK_DT_REAL, ids ? LK_DT_I64 : LK_DT_REAL},
+                       .training = true},
+        .micro = {.rows = 3, .valid = 3, .sample = sample, .grad_scale = 1},
+        .x = {x, q},
+        .id[1] = id};
+    kern_result r;
+    KERN_OK(lk_op_info(op)->infer(&d.spec));
+    KERN_OK(kern_run(&lk_backend_ref, &d.spec, &d, &(kern_opts){.poison = 0xFF}, &r));
+    cr_assert_float_eq(r.metrics[LK_METRIC_LOSS] / r.metrics[LK_METRIC_WEIGHT], want, 1e-14, "%s: %.17g, not %.17g",
+        lk_op_info(op)->name, r.metrics[LK_METRIC_LOSS] / r.metrics[LK_METRIC_WEIGHT], want);
+    for (int i = 0; i < 9; i++)
+        cr_assert_float_eq(
+            r.dx[0][i] / r.metrics[LK_METRIC_WEIGHT], grad[i], 1e-14, "%s: dx %d", lk_op_info(op)->name, i);
+    kern_result_fini(&r);
+}
+
+Test(values, losses_of_pytorch)
+{
+    lk_attrs a = {
+        .cross_entropy = {.smoothing = 0.1, .has_ignored = true, .ignored = 1, .n_weights = 3, .weight = {0.5, 1, 3}}};
+    check_pytorch(LK_OP_CROSS_ENTROPY, &a, true, 0.7061977206275358,
+        (double[]){0.137974557409268, 0.0223250001394645, -0.160299557548733, 0, 0, 0, -0.127513995854804,
+            0.0392009066327359, 0.0883130892220678});
+    a.cross_entropy.has_ignored = false;
+    check_pytorch(LK_OP_CROSS_ENTROPY, &a, true, 0.6810514656460654,
+        (double[]){0.107313544651653, 0.0173638889973613, -0.124677433649014, 0.0443248372290817, -0.0397713278054923,
+            -0.0045535094235894, -0.099177552331514, 0.0304895940476835, 0.0686879582838305});
+    a.cross_entropy.smoothing = 0.2;
+    check_pytorch(LK_OP_CROSS_ENTROPY, &a, false, 1.3583406222238388,
+        (double[]){0.0685650601205112, -0.0784939277713385, 0.00992886765082737, -0.0964159035116591, 0.145413857379693,
+            -0.0489979538680338, -0.0240767632695908, 0.0816476176590202, -0.0575708543894294});
+    a = (lk_attrs){.bce_logits = {.positive = 3}};
+    check_pytorch(LK_OP_BCE_LOGITS, &a, false, 1.2660498875864548,
+        (double[]){0.0301603404091774, -0.0521881917564453, 0.0290660173284183, -0.145941166371401, 0.0908416084659604,
+            0.0356468112027341, -0.0634661796629804, 0.00520156222895938, -0.0042092047488878});
+    const double high = 0.7 / 9;
+    a = (lk_attrs){.huber = {.delta = 0.7}};
+    check_pytorch(LK_OP_HUBER, &a, false, 0.4825347222222222,
+        (double[]){0.3 / 9, -high, high, -high, high, -high, -high, -0.125 / 9, 0.5 / 9});
+    const double one = 1 / 9.0;
+    check_pytorch(LK_OP_MAE, &(lk_attrs){.loss = {.scale = 0}}, false, 0.9972222222222222,
+        (double[]){one, -one, one, -one, one, -one, -one, -one, one});
+    check_pytorch(LK_OP_HINGE, &(lk_attrs){.loss = {.scale = 1}}, true, 0.7916666666666666,
+        (double[]){0, 0, 0, 0, 0, 0, -2 / 9.0, one, one});
+}
+
+/* One loss of one score or mean: value, slope and second metric. */
+static void check_single(lk_op op, const lk_attrs *attr, double x, double beside, double loss, double slope)
+{
+    int64_t sample[] = {1};
+    kern_data d = {
+        .spec = {.op = op, .attr = *attr, .n_in = lk_op_info(op)->n_in, .in = {{1, {1}}, {1, {1}}}, .training = true},
+        .micro = {.rows = 1, .valid = 1, .sample = sample, .grad_scale = 2},
+        .x = {&x, &beside}};
+    const double scale = attr->loss.scale; /* first in all of them */
+    kern_result r;
+    KERN_OK(lk_op_info(op)->infer(&d.spec));
+    KERN_OK(kern_run(&lk_backend_ref, &d.spec, &d, &(kern_opts){.poison = 0xFF}, &r));
+    cr_assert_float_eq(r.metrics[LK_METRIC_LOSS], scale * loss, 1e-14);
+    cr_assert_float_eq(r.metrics[LK_METRIC_NAMED], op == LK_OP_GAN ? x : loss, 1e-14);
+    cr_assert_float_eq(r.dx[0][0], 2 * scale * slope, 1e-14);
+    kern_result_fini(&r);
+}
+
+Test(values, adversarial_losses)
+{
+    const double x = -0.5, up = 1 / (1 + exp(0.5)), down = 1 / (1 + exp(-0.5)); /* logistic function at x and at -x */
+    const struct {
+        lk_gan_kind kind;
+        double loss[3], slope[3]; /* real, fake, generator */
+    } want[] = {
+        {LK_GAN_NON_SATURATING, {-log(up), -log(down), -log(up)}, {-down, up, -down}},
+        {LK_GAN_LEAST_SQUARES, {1.125, 0.125, 1.125}, {-1.5, -0.5, -1.5}},
+        {LK_GAN_WASSERSTEIN, {0.5, -0.5, 0.5}, {-1, 1, -1}},
+        {LK_GAN_HINGE, {1.5, 0.5, 0.5}, {-1, 1, -1}},
+    };
+    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++)
+        for (int role = 0; role < 3; role++) {
+            const lk_attrs a = {.gan = {.scale = 3, .kind = want[i].kind, .role = (lk_gan_role)role}};
+            check_single(LK_OP_GAN, &a, x, 0, want[i].loss[role], want[i].slope[role]);
+        }
+    /* Beyond the bend nothing more is to be had. */
+    check_single(LK_OP_GAN, &(lk_attrs){.gan = {.scale = 1, .kind = LK_GAN_HINGE, .role = LK_GAN_REAL}}, 1.5, 0, 0, 0);
+    check_single(LK_OP_GAN, &(lk_attrs){.gan = {.scale = 1, .kind = LK_GAN_HINGE, .role = LK_GAN_FAKE}}, -2, 0, 0, 0);
+    /* Mean 2, variance 1/4: (1/4 + 4 - 1 + log 4) / 2. */
+    check_single(LK_OP_KL_NORMAL, &(lk_attrs){.loss = {.scale = 0.5}}, 2, log(0.25), 1.625 + log(2), 2);
+}
+
+/* A target that is no share is an error that names the sample. */
+Test(values, wrong_share)
+{
+    const lk_op ops[] = {LK_OP_BCE_LOGITS, LK_OP_HINGE};
+    for (int i = 0; i < 4; i++) {
+        const lk_backend *const be = i < 2 ? &lk_backend_ref : &lk_backend_cpu;
+        double x[4] = {0}, t[] = {0, 1, 0.5, 1.25};
+        int64_t sample[] = {40, 41};
+        kern_data d = {.spec = {.op = ops[i % 2], .n_in = 2, .in = {{2, {2, 2}}, {2, {2, 2}}}},
+            .micro = {.rows = 2, .valid = 2, .sample = sample},
+            .x = {x, t}};
+        kern_result r;
+        KERN_OK(lk_op_info(d.spec.op)->infer(&d.spec));
+        cr_assert(kern_run(be, &d.spec, &d, &(kern_opts){.poison = 0xFF}, &r) == LK_E_DATA);
+        cr_assert_str_eq(lk_err_last()->message, "sample 41: target 1.25 is outside [0, 1]");
+    }
+}
+
+/* Draws have mean 0 and deviation 1, belong to sample, layer and step, and not to the place in the microbatch; gaussian
+ * shifts and scales them, and gives the mean where it does not train. */
+Test(values, normal_draws)
+{
+    enum { ROWS = 2, N = 5000 };
+    double *mean = NULL, *variance = NULL;
+    KERN_OK(lk_alloc_array(ROWS * N, sizeof *mean, "test", &mean));
+    KERN_OK(lk_alloc_array(ROWS * N, sizeof *variance, "test", &variance));
+    for (int i = 0; i < ROWS * N; i++) {
+        mean[i] = 3;
+        variance[i] = log(4);
+    }
+    kern_result r[6];
+    for (int v = 0; v < 6; v++) { /* as is; rows swapped; another step; another layer; gaussian; that in evaluation */
+        int64_t sample[ROWS] = {v == 1 ? 12 : 11, v == 1 ? 11 : 12};
+        kern_data d = {.spec = {.op = v < 4 ? LK_OP_NOISE : LK_OP_GAUSSIAN,
+                           .n_in = v < 4 ? 1 : 2,
+                           .in = {{2, {ROWS, N}}, {2, {ROWS, N}}},
+                           .training = v < 5,
+                           .key = v == 3 ? 6 : 5},
+            .micro = {.rows = ROWS, .valid = ROWS, .sample = sample, .seed = 1, .step = v == 2 ? 8 : 7},
+            .x = {mean, variance}};
+        KERN_OK(lk_op_info(d.spec.op)->infer(&d.spec));
+        KERN_OK(kern_run(&lk_backend_ref, &d.spec, &d, &(kern_opts){.poison = 0xFF, .forward_only = true}, &r[v]));
+    }
+    double sum = 0, squares = 0;
+    int equal = 0;
+    for (int i = 0; i < N; i++) {
+        sum += r[0].y[i];
+        squares += r[0].y[i] * r[0].y[i];
+        cr_assert(r[0].y[i] == r[1].y[N + i] && r[0].y[N + i] == r[1].y[i]);
+        equal += (r[0].y[i] == r[0].y[N + i]) + (r[0].y[i] == r[2].y[i]) + (r[0].y[i] == r[3].y[i]);
+        cr_assert(fabs(r[4].y[i] - (3 + 2 * r[0].y[i])) < 1e-14 && r[5].y[i] == 3);
+    }
+    cr_assert(equal == 0);
+    cr_assert(fabs(sum / N) < 5 / sqrt(N) && fabs(squares / N - 1) < 5 * sqrt(2.0 / N)); /* five deviations */
+    for (int v = 0; v < 6; v++)
+        kern_result_fini(&r[v]);
+    lk_free(mean);
+    lk_free(variance);
+}
+
 /* A wrong class is an error that names the sample. */
 Test(values, wrong_class)
 {

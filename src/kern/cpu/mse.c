@@ -42,7 +42,7 @@ static lk_status forward(const lk_call *c)
         loss += square / (double)n;
         error += size / (double)n;
     }
-    m->metrics[LK_METRIC_LOSS] = loss;
+    m->metrics[LK_METRIC_LOSS] = lki_or_one(c->spec->attr.loss.scale) * loss;
     m->metrics[LK_METRIC_WEIGHT] = m->metrics[LK_METRIC_COUNT] = (double)m->valid;
     m->metrics[LK_METRIC_NAMED] = error;
     return LK_OK;
@@ -59,7 +59,7 @@ static lk_status backward(const lk_call *c)
 {
     const lk_micro *const m = c->micro;
     const int64_t n = lk_shape_row(&c->spec->in[0]), rows = c->spec->in[0].dim[0], valid = m->valid * n;
-    const double factor = 2 * m->grad_scale / (double)n;
+    const double factor = 2 * lki_or_one(c->spec->attr.loss.scale) * m->grad_scale / (double)n;
     for (int i = 0; i < 2; i++) {
         float *const dx = c->dx[i];
         if (!dx)

@@ -3,15 +3,7 @@
 
 static lk_status infer(lk_opspec *s)
 {
-    for (int i = 0; i < 2; i++)
-        LK_TRY(lki_input_check(s, i, 1, LK_MAX_DIMS, "[batch, ...]"));
-    char a[LK_SHAPE_TEXT], b[LK_SHAPE_TEXT];
-    if (!lk_shape_equal(&s->in[0], &s->in[1]))
-        return LK_FAIL(LK_E_SHAPE, "prediction %s and target %s do not fit: shapes must be equal",
-            lk_shape_print(&s->in[0], a), lk_shape_print(&s->in[1], b));
-    s->n_params = 0;
-    s->out = (lk_shape){1, {1}};
-    return LK_OK;
+    return lki_pair_loss_infer(s, &s->attr.loss.scale, "prediction", "target");
 }
 
 static double flops(const lk_opspec *s)

@@ -81,6 +81,61 @@ void ref_copy(int64_t n, const double *x, double *y)
         memcpy(y, x, (size_t)n * sizeof *y);
 }
 
+double ref_softplus(double x)
+{
+    return fmax(x, 0) + log1p(exp(-fabs(x)));
+}
+
+void ref_elements_forward(const lk_call *c, double scale, ref_element_fn *f)
+{
+    const int64_t n = lk_shape_row(&c->spec->in[0]);
+    const double *const x = c->x[0], *const t = c->x[1];
+    double *const metrics = c->micro->metrics;
+    double loss = 0, named = 0;
+
+    for (int64_t b = 0; b < c->micro->valid; b++) {
+        double row = 0, row_named = 0;
+        for (int64_t i = b * n; i < (b + 1) * n; i++) {
+            const ref_element e = f(&c->spec->attr, x[i], t ? t[i] : 0);
+            row += e.loss;
+            row_named += e.named;
+        }
+        loss += row / (double)n;
+        named += row_named / (double)n;
+    }
+    metrics[LK_METRIC_LOSS] = scale * loss;
+    metrics[LK_METRIC_WEIGHT] = metrics[LK_METRIC_COUNT] = (double)c->micro->valid;
+    metrics[LK_METRIC_NAMED] = named;
+}
+
+void ref_elements_backward(const lk_call *c, double scale, ref_element_fn *f)
+{
+    const int64_t rows = c->spec->in[0].dim[0], n = lk_shape_row(&c->spec->in[0]);
+    const double *const x = c->x[0], *const t = c->x[1];
+    double *const dx = c->dx[0], *const dt = c->dx[1];
+    const double factor = scale * c->micro->grad_scale / (double)n;
+
+    for (int64_t b = 0; b < rows; b++)
+        for (int64_t i = b * n; i < (b + 1) * n; i++) {
+            const ref_element e = b < c->micro->valid ? f(&c->spec->attr, x[i], t ? t[i] : 0) : (ref_element){0};
+            if (dx)
+                dx[i] = e.dx * factor;
+            if (dt)
+                dt[i] = e.dt * factor;
+        }
+}
+
+lk_status ref_check_targets(const lk_call *c)
+{
+    const int64_t n = lk_shape_row(&c->spec->in[1]);
+    const double *const t = c->x[1];
+
+    for (int64_t i = 0; i < c->micro->valid * n; i++)
+        if (!(t[i] >= 0 && t[i] <= 1))
+            return lki_target_fail(c->micro, i / n, t[i]);
+    return LK_OK;
+}
+
 static double sum_squares(int64_t n, const void *x)
 {
     const double *const v = x;

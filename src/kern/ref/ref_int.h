@@ -33,4 +33,18 @@ double ref_act_back(lk_act act, double alpha, double v, double dy);
 /* n numbers from x to y, which may be the same place. */
 void ref_copy(int64_t n, const double *x, double *y);
 
+/* Losses that are for each sample the mean over its elements: what an element adds to the mean and to the number that is
+ * reported beside it, and the slopes of the first by prediction and target. `t` is 0 for a loss without a target. */
+typedef struct ref_element {
+    double loss, named, dx, dt;
+} ref_element;
+typedef ref_element ref_element_fn(const lk_attrs *a, double x, double t);
+/* The whole of a forward or backward pass of such a loss, times `scale`; 0 in padding rows. */
+void ref_elements_forward(const lk_call *c, double scale, ref_element_fn *f);
+void ref_elements_backward(const lk_call *c, double scale, ref_element_fn *f);
+/* log(1 + e^x). */
+double ref_softplus(double x);
+/* LK_E_DATA for a target x[1] of a sample that is outside [0,1]. */
+LK_MUST_USE lk_status ref_check_targets(const lk_call *c);
+
 #endif
