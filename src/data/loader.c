@@ -125,7 +125,11 @@ static int64_t use_until(const lk_sampler *s, int64_t epoch, int64_t step, int64
 {
     const int64_t begin = epoch * s->steps;
 
-    if (!s->shuffle)
+    if (s->order == LK_ORDER_STREAMS) {
+        const int64_t until = step + (sample / s->block + 1) * s->block - 1 - sample;
+        return begin + (until < s->steps ? until : s->steps - 1);
+    }
+    if (s->order == LK_ORDER_SEQUENTIAL)
         return begin + ((sample / s->block + 1) * s->block - 1) / (s->rows * s->lanes);
     const int64_t place = step * s->rows + row;
     if (place >= s->pool_first / s->lanes)
@@ -188,7 +192,7 @@ static lk_status fill_lane(reader *r, int64_t i, int lane)
     for (int64_t row = 0; row < valid; row++) {
         sample[row] = lki_sampler_row(&rows, step, l->o.first_lane + lane, row);
         r->until[row] = use_until(s, epoch, step, row, sample[row]);
-        if (!s->shuffle || l->pool_cached || step * s->rows + row < s->pool_first / s->lanes)
+        if (s->order != LK_ORDER_SHUFFLED || l->pool_cached || step * s->rows + row < s->pool_first / s->lanes)
             n_cached = row + 1;
     }
     LK_TRY(fill_from_cache(r, sample, 0, n_cached, at));
@@ -217,7 +221,7 @@ static void read_ahead(reader *r, int64_t i, int lane)
     const lk_sampler *s = &l->o.sampler;
     int64_t epoch, step;
 
-    if (!s->shuffle || (s->groups == 0 && !l->pool_cached) || lki_cache_complete(l->cache))
+    if (s->order != LK_ORDER_SHUFFLED || (s->groups == 0 && !l->pool_cached) || lki_cache_complete(l->cache))
         return;
     position(l, i, &epoch, &step);
     const int64_t now = epoch * s->steps + step;
@@ -414,7 +418,7 @@ static int64_t max_i64(int64_t a, int64_t b)
 }
 
 /* Places the cache needs: all blocks where they are few bytes; else two windows a lane, this one and the next (or the
- * pool, if that is few bytes); in sequence what the steps ahead span. */
+ * pool, if that is few bytes); in sequence and in streams what the steps ahead span. */
 static int64_t count_places(lk_loader *l)
 {
     const lk_loader_opts *o = &l->o;
@@ -430,7 +434,11 @@ static int64_t count_places(lk_loader *l)
     l->pool_cached = l->whole;
     if (l->whole)
         return blocks;
-    if (!s->shuffle)
+    const int64_t spanned = (int64_t)l->n_slots / s->block + 2; /* blocks that the steps ahead span in a stream */
+    if (s->order == LK_ORDER_STREAMS)
+        return (double)spanned * (double)o->n_lanes * (double)s->rows < (double)blocks ? spanned * o->n_lanes * s->rows
+                                                                                       : blocks;
+    if (s->order == LK_ORDER_SEQUENTIAL)
         return max_i64(((int64_t)l->n_slots * s->rows * s->lanes) / s->block + 2, o->readers);
     const int64_t windows = s->groups > 0 ? (int64_t)o->n_lanes * s->window : 0;
     const int64_t pool = lki_sampler_pool_blocks(s);

@@ -56,10 +56,11 @@ typedef struct lk_batch {
 
 /* Local. Allocates all its memory (reported by lk_loader_bytes), starts the readers. That memory is prefetch + 1 steps
  * of this rank's microbatches, and stored blocks: all of them where the dataset is up to 256 MiB as stored, so that
- * each is read once; else two windows a lane (sampler.window * sampler.block samples each; in sequence what the steps
- * ahead span), and the order's pool where that is up to 256 MiB; samples of a larger pool are read one by one, so
- * window, block and microbatches are best such that their product is well below the number of samples. Errors:
- * LK_E_ARG; LK_E_SHAPE for means that fit no sample; LK_E_DATA for ids that are no whole numbers; LK_E_NOMEM. */
+ * each is read once; else two windows a lane (sampler.window * sampler.block samples each; in sequence and in streams
+ * what the steps ahead span), and the order's pool where that is up to 256 MiB; samples of a larger pool are read one
+ * by one, so window, block and microbatches are best such that their product is well below the number of samples.
+ * Errors: LK_E_ARG; LK_E_SHAPE for means that fit no sample; LK_E_DATA for ids that are no whole numbers; LK_E_NOMEM.
+ */
 LK_MUST_USE lk_status lk_loader_create(const lk_loader_opts *o, lk_loader **out);
 /* The next step's batch, in order; waits for it. *view is NULL after the last one. Valid until lk_loader_unmap. A
  * reader's failure comes back here, at the batch it belongs to, with file, field and sample; and again at every later

@@ -41,11 +41,15 @@ lk_status lk_sampler_init(lk_sampler *s)
     int64_t group_blocks, window_samples;
     const bool huge = __builtin_mul_overflow(s->window, (int64_t)s->lanes, &group_blocks) ||
                       __builtin_mul_overflow(s->window, s->block, &window_samples);
-    s->steps = (s->samples + batch - 1) / batch;
+    if (s->order == LK_ORDER_STREAMS && s->samples < batch)
+        return LK_FAIL(
+            LK_E_ARG, "sample order: %" PRId64 " samples cannot be cut into %" PRId64 " streams", s->samples, batch);
+    s->steps = s->order == LK_ORDER_STREAMS ? s->samples / batch : (s->samples + batch - 1) / batch;
+    s->used = s->order == LK_ORDER_STREAMS ? s->steps * batch : s->samples;
     s->full_blocks = s->samples / s->block;
-    s->groups = !s->shuffle || huge ? 0 : s->full_blocks / group_blocks;
+    s->groups = s->order != LK_ORDER_SHUFFLED || huge ? 0 : s->full_blocks / group_blocks;
     s->pool_first = s->groups > 0 ? s->groups * group_blocks * s->block : 0;
-    s->pool = s->shuffle ? s->samples - s->pool_first : 0;
+    s->pool = s->order == LK_ORDER_SHUFFLED ? s->samples - s->pool_first : 0;
     return LK_OK;
 }
 
@@ -70,7 +74,7 @@ lki_row_reader lki_sampler_rows(const lk_sampler *s, int64_t epoch)
 {
     lki_row_reader r = {.s = s, .epoch = epoch, .window_of = -1};
 
-    if (s->shuffle) {
+    if (s->order == LK_ORDER_SHUFFLED) {
         r.blocks = order(s, epoch, ORDER_BLOCKS, 0);
         r.pool = order(s, epoch, ORDER_POOL, 0);
     }
@@ -81,7 +85,9 @@ int64_t lki_sampler_row(lki_row_reader *r, int64_t step, int lane, int64_t row)
 {
     const lk_sampler *s = r->s;
 
-    if (!s->shuffle) {
+    if (s->order == LK_ORDER_STREAMS)
+        return (lane * s->rows + row) * s->steps + step;
+    if (s->order == LK_ORDER_SEQUENTIAL) {
         const int64_t sample = (step * s->rows + row) * s->lanes + lane;
         return sample < s->samples ? sample : -1;
     }
@@ -115,10 +121,11 @@ int64_t lk_sampler_at(const lk_sampler *s, int64_t epoch, int64_t step, int lane
 }
 
 /* Rows of a lane in an epoch: windows are alike for all lanes, and what is dealt round gives the first lanes one more.
- * In sequence all is dealt round. */
+ * In sequence all is dealt round, and so is what streams
+ * leave over of the epoch: nothing. */
 static int64_t lane_rows(const lk_sampler *s, int lane)
 {
-    const int64_t dealt = s->samples - s->pool_first;
+    const int64_t dealt = s->used - s->pool_first;
     const int64_t windows = s->pool_first / s->lanes;
 
     return windows + (dealt > lane ? (dealt - lane - 1) / s->lanes + 1 : 0);
@@ -134,7 +141,7 @@ int64_t lk_sampler_valid(const lk_sampler *s, int64_t step, int lane)
 int64_t lk_sampler_step_samples(const lk_sampler *s, int64_t step)
 {
     const int64_t batch = s->rows * s->lanes;
-    const int64_t left = s->samples - step * batch;
+    const int64_t left = s->used - step * batch;
 
     return left < 0 ? 0 : left < batch ? left : batch;
 }

@@ -91,8 +91,11 @@ static const lk_field data_rows[] = {
         .help = "Neighbouring samples that shuffling keeps in one block, so that files are read in large pieces."),
     LK_FIELD(lk_data_opts, window, LK_T_INT, .unit = "blocks", .def = "16", .min = 1, .max = 1e6,
         .help = "Blocks that are mixed sample by sample."),
-    LK_FIELD(
-        lk_data_opts, shuffle, LK_T_BOOL, .def = "true", .help = "Takes the samples of each epoch in another order."),
+    LK_FIELD(lk_data_opts, order, LK_T_ENUM, .def = "shuffled", .choices = LK_ORDER_CHOICES,
+        .help = "shuffled: the samples of each epoch in another order; sequential: as they are stored; streams: the "
+                "samples are cut into train.batch runs of neighbours, and each row of a batch goes along its own from "
+                "step to step, for state that is carried on; what does not fill a batch of runs is left out, in "
+                "evaluation too."),
     LK_FIELD(lk_data_opts, readers, LK_T_INT, .unit = "threads", .def = "1", .min = 1, .max = 256,
         .help = "Threads of a rank that read and decode."),
     LK_FIELD(lk_data_opts, prefetch, LK_T_INT, .unit = "steps", .def = "4", .min = 1, .max = 1024,

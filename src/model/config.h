@@ -33,7 +33,7 @@ typedef struct lk_data_opts {
     double scale; /* of input values; 0: 1/255 for uint8, else 1 */
     lk_reals mean, std; /* after scaling; one number, or one a channel; here as many of the one as of the other */
     int64_t block, window; /* sampler.h */
-    bool shuffle;
+    int order; /* lk_order */
     int64_t readers, prefetch;
     lk_sequence_opts sequence;
     lk_synthetic_opts synthetic;

@@ -126,12 +126,21 @@ lk_status lki_data_check_labels(const lk_run *r)
 
 /* ---- batches ---- */
 
-static lk_status make_sampler(const lk_run *r, const lk_dataset *d, bool shuffle, lk_sampler *s)
+static lk_status make_sampler(const lk_run *r, const lk_dataset *d, lk_order order, lk_sampler *s)
 {
+    const int64_t batch = r->config->train.batch, n = lk_dataset_samples(d);
+    char where[256];
+
+    if (order == LK_ORDER_STREAMS && n < batch)
+        return LK_FAIL(LK_E_CONFIG,
+            "%s: data.order is streams, one for each of the %" PRId64 " samples of train.batch, but %s has %" PRId64
+            " samples in all",
+            lk_config_where(r->config, "data.order", where, sizeof where), batch, lk_dataset_shard(d, 0, NULL, NULL),
+            n);
     *s = (lk_sampler){
         .seed = (uint64_t)r->config->run.seed,
-        .shuffle = shuffle,
-        .samples = lk_dataset_samples(d),
+        .order = order,
+        .samples = n,
         .rows = r->rows,
         .lanes = r->leaves,
         .block = r->config->data.block,
@@ -158,6 +167,8 @@ lk_status lki_data_prepare(lk_run *r)
 {
     const lk_dataset *d = r->train_data != NULL ? r->train_data : r->valid_data;
 
+    const lk_order order = (lk_order)r->config->data.order;
+
     r->n_fields = 2 + r->config->data.fields.n;
     for (int f = 0; f < r->n_fields; f++)
         r->field[f] = (lk_loader_field){
@@ -169,9 +180,10 @@ lk_status lki_data_prepare(lk_run *r)
     if (r->classes > 0)
         r->field[1].as = LK_AS_ID;
     if (r->train_data != NULL)
-        LK_TRY(make_sampler(r, r->train_data, r->config->data.shuffle, &r->train_sampler));
+        LK_TRY(make_sampler(r, r->train_data, order, &r->train_sampler));
     if (r->valid_data != NULL)
-        LK_TRY(make_sampler(r, r->valid_data, false, &r->valid_sampler));
+        LK_TRY(
+            make_sampler(r, r->valid_data, order == LK_ORDER_STREAMS ? order : LK_ORDER_SEQUENTIAL, &r->valid_sampler));
     return LK_OK;
 }
 

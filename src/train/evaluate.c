@@ -78,7 +78,7 @@ lk_status lki_evaluate(lk_run *r, double *loss, double metric[LK_MAX_METRICS], i
     for (int64_t s = 0; s < steps; s++)
         for (int k = 0; k < LK_MAX_METRICS; k++)
             metric[k] += all[s * LK_MAX_METRICS + k];
-    *samples = lk_dataset_samples(r->valid_data);
+    *samples = r->valid_sampler.used;
     *loss = metric[LK_METRIC_LOSS] / metric[LK_METRIC_WEIGHT];
 done:
     lk_free(mine);

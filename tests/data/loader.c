@@ -9,10 +9,10 @@
 TestSuite(loader, .init = make_dir, .fini = remove_dir);
 
 static lk_sampler make_sampler(
-    const lk_dataset *d, bool shuffle, int64_t rows, int lanes, int64_t block, int64_t window)
+    const lk_dataset *d, lk_order order, int64_t rows, int lanes, int64_t block, int64_t window)
 {
     lk_sampler s = {.seed = 3,
-        .shuffle = shuffle,
+        .order = order,
         .samples = lk_dataset_samples(d),
         .rows = rows,
         .lanes = lanes,
@@ -120,10 +120,10 @@ Test(loader, every_order_delivers_what_the_sampler_says)
     } shapes[] = {{8, 8, 16, 4}, {8, 4, 8, 2}, {7, 3, 10, 1}, {1, 1, 1, 1}, {64, 2, 256, 16}, {5, 8, 33, 3}};
 
     for (size_t k = 0; k < sizeof shapes / sizeof shapes[0]; k++) {
-        for (int shuffle = 0; shuffle < 2; shuffle++) {
+        for (int order = LK_ORDER_SHUFFLED; order <= LK_ORDER_STREAMS; order++) {
             for (int readers = 1; readers <= 4; readers += 3) {
-                lk_loader_opts o = options(
-                    d, make_sampler(d, shuffle, shapes[k].rows, shapes[k].lanes, shapes[k].block, shapes[k].window));
+                lk_loader_opts o = options(d, make_sampler(d, (lk_order)order, shapes[k].rows, shapes[k].lanes,
+                                                  shapes[k].block, shapes[k].window));
                 o.readers = readers;
                 o.prefetch = 1 + (int)k % 3;
                 o.end_epoch = shapes[k].rows == 1 ? 1 : 3;
@@ -137,7 +137,7 @@ Test(loader, every_order_delivers_what_the_sampler_says)
 Test(loader, some_lanes_from_a_cursor_in_the_middle)
 {
     lk_dataset *d = open_thousand();
-    lk_loader_opts o = options(d, make_sampler(d, true, 8, 8, 16, 4));
+    lk_loader_opts o = options(d, make_sampler(d, LK_ORDER_SHUFFLED, 8, 8, 16, 4));
 
     o.first_lane = 3;
     o.n_lanes = 2;
@@ -216,7 +216,7 @@ Test(loader, conversions_are_rounded_once)
         EXPECT_OK(lk_h5_close(&file, "c.h5"));
         EXPECT_OK(lk_dataset_open(&(lk_strings){item, 1}, dir, (const char *[]){"x"}, 1, &d));
         for (int n_norm = 0; n_norm <= 3; n_norm++) {
-            lk_loader_opts o = options(d, make_sampler(d, false, 2, 1, 1, 1));
+            lk_loader_opts o = options(d, make_sampler(d, LK_ORDER_SEQUENTIAL, 2, 1, 1, 1));
             o.field[0].convert = (lk_convert){.scale = n_norm == 0 ? 1 : 1.0 / 255,
                 .mean = n_norm == 0 ? NULL : mean,
                 .std = n_norm == 0 ? NULL : std,
@@ -254,7 +254,7 @@ Test(loader, float_targets_have_their_own_conversion)
 
     write_shard("a.h5", 0, 5);
     d = open_dir();
-    lk_loader_opts o = options(d, make_sampler(d, false, 4, 2, 1, 1));
+    lk_loader_opts o = options(d, make_sampler(d, LK_ORDER_SEQUENTIAL, 4, 2, 1, 1));
     o.field[1] = (lk_loader_field){
         .field = 1, .as = LK_AS_REAL, .convert = {.scale = 0.5, .mean = mean, .std = std, .n_norm = 1}};
     EXPECT_OK(lk_loader_create(&o, &l));
@@ -274,7 +274,7 @@ Test(loader, fields_as_they_are_asked_for)
     static const double mean[] = {1};
 
     for (int readers = 1; readers <= 3; readers += 2) {
-        lk_loader_opts o = options(d, make_sampler(d, true, 8, 4, 8, 2));
+        lk_loader_opts o = options(d, make_sampler(d, LK_ORDER_SHUFFLED, 8, 4, 8, 2));
         lk_loader *l = NULL;
         o.readers = readers;
         o.n_fields = 7;
@@ -321,17 +321,17 @@ Test(loader, datasets_that_do_not_fit_the_cache)
     lk_dataset *d = NULL;
     static const struct {
         int64_t samples, block, window;
-        bool shuffle;
+        lk_order order;
     } shapes[] = {
-        {3000, 16, 2, true}, /* groups of windows and a small pool */
-        {3000, 50, 8, true}, /* 2 groups, a pool of 1400: 168 MB, kept */
-        {3000, 1, 3000, true}, /* all is pool and too large */
-        {2300, 16, 2, false},
+        {3000, 16, 2, LK_ORDER_SHUFFLED}, /* groups of windows and a small pool */
+        {3000, 50, 8, LK_ORDER_SHUFFLED}, /* 2 groups, a pool of 1400: 168 MB, kept */
+        {3000, 1, 3000, LK_ORDER_SHUFFLED}, /* all is pool and too large */
+        {2300, 16, 2, LK_ORDER_SEQUENTIAL}, {2301, 30, 2, LK_ORDER_STREAMS}, /* 4 streams of 575 */
     };
 
     for (size_t k = 0; k < sizeof shapes / sizeof shapes[0]; k++) {
         EXPECT_OK(lk_dataset_create_synthetic(1, shapes[k].samples, (int64_t[]){ROW}, 1, 10, &d));
-        lk_loader_opts o = options(d, make_sampler(d, shapes[k].shuffle, 2, 2, shapes[k].block, shapes[k].window));
+        lk_loader_opts o = options(d, make_sampler(d, shapes[k].order, 2, 2, shapes[k].block, shapes[k].window));
         lk_loader *l = NULL;
         o.end_epoch = k == 0 ? 2 : 1;
         o.prefetch = 4;
@@ -368,7 +368,7 @@ Test(loader, datasets_that_do_not_fit_the_cache)
 Test(loader, nothing_is_allocated_after_creation)
 {
     lk_dataset *d = open_thousand();
-    lk_loader_opts o = options(d, make_sampler(d, true, 8, 4, 8, 2));
+    lk_loader_opts o = options(d, make_sampler(d, LK_ORDER_SHUFFLED, 8, 4, 8, 2));
     lk_loader *l = NULL;
     const lk_batch *b = NULL;
 
@@ -395,7 +395,7 @@ Test(loader, ends_at_any_time)
     const lk_batch *b = NULL;
 
     for (int i = 0; i < 60; i++) {
-        lk_loader_opts o = options(d, make_sampler(d, true, 8, 4, 8, 2));
+        lk_loader_opts o = options(d, make_sampler(d, LK_ORDER_SHUFFLED, 8, 4, 8, 2));
         o.readers = 1 + i % 4;
         o.prefetch = 1 + i % 5;
         EXPECT_OK(lk_loader_create(&o, &l));
@@ -419,7 +419,7 @@ Test(loader, ends_in_the_middle_of_slow_reading)
     lk_loader *l = NULL;
 
     EXPECT_OK(lk_dataset_create_synthetic(1, 100000, (int64_t[]){100000}, 1, 10, &d));
-    lk_loader_opts o = options(d, make_sampler(d, true, 256, 1, 4, 8));
+    lk_loader_opts o = options(d, make_sampler(d, LK_ORDER_SHUFFLED, 256, 1, 4, 8));
     EXPECT_OK(lk_loader_create(&o, &l));
     usleep(20000);
     const double start = lk_now();
@@ -455,7 +455,7 @@ Test(loader, a_failure_comes_with_its_batch)
     EXPECT_OK(lk_dataset_read(d, 0, 900, 1, one)); /* opened now, so that it is cut while open */
     cr_assert(truncate(at("d.h5"), offset + 3 * 240) == 0);
     for (int readers = 1; readers <= 3; readers++) {
-        lk_loader_opts o = options(d, make_sampler(d, false, 5, 2, 10, 2));
+        lk_loader_opts o = options(d, make_sampler(d, LK_ORDER_SEQUENTIAL, 5, 2, 10, 2));
         o.readers = readers;
         EXPECT_OK(lk_loader_create(&o, &l));
         for (int step = 0; step < 90; step++) {
@@ -477,7 +477,7 @@ Test(loader, refusals)
 {
     lk_dataset *d = open_thousand();
     lk_loader *l = NULL;
-    const lk_sampler s = make_sampler(d, true, 8, 4, 8, 2);
+    const lk_sampler s = make_sampler(d, LK_ORDER_SHUFFLED, 8, 4, 8, 2);
     lk_loader_opts o = options(d, s);
     const lk_batch *b = NULL, *second = NULL;
 
@@ -513,7 +513,7 @@ Test(loader, refusals)
     lk_dataset_close(&d);
 
     EXPECT_OK(lk_dataset_create_synthetic(1, 10, (int64_t[]){2}, 1, 0, &d));
-    o = options(d, make_sampler(d, true, 2, 1, 4, 2));
+    o = options(d, make_sampler(d, LK_ORDER_SHUFFLED, 2, 1, 4, 2));
     EXPECT_FAIL(lk_loader_create(&o, &l), LK_E_DATA, "field \"target\" has type float32: ids must be whole numbers");
     lk_dataset_close(&d);
 }
@@ -521,7 +521,7 @@ Test(loader, refusals)
 Test(loader, out_of_memory_at_every_point)
 {
     lk_dataset *d = open_thousand();
-    lk_loader_opts o = options(d, make_sampler(d, true, 8, 4, 8, 2));
+    lk_loader_opts o = options(d, make_sampler(d, LK_ORDER_SHUFFLED, 8, 4, 8, 2));
     lk_loader *l = NULL;
     lk_status st = LK_E_NOMEM;
     int64_t n = 0;

@@ -4,10 +4,10 @@
 
 #include <stdlib.h>
 
-static lk_sampler make(bool shuffle, int64_t n, int64_t rows, int lanes, int64_t block, int64_t window)
+static lk_sampler make(lk_order order, int64_t n, int64_t rows, int lanes, int64_t block, int64_t window)
 {
     lk_sampler s = {
-        .seed = 7, .shuffle = shuffle, .samples = n, .rows = rows, .lanes = lanes, .block = block, .window = window};
+        .seed = 7, .order = order, .samples = n, .rows = rows, .lanes = lanes, .block = block, .window = window};
 
     EXPECT_OK(lk_sampler_init(&s));
     return s;
@@ -45,12 +45,16 @@ enum { N_SHAPES = sizeof shapes / sizeof shapes[0] };
 
 Test(sampler, each_sample_once_and_padding_last)
 {
-    for (int shuffle = 0; shuffle < 2; shuffle++) {
+    for (int order = LK_ORDER_SHUFFLED; order <= LK_ORDER_STREAMS; order++) {
         for (int k = 0; k < N_SHAPES; k++) {
+            if (order == LK_ORDER_STREAMS && shapes[k].n < shapes[k].rows * shapes[k].lanes)
+                continue;
             const lk_sampler s =
-                make(shuffle, shapes[k].n, shapes[k].rows, shapes[k].lanes, shapes[k].block, shapes[k].window);
+                make((lk_order)order, shapes[k].n, shapes[k].rows, shapes[k].lanes, shapes[k].block, shapes[k].window);
             const int64_t batch = s.rows * s.lanes;
-            cr_expect(s.steps == (s.samples + batch - 1) / batch);
+            const bool streams = order == LK_ORDER_STREAMS; /* leave out what does not fill a step */
+            cr_expect(s.steps == (s.samples + (streams ? 0 : batch - 1)) / batch);
+            cr_expect(s.used == (streams ? s.samples - s.samples % batch : s.samples));
             for (int64_t epoch = 0; epoch < 3; epoch++) {
                 char *seen = calloc((size_t)s.samples, 1);
                 int64_t total = 0;
@@ -76,12 +80,12 @@ Test(sampler, each_sample_once_and_padding_last)
                     }
                     cr_assert(most - least <= 1, NAME_SHAPE ": step %ld: lanes have %ld to %ld", SHAPE_OF(s),
                         (long)step, (long)least, (long)most);
-                    cr_assert(step == s.steps - 1 || in_step == batch, NAME_SHAPE ": step %ld is short", SHAPE_OF(s),
-                        (long)step);
+                    cr_assert((step == s.steps - 1 && !streams) || in_step == batch, NAME_SHAPE ": step %ld is short",
+                        SHAPE_OF(s), (long)step);
                     cr_assert(in_step == lk_sampler_step_samples(&s, step));
                     total += in_step;
                 }
-                cr_assert(total == s.samples);
+                cr_assert(total == s.used);
                 free(seen);
             }
         }
@@ -90,7 +94,7 @@ Test(sampler, each_sample_once_and_padding_last)
 
 Test(sampler, sequence_is_the_stored_order)
 {
-    const lk_sampler s = make(false, 103, 4, 3, 16, 2);
+    const lk_sampler s = make(LK_ORDER_SEQUENTIAL, 103, 4, 3, 16, 2);
 
     for (int64_t step = 0; step < s.steps; step++)
         for (int lane = 0; lane < 3; lane++)
@@ -100,9 +104,23 @@ Test(sampler, sequence_is_the_stored_order)
             }
 }
 
+Test(sampler, streams_go_on_from_step_to_step)
+{
+    const lk_sampler s = make(LK_ORDER_STREAMS, 103, 4, 3, 16, 2);
+
+    cr_assert(s.steps == 8 && s.used == 96);
+    for (int64_t step = 0; step < s.steps; step++)
+        for (int lane = 0; lane < 3; lane++)
+            for (int64_t row = 0; row < 4; row++) {
+                const int64_t sample = lk_sampler_at(&s, 5, step, lane, row);
+                cr_expect(sample == (4 * lane + row) * 8 + step);
+                cr_expect(step == 0 || sample == lk_sampler_at(&s, 5, step - 1, lane, row) + 1);
+            }
+}
+
 Test(sampler, epochs_and_seeds_differ)
 {
-    lk_sampler s = make(true, 4096, 8, 8, 16, 4);
+    lk_sampler s = make(LK_ORDER_SHUFFLED, 4096, 8, 8, 16, 4);
     int same_epoch = 0, same_seed = 0, in_place = 0;
 
     for (int64_t step = 0; step < s.steps; step++)
@@ -124,7 +142,7 @@ Test(sampler, epochs_and_seeds_differ)
 /* The order is a promise: same seed, same samples, on every machine and in every version. */
 Test(sampler, order_is_pinned)
 {
-    const lk_sampler s = make(true, 1000, 4, 4, 16, 4);
+    const lk_sampler s = make(LK_ORDER_SHUFFLED, 1000, 4, 4, 16, 4);
     static const int64_t window_rows[] = {52, 57, 61, 531, 271, 528, 264, 536};
     static const int64_t pool_rows[] = {487, 505, 599, 592, 924, 68, 586, 584};
 
@@ -138,7 +156,7 @@ Test(sampler, order_is_pinned)
 
 Test(sampler, a_window_reads_only_its_blocks)
 {
-    const lk_sampler s = make(true, 100000, 16, 8, 50, 10);
+    const lk_sampler s = make(LK_ORDER_SHUFFLED, 100000, 16, 8, 50, 10);
     enum { BLOCKS = 2000 };
     static int owner[BLOCKS];
 
@@ -163,7 +181,7 @@ Test(sampler, a_window_reads_only_its_blocks)
 Test(sampler, any_position_of_a_huge_dataset)
 {
     const int64_t n = INT64_C(1) << 60;
-    const lk_sampler s = make(true, n, 1024, 4096, 4096, 64);
+    const lk_sampler s = make(LK_ORDER_SHUFFLED, n, 1024, 4096, 4096, 64);
     const int64_t a = lk_sampler_at(&s, 0, s.steps - 1, 4095, 0), b = lk_sampler_at(&s, 0, s.steps / 2, 17, 1023);
 
     cr_expect(a >= 0 && a < n && b >= 0 && b < n && a != b);
@@ -182,9 +200,12 @@ Test(sampler, refusals)
     EXPECT_FAIL(lk_sampler_init(&s), LK_E_ARG, "sample order: blocks of 1 samples in windows of 0");
     s.window = INT64_MAX;
     s.block = INT64_MAX;
-    s.shuffle = true;
+    s.order = LK_ORDER_SHUFFLED;
     EXPECT_OK(lk_sampler_init(&s)); /* nothing fills such a window: all is pool */
     cr_expect(s.groups == 0);
+    s.order = LK_ORDER_STREAMS;
+    s.rows = 11;
+    EXPECT_FAIL(lk_sampler_init(&s), LK_E_ARG, "sample order: 10 samples cannot be cut into 11 streams");
     s.rows = INT64_MAX;
     EXPECT_FAIL(lk_sampler_init(&s), LK_E_ARG,
         "sample order: 10 samples in batches of 1 times 9223372036854775807 are too many");

@@ -2,6 +2,7 @@
 #include "model/support.h"
 
 #include "base/file.h"
+#include "data/sampler.h"
 #include "engine/schedule.h"
 
 #include <limits.h>
@@ -27,8 +28,8 @@ Test(config, defaults)
     EXPECT_TEXT(c->data.target, "label");
     cr_expect(c->data.train.n == 1 && c->data.valid.n == 0);
     cr_expect(c->data.scale == 0 && c->data.mean.n == 0 && c->data.std.n == 0);
-    cr_expect(c->data.block == 64 && c->data.window == 16 && c->data.shuffle && c->data.readers == 1 &&
-              c->data.prefetch == 4);
+    cr_expect(c->data.block == 64 && c->data.window == 16 && c->data.order == LK_ORDER_SHUFFLED &&
+              c->data.readers == 1 && c->data.prefetch == 4);
     cr_expect(c->data.synthetic.input.n == 0);
     const lk_train_opts *t = &c->train;
     cr_expect(t->objective == LK_OBJECTIVE_CLASSIFY && t->epochs == 10 && t->steps == 0 && t->batch == 64 &&
@@ -59,7 +60,7 @@ Test(config, values)
                                "  scale: 0.5\n"
                                "  mean: [1, 2, 3]\n"
                                "  std: [4, 5, 6]\n"
-                               "  shuffle: false\n"
+                               "  order: sequential\n"
                                "model: [relu]\n"
                                "train:\n"
                                "  objective: regress\n"
@@ -84,7 +85,8 @@ Test(config, values)
     EXPECT_TEXT(c->data.valid.item[0], "/data/set/v.h5");
     cr_assert(c->data.fields.n == 2);
     EXPECT_TEXT(c->data.fields.item[1], "weight");
-    cr_expect(c->data.mean.n == 3 && c->data.std.n == 3 && c->data.std.item[2] == 6 && !c->data.shuffle);
+    cr_expect(
+        c->data.mean.n == 3 && c->data.std.n == 3 && c->data.std.item[2] == 6 && c->data.order == LK_ORDER_SEQUENTIAL);
     cr_expect(c->train.objective == LK_OBJECTIVE_REGRESS && c->train.optimizer == LK_OPT_SGD && c->train.nesterov);
     cr_expect(c->train.lr.decay == LK_DECAY_STEP && c->train.lr.every == 30 && c->train.lr.factor == 0.5 &&
               c->train.lr.floor == 0.01 && c->train.lr.warmup == 5);
@@ -436,7 +438,8 @@ Test(config, print_loads_again)
         "train: {batch: 64, lr: {peak: 0.1, decay: step, every: 7}, eval_every: never, log_every: 1 epoch}\n"
         "checkpoint: {every: 100}\n",
         "train.clip_norm=0.5");
-    expect_round_trip("data: {train: s.h5, target: image, fields: mask, sequence: {length: 16, columns: [1, 0]}}\n" MODEL TRAIN,
+    expect_round_trip(
+        "data: {train: s.h5, target: image, fields: mask, sequence: {length: 16, columns: [1, 0]}}\n" MODEL TRAIN,
         NULL);
     expect_round_trip("data: {synthetic: {input: [3, 4], classes: 0}}\n" MODEL
                       "train: {batch: 8, lr: 1, objective: regress}\n",
@@ -467,7 +470,7 @@ Test(config, print_shows_every_key)
                                  "  std: []\n"
                                  "  block: 64\n"
                                  "  window: 16\n"
-                                 "  shuffle: true\n"
+                                 "  order: shuffled\n"
                                  "  readers: 1\n"
                                  "  prefetch: 4\n"
                                  "  sequence:\n"

@@ -67,6 +67,24 @@ class Digest(lockstep.Case):
         one = self.train("sgd1", 1, *sgd, config=config)
         self.same(one, self.train("sgd3", 3, *sgd, "--set", "run.threads=2", config=config), "3 ranks, SGD")
 
+    def test_streams_of_windows_with_a_field_beside_them(self):
+        config = os.path.join(self.dir, "series.yaml")
+        with open(config, "w") as f:
+            f.write(f"""
+data:
+  train: {SOURCE}/data/digits/train-*.h5
+  valid: {SOURCE}/data/digits/valid-*.h5
+  target: image
+  fields: label
+  order: streams
+  sequence: {{length: 4, stride: 2, ahead: 4, target_length: 1}}
+model: [flatten, {{linear: 64}}]
+train: {{objective: regress, batch: 32, epochs: 2, log_every: 1 steps, lr: 1e-4}}
+""")
+        one = self.train("s1", 1, config=config, steps=[])
+        self.assertEqual(sum(e["event"] == "eval" for e in one), 2)
+        self.same(one, self.train("s3", 3, "--set", "data.readers=3", config=config, steps=[]), "3 ranks, streams")
+
     def test_other_seeds_and_microbatches_give_other_bits(self):
         """The comparison above means something: what should change the bits does."""
         one = self.train("a", 1)
