@@ -19,6 +19,8 @@ static inline lk_status run_import(const char *format, const char *line)
     union {
         lk_import_csv_opts csv;
         lk_import_idx_opts idx;
+        lk_import_text_opts text;
+        lk_import_labelled_opts labelled;
     } opts = {0};
 
     lk_buf_clear(&report);
@@ -71,6 +73,50 @@ static inline void read_back(const char *name, const char *field, lk_elem type, 
     EXPECT_OK(lk_h5_open(at(name), &file));
     EXPECT_OK(lk_h5_read_array(file, field, &s, out));
     EXPECT_OK(lk_h5_close(&file, name));
+}
+
+/* An attribute of a field that is text. */
+static inline void expect_attr(const char *name, const char *field, const char *attr, const char *want)
+{
+    hid_t file = -1;
+    char *text = NULL;
+
+    EXPECT_OK(lk_h5_open(at(name), &file));
+    EXPECT_OK(lk_h5_get_text(file, field, attr, &text));
+    EXPECT_TEXT(text, want);
+    lk_free(text);
+    EXPECT_OK(lk_h5_close(&file, name));
+}
+
+/* The import fails so, and leaves the folder as it was. */
+static inline void expect_import_refused(const char *format, const char *line, lk_status code, const char *message)
+{
+    char before[1024];
+
+    snprintf(before, sizeof before, "%s", folder());
+    EXPECT_FAIL(run_import(format, line), code, about(message));
+    EXPECT_TEXT(folder(), before);
+}
+
+/* Fails each allocation in turn; nothing is left behind, neither in memory nor under a passing name. */
+static inline void expect_out_of_memory_is_fine(const char *format, const char *line)
+{
+    lk_status st = LK_E_NOMEM;
+    int64_t n = 0;
+
+    EXPECT_OK(run_import(format, line)); /* the report has grown */
+    const int64_t before = lk_mem_bytes();
+    while (st != LK_OK) {
+        lk_mem_fail_at(++n);
+        st = run_import(format, line);
+        lk_mem_fail_at(0);
+        cr_assert(st == LK_OK || st == LK_E_NOMEM, "allocation %ld: %s", (long)n, lk_err_last()->message);
+        cr_assert(
+            lk_mem_bytes() == before, "%ld more bytes after failure %ld", (long)(lk_mem_bytes() - before), (long)n);
+        cr_assert(strstr(folder(), ".tmp.") == NULL, "allocation %ld: %s", (long)n, folder());
+        cr_assert(n < 2000);
+    }
+    cr_expect(n > 8);
 }
 
 #endif

@@ -16,6 +16,8 @@ COMMANDS = {
     "launch": (["COMMAND"], ["-n, --ranks", "--hostfile", "--dry-run"]),
     "data import csv": (["SOURCE", "DEST"], ["--delimiter", "--header", "--label-column", "--shape", "--rows"]),
     "data import idx": (["IMAGES", "LABELS", "DEST"], ["--input", "--label", "--rows"]),
+    "data import text": (["SOURCE", "DEST"], ["--also", "--level", "--split", "--rest"]),
+    "data import labelled-text": (["SOURCE", "DEST"], ["--level", "--max-length", "--split", "--rest", "--seed"]),
     "data inspect": (["FILE"], ["--json"]),
     "data verify": (["FILE"], []),
     "digest": (["PATH"], ["--json"]),

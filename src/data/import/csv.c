@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum { TYPE_U8, TYPE_F32 };
-enum { READ_BYTES = 1 << 16, PIECE_BYTES = 1 << 20, SHOWN = 40 };
+enum { PIECE_BYTES = 1 << 20, SHOWN = 40 };
 
 static const lk_field csv_rows[] = {
     LK_FIELD(lk_import_csv_opts, source, LK_T_STRING, .positional = true, .help = "Text file, plain or gzip."),
@@ -40,57 +40,6 @@ const lk_table lk_import_csv_table = LK_TABLE(
 
 /* ---- lines ---- */
 
-static lk_status keep_bytes(lki_csv *c, const char *from, size_t n)
-{
-    if (c->length + n + 1 > c->room) {
-        size_t room = c->room == 0 ? 4096 : c->room;
-        while (room < c->length + n + 1)
-            room *= 2;
-        LK_TRY(lk_realloc_array((int64_t)c->length, (int64_t)room, 1, "a line of text", &c->text));
-        c->room = room;
-    }
-    memcpy(c->text + c->length, from, n);
-    c->length += n;
-    return LK_OK;
-}
-
-/* The next line without its end; *more is false after the last one. */
-static lk_status read_line(lki_csv *c, bool *more)
-{
-    bool any = false;
-
-    c->length = 0;
-    LK_TRY(keep_bytes(c, "", 0));
-    for (;;) {
-        if (c->at == c->n_bytes) {
-            c->at = 0;
-            LK_TRY(lki_source_read(c->source, c->bytes, READ_BYTES, &c->n_bytes));
-            if (c->n_bytes == 0)
-                break;
-        }
-        any = true;
-        const char *from = c->bytes + c->at;
-        const char *end = memchr(from, '\n', c->n_bytes - c->at);
-        const size_t n = end != NULL ? (size_t)(end - from) : c->n_bytes - c->at;
-        LK_TRY(keep_bytes(c, from, n));
-        c->at += n + (end != NULL);
-        if (end != NULL)
-            break;
-    }
-    if (c->n_bytes == 0 && lki_source_cut(c->source))
-        return LK_FAIL(LK_E_FORMAT, "%s: truncated: its gzip stream has no end", lki_source_name(c->source));
-    *more = any;
-    c->line += any;
-    if (c->line == 1 && c->length >= 3 && memcmp(c->text, "\xef\xbb\xbf", 3) == 0) {
-        c->length -= 3;
-        memmove(c->text, c->text + 3, c->length);
-    }
-    if (c->length > 0 && c->text[c->length - 1] == '\r')
-        c->length--;
-    c->text[c->length] = 0;
-    return LK_OK;
-}
-
 static bool is_blank(char x)
 {
     return x == ' ' || x == '\t';
@@ -98,33 +47,33 @@ static bool is_blank(char x)
 
 static bool line_is_blank(const lki_csv *c)
 {
-    for (size_t i = 0; i < c->length; i++)
-        if (!is_blank(c->text[i]))
+    for (size_t i = 0; i < c->lines.length; i++)
+        if (!is_blank(c->lines.text[i]))
             return false;
     return true;
 }
 
 static lk_status fail_at_line(const lki_csv *c, const char *text)
 {
-    return LK_FAIL(LK_E_FORMAT, "%s:%" PRId64 ": %s", lki_source_name(c->source), c->line, text);
+    return LK_FAIL(LK_E_FORMAT, "%s:%" PRId64 ": %s", lki_source_name(c->source), c->lines.line, text);
 }
 
 /* The next line that is a row. Blank lines are fine at the end only. */
 static lk_status read_row_line(lki_csv *c, bool *more)
 {
     for (;;) {
-        LK_TRY(read_line(c, more));
+        LK_TRY(lki_lines_next(&c->lines, more));
         if (!*more)
             return LK_OK;
         if (!line_is_blank(c)) {
             if (c->blank_line > 0) {
-                c->line = c->blank_line;
+                c->lines.line = c->blank_line;
                 return fail_at_line(c, "blank line before the end of the rows");
             }
             return LK_OK;
         }
         if (c->blank_line == 0)
-            c->blank_line = c->line;
+            c->blank_line = c->lines.line;
     }
 }
 
@@ -138,7 +87,7 @@ typedef struct cell {
 /* Takes the value at p. Quotes round it go; blanks round it too. */
 static cell take_cell(const lki_csv *c, char *p)
 {
-    char *const end = c->text + c->length;
+    char *const end = c->lines.text + c->lines.length;
     const bool runs = c->delimiter == ' ';
     cell x;
 
@@ -209,10 +158,10 @@ static lk_status fail_at_cell(const lki_csv *c, int64_t column, cell x, const ch
     const int64_t n = x.to - x.from;
 
     if (n == 0)
-        return LK_FAIL(LK_E_FORMAT, "%s:%" PRId64 ": column %" PRId64 " is empty", lki_source_name(c->source), c->line,
-            column + 1);
+        return LK_FAIL(LK_E_FORMAT, "%s:%" PRId64 ": column %" PRId64 " is empty", lki_source_name(c->source),
+            c->lines.line, column + 1);
     return LK_FAIL(LK_E_FORMAT, "%s:%" PRId64 ": column %" PRId64 ": \"%.*s%s\" %s", lki_source_name(c->source),
-        c->line, column + 1, (int)(n < SHOWN ? n : SHOWN), x.from, n > SHOWN ? "..." : "", text);
+        c->lines.line, column + 1, (int)(n < SHOWN ? n : SHOWN), x.from, n > SHOWN ? "..." : "", text);
 }
 
 /* Checks a value and stores it at `out`, if there is one. */
@@ -248,7 +197,7 @@ static int64_t count_cells(const lki_csv *c)
 {
     int64_t n = 1;
 
-    for (cell x = take_cell(c, c->text); x.next != NULL; x = take_cell(c, x.next))
+    for (cell x = take_cell(c, c->lines.text); x.next != NULL; x = take_cell(c, x.next))
         n++;
     return n;
 }
@@ -274,7 +223,7 @@ lk_status lki_csv_next(lki_csv *c, void *input, void *label, bool *more)
         return LK_OK;
 
     int64_t column = 0, to = 0;
-    char *p = c->text;
+    char *p = c->lines.text;
     lk_status st = LK_OK;
     for (; p != NULL && column < c->columns && st == LK_OK; column++) {
         const cell x = take_cell(c, p);
@@ -289,7 +238,7 @@ lk_status lki_csv_next(lki_csv *c, void *input, void *label, bool *more)
         const int64_t n = count_cells(c);
         if (n != c->columns)
             return LK_FAIL(LK_E_FORMAT, "%s:%" PRId64 ": %" PRId64 " value%s, expected %" PRId64 " as in line %" PRId64,
-                lki_source_name(c->source), c->line, n, n == 1 ? "" : "s", c->columns, c->first_line);
+                lki_source_name(c->source), c->lines.line, n, n == 1 ? "" : "s", c->columns, c->first_line);
     }
     return st;
 }
@@ -314,7 +263,7 @@ static int64_t find_column(const lki_csv *c, const char *name)
 {
     int64_t column = 0;
 
-    for (char *p = c->text; p != NULL; column++) {
+    for (char *p = c->lines.text; p != NULL; column++) {
         const cell x = take_cell(c, p);
         if ((size_t)(x.to - x.from) == strlen(name) && memcmp(x.from, name, strlen(name)) == 0)
             return column;
@@ -375,9 +324,9 @@ lk_status lki_csv_init(lki_csv *c, lki_source *source, const lk_import_csv_opts 
 
     *c = (lki_csv){.source = source, .o = o};
     LK_TRY(parse_delimiter(o->delimiter, &c->delimiter));
-    LK_TRY(lk_alloc(READ_BYTES, "text", &c->bytes));
+    LK_TRY(lki_lines_init(&c->lines, source));
     if (o->header) {
-        LK_TRY(read_line(c, &more));
+        LK_TRY(lki_lines_next(&c->lines, &more));
         if (more)
             named = find_column(c, o->label_column);
     }
@@ -385,14 +334,14 @@ lk_status lki_csv_init(lki_csv *c, lki_source *source, const lk_import_csv_opts 
         LK_TRY(read_row_line(c, &more));
         if (more)
             continue;
-        if (c->line == 0)
+        if (c->lines.line == 0)
             return LK_FAIL(LK_E_FORMAT, "%s: empty file", name);
         if (i == 0)
             return LK_FAIL(LK_E_FORMAT, "%s: no rows%s", name, o->header ? " after the header" : "");
         return LK_FAIL(LK_E_ARG, "--skip %" PRId64 ": %s has %" PRId64 " rows", o->skip, name, i);
     }
     c->pending = true;
-    c->first_line = c->line;
+    c->first_line = c->lines.line;
     c->columns = count_cells(c);
     LK_TRY(choose_label(c, named));
     c->inputs = c->columns - (c->label >= 0);
@@ -404,8 +353,7 @@ lk_status lki_csv_init(lki_csv *c, lki_source *source, const lk_import_csv_opts 
 
 void lki_csv_fini(lki_csv *c)
 {
-    lk_free(c->text);
-    lk_free(c->bytes);
+    lki_lines_fini(&c->lines);
     *c = (lki_csv){0};
 }
 
@@ -443,14 +391,14 @@ static lk_status plan_shards(const lki_csv *c, int64_t rows, lki_shards **out)
     const lk_import_csv_opts *o = c->o;
     lki_out_field field[2] = {{.name = o->input, .type = input_type(o), .ndim = 1, .dim = {c->inputs}},
         {.name = o->label, .type = label_type(o)}};
-    const lki_origin origin = {
-        .source = o->source, .importer = "lockstep " LK_VERSION " data import csv", .first = o->skip};
+    const lki_origin origin = {.source = o->source, .importer = "lockstep " LK_VERSION " data import csv"};
+    const lki_dest dest = {.path = o->dest, .shard_rows = o->shard_rows, .rows = rows, .first = o->skip};
 
     if (o->shape.n > 0)
         field[0].ndim = o->shape.n;
     for (int i = 0; i < o->shape.n; i++)
         field[0].dim[i] = o->shape.item[i];
-    LK_TRY(lki_shards_create(o->dest, o->shard_rows, rows, field, c->label >= 0 ? 2 : 1, &origin, out));
+    LK_TRY(lki_shards_create(&dest, 1, field, c->label >= 0 ? 2 : 1, &origin, out));
     return LK_OK;
 }
 
@@ -477,7 +425,7 @@ static lk_status copy_rows(lki_csv *c, int64_t rows, lki_shards *shards)
                 goto out;
             }
         }
-        LK_TRY_TO(st, out, lki_shards_add(shards, n, (const void *const[]){input, label}));
+        LK_TRY_TO(st, out, lki_shards_add(shards, 0, n, (const void *const[]){input, label}));
     }
 out:
     lk_free(label);

@@ -180,8 +180,8 @@ static lk_status open_files(job *j, const lk_import_idx_opts *o)
 static lk_status plan_shards(job *j, const lk_import_idx_opts *o, int64_t rows)
 {
     lki_out_field field[2] = {{.name = o->input, .type = j->idx[0].type}, {.name = o->label, .type = j->idx[1].type}};
-    const lki_origin origin = {
-        .source = o->images, .importer = "lockstep " LK_VERSION " data import idx", .first = o->skip};
+    const lki_origin origin = {.source = o->images, .importer = "lockstep " LK_VERSION " data import idx"};
+    const lki_dest dest = {.path = o->dest, .shard_rows = o->shard_rows, .rows = rows, .first = o->skip};
 
     if (j->idx[0].ndim == 3) /* height and width: one channel */
         field[0].dim[field[0].ndim++] = 1;
@@ -190,7 +190,7 @@ static lk_status plan_shards(job *j, const lk_import_idx_opts *o, int64_t rows)
             LK_DATA_MAX_DIMS + 1);
     for (int i = 1; i < j->idx[0].ndim; i++)
         field[0].dim[field[0].ndim++] = j->idx[0].dim[i];
-    LK_TRY(lki_shards_create(o->dest, o->shard_rows, rows, field, j->n, &origin, &j->shards));
+    LK_TRY(lki_shards_create(&dest, 1, field, j->n, &origin, &j->shards));
     return LK_OK;
 }
 
@@ -209,7 +209,7 @@ static lk_status copy_samples(job *j, int64_t skip, int64_t rows)
                 from[k] = (char *)j->rows[k] + (size_t)((a - first) * j->idx[k].row) * lk_elem_size(j->idx[k].type);
         }
         if (a < b)
-            LK_TRY(lki_shards_add(j->shards, b - a, from));
+            LK_TRY(lki_shards_add(j->shards, 0, b - a, from));
     }
     for (int k = 0; k < j->n; k++)
         LK_TRY(lki_idx_end(&j->idx[k]));

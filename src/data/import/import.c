@@ -10,8 +10,23 @@ static lk_status run_idx(const void *opts, lk_buf *report)
     return lk_import_idx(opts, report);
 }
 
+static lk_status run_text(const void *opts, lk_buf *report)
+{
+    return lk_import_text(opts, report);
+}
+
+static lk_status run_labelled(const void *opts, lk_buf *report)
+{
+    return lk_import_labelled(opts, report);
+}
+
 const lk_importer lk_importers[] = {
     {.name = "csv", .help = "Numbers in text, one sample a line.", .table = &lk_import_csv_table, .run = run_csv},
     {.name = "idx", .help = "The files of MNIST and its kin.", .table = &lk_import_idx_table, .run = run_idx},
+    {.name = "text", .help = "Running text as a series of ids.", .table = &lk_import_text_table, .run = run_text},
+    {.name = "labelled-text",
+        .help = "Lines of a label and a text.",
+        .table = &lk_import_labelled_table,
+        .run = run_labelled},
 };
 const int lk_n_importers = sizeof lk_importers / sizeof lk_importers[0];

@@ -49,4 +49,36 @@ extern const lk_table lk_import_idx_table;
  * a channel dimension of 1 is put in, [N,H,W] becomes [N,1,H,W]), labels of one whole number a sample, or "none". */
 LK_MUST_USE lk_status lk_import_idx(const lk_import_idx_opts *o, lk_buf *report);
 
+/* Two parts, alike in all importers that have them: the part `split` of the samples goes to dest, the others to rest;
+ * split 0 and rest "": all go to dest. */
+typedef struct lk_import_text_opts {
+    char *source, *dest;
+    lk_strings also;
+    int level; /* 0 bytes, 1 chars */
+    char *field;
+    double split;
+    char *rest;
+    char *shard_rows;
+} lk_import_text_opts;
+extern const lk_table lk_import_text_table;
+/* Running text, plain or gzip by content, several files one after the other, as one field [n] of ids, one a sample:
+ * bytes (uint8), or characters of UTF-8 text, numbered by code point among those that there are (uint8 for up to 256 of
+ * them, else uint16; the attribute `vocabulary` of the field is all of them in that order). */
+LK_MUST_USE lk_status lk_import_text(const lk_import_text_opts *o, lk_buf *report);
+
+typedef struct lk_import_labelled_opts {
+    char *source, *dest;
+    int level; /* 0 bytes, 1 chars */
+    int64_t max_length;
+    double split;
+    char *rest;
+    int64_t seed;
+    char *shard_rows;
+} lk_import_labelled_opts;
+extern const lk_table lk_import_labelled_table;
+/* Lines of a label, a tab and a text, plain or gzip by content: fields `tokens` [n, longest] of ids from 1 (bytes: the
+ * byte and 1; characters as above), padded with 0; `length` int32 [n]; `label` int64 [n], the number of its name among
+ * all of them, sorted by bytes (attribute `classes` of the field, one a line). */
+LK_MUST_USE lk_status lk_import_labelled(const lk_import_labelled_opts *o, lk_buf *report);
+
 #endif

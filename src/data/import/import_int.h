@@ -4,6 +4,7 @@
 
 #include "data/import/import.h"
 
+#include "base/rng.h"
 #include "data/dataset.h"
 
 /* ---- bytes: a file, plain or gzip by its content, or memory ---- */
@@ -20,6 +21,23 @@ const char *lki_source_name(const lki_source *s);
 LK_MUST_USE lk_status lki_source_read(lki_source *s, void *out, size_t bytes, size_t *got);
 bool lki_source_cut(const lki_source *s);
 
+/* ---- lines ---- */
+
+typedef struct lki_lines {
+    lki_source *source; /* borrowed */
+    char *text; /* the line at hand without its end, LF or CR LF; a zero byte stands behind it */
+    size_t length, room;
+    int64_t line; /* its number, from 1 */
+    char *bytes; /* read, not yet cut into lines */
+    size_t at, n_bytes;
+} lki_lines;
+
+LK_MUST_USE lk_status lki_lines_init(lki_lines *l, lki_source *source);
+void lki_lines_fini(lki_lines *l);
+/* Takes the next line; a byte order mark before the first is left out. *more is false after the last one. Errors:
+ * LK_E_FORMAT for a cut source; LK_E_IO; LK_E_NOMEM. */
+LK_MUST_USE lk_status lki_lines_next(lki_lines *l, bool *more);
+
 /* ---- csv ---- */
 
 typedef struct lki_csv {
@@ -28,13 +46,10 @@ typedef struct lki_csv {
     char delimiter; /* ' ': runs of blanks */
     int64_t columns, label; /* of a row; the label's, or -1 */
     int64_t inputs; /* columns without it */
-    int64_t line, first_line; /* number of the line at hand; of the first row */
+    int64_t first_line; /* number of the line of the first row */
     int64_t blank_line; /* the first of the blank ones at hand, 0: none */
-    char *text; /* the line at hand, room for an end behind */
-    size_t length, room;
+    lki_lines lines;
     bool pending; /* the line at hand was not given out yet */
-    char *bytes; /* read, not yet cut into lines */
-    size_t at, n_bytes;
 } lki_csv;
 
 /* Reads up to the first row that is wanted, which says how many columns there are, and checks the options against it.
@@ -65,6 +80,77 @@ LK_MUST_USE lk_status lki_idx_read(lki_idx *x, int64_t n, void *out);
 /* After the last sample: nothing may follow. */
 LK_MUST_USE lk_status lki_idx_end(lki_idx *x);
 
+/* ---- names: of classes and categories ---- */
+
+typedef struct lki_names {
+    char **item; /* sorted by bytes, each once */
+    int n, room;
+} lki_names;
+
+/* Puts a name in, unless it is there. Errors: LK_E_FORMAT beyond LKI_NAMES_MAX: they are no names of classes. */
+enum { LKI_NAMES_MAX = 10000 };
+LK_MUST_USE lk_status lki_names_add(lki_names *k, const char *name, size_t length);
+/* Its number, or -1. */
+int lki_names_find(const lki_names *k, const char *name, size_t length);
+/* All of them, with line ends between: text for the caller to lk_free. */
+LK_MUST_USE lk_status lki_names_join(const lki_names *k, char **out);
+void lki_names_fini(lki_names *k);
+
+/* ---- UTF-8 ---- */
+
+/* The character at the beginning of bytes [0,n), n >= 1, and its length in bytes: 0 where the bytes end within it, -1
+ * for what is no UTF-8 (longer forms than needed, surrogates and what is beyond U+10FFFF included). */
+int lki_utf8_take(const unsigned char *bytes, size_t n, uint32_t *code);
+void lki_utf8_add(lk_buf *b, uint32_t code);
+
+/* Which of all characters there are, and their ids: numbers in the order of their code points. */
+typedef struct lki_vocabulary {
+    int32_t *id; /* [LKI_CODES]: -1 for a character that there is not */
+    int32_t n;
+} lki_vocabulary;
+enum { LKI_CODES = 0x110000 };
+LK_MUST_USE lk_status lki_vocabulary_init(lki_vocabulary *v);
+void lki_vocabulary_fini(lki_vocabulary *v);
+static inline void lki_vocabulary_see(lki_vocabulary *v, uint32_t code)
+{
+    v->id[code] = 0;
+}
+/* After the last character was seen: numbers them from `first` on. `text`, for the caller to lk_free, is all of them in
+ * order. Errors: LK_E_UNSUPPORTED where that text is longer than an HDF5 attribute can be. */
+LK_MUST_USE lk_status lki_vocabulary_number(lki_vocabulary *v, int32_t first, char **text);
+
+/* ---- text as a run of characters or bytes ---- */
+
+typedef struct lki_text {
+    lki_source *source; /* borrowed */
+    bool chars; /* else bytes */
+    unsigned char *bytes;
+    size_t at, n_bytes;
+    int64_t byte, line; /* of what comes next: from 0, from 1 */
+    bool ended;
+} lki_text;
+
+/* A byte order mark at the beginning is left out of characters. */
+LK_MUST_USE lk_status lki_text_init(lki_text *t, lki_source *source, bool chars);
+void lki_text_fini(lki_text *t);
+/* Up to `most` further characters or bytes; *n is 0 at the end. Errors: LK_E_FORMAT with line and byte for what is no
+ * UTF-8 and for a zero byte among characters; LK_E_FORMAT for a cut source; LK_E_IO. */
+LK_MUST_USE lk_status lki_text_next(lki_text *t, int64_t most, uint32_t *codes, int64_t *n);
+
+/* ---- lines of a label and a text ---- */
+
+typedef struct lki_labelled {
+    lki_lines lines;
+    int64_t blank_line; /* the first of the blank ones at hand, 0: none */
+    size_t label_length; /* the label is the beginning of the line */
+    size_t at; /* where the rest of the text begins */
+} lki_labelled;
+
+/* The next line, whose label and text are not empty. *more is false at the end. Errors: LK_E_FORMAT with the line. */
+LK_MUST_USE lk_status lki_labelled_next(lki_labelled *l, bool *more);
+/* The next character or byte of its text; *more is false where there is none. Errors: LK_E_FORMAT. */
+LK_MUST_USE lk_status lki_labelled_take(lki_labelled *l, bool chars, uint32_t *code, bool *more);
+
 /* ---- samples ---- */
 
 typedef struct lki_shards lki_shards;
@@ -76,17 +162,41 @@ typedef struct lki_out_field {
     int64_t dim[LK_DATA_MAX_DIMS];
 } lki_out_field;
 
-typedef struct lki_origin { /* attributes of each shard */
+typedef struct lki_attr { /* beside those that all shards have */
+    const char *field; /* that has it; "." the file */
+    const char *name;
+    const char *text; /* NULL: a number */
+    int64_t number;
+} lki_attr;
+
+/* What is alike in all shards of an import; texts and names are borrowed until destroy. */
+typedef struct lki_origin {
     const char *source, *importer;
-    int64_t first; /* row of the source that comes first */
+    const lki_attr *attr;
+    int n_attrs;
 } lki_origin;
 
-/* Plans the shards of `rows` rows; nothing is written yet. Errors: LK_E_ARG; LK_E_NOT_FOUND for a folder that is not
- * there; LK_E_UNSUPPORTED for a file in the way that is not HDF5. */
-LK_MUST_USE lk_status lki_shards_create(const char *dest, const char *shard_rows, int64_t rows,
-    const lki_out_field *fields, int n_fields, const lki_origin *origin, lki_shards **out);
-/* The next n samples: one array a field. */
-LK_MUST_USE lk_status lki_shards_add(lki_shards *s, int64_t n, const void *const *rows);
+/* A file to write, or with shard_rows (not empty) several. */
+typedef struct lki_dest {
+    const char *path, *shard_rows;
+    int64_t rows;
+    int64_t first; /* row of the source that comes first; -1: they are mixed */
+} lki_dest;
+
+/* Where two parts are asked for (rest is not empty): the part `split` of n samples, rounded down, goes to the
+ * first. Else all. Errors: LK_E_ARG where one is asked for without the other, or a part would be empty. */
+LK_MUST_USE lk_status lki_split(double split, const char *rest, int64_t n, int64_t *first);
+
+/* For samples that are to be mixed: lk_rng_permute of this. */
+lk_rng lki_order(int64_t seed);
+
+enum { LKI_DESTS = 2 };
+/* Plans the shards of each destination; nothing is written yet. Errors: LK_E_ARG; LK_E_NOT_FOUND for a folder that is
+ * not there; LK_E_UNSUPPORTED for a file in the way that is not HDF5. */
+LK_MUST_USE lk_status lki_shards_create(const lki_dest *dest, int n_dests, const lki_out_field *fields, int n_fields,
+    const lki_origin *origin, lki_shards **out);
+/* The next n samples of a destination: one array a field. */
+LK_MUST_USE lk_status lki_shards_add(lki_shards *s, int dest, int64_t n, const void *const *rows);
 /* After the last sample: the files get their names. */
 LK_MUST_USE lk_status lki_shards_finish(lki_shards *s, lk_buf *report);
 /* What was not finished is removed. */
