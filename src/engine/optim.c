@@ -1,6 +1,48 @@
 #include "engine/optim.h"
 
+#include "base/mem.h"
+
 #include <math.h>
+
+/* Whether a loss reads what the node gives. */
+static bool feeds_loss(const lk_graph *g, const lk_node *n)
+{
+    for (int i = 0; i < g->n_nodes; i++)
+        for (int k = 0; lk_op_info(g->node[i].spec.op)->loss && k < g->node[i].spec.n_in; k++)
+            if (g->node[i].in[k] == n->out)
+                return true;
+    return false;
+}
+
+lk_status lk_optim_rules(const lk_graph *g, double weight_decay, lk_opt_rule **out)
+{
+    lk_opt_rule *rule = NULL;
+
+    LK_TRY(lk_alloc_array(g->n_params, sizeof *rule, "rules of parameters", &rule));
+    for (int i = 0; i < g->n_params; i++) {
+        const lk_param *p = &g->param[i];
+        const lk_node *n = &g->node[p->node];
+
+        rule[i] = (lk_opt_rule){
+            .lr = 1,
+            .weight_decay = p->info.shape.ndim >= 2 ? weight_decay : 0,
+            .hidden = p->info.shape.ndim == 2 && n->spec.op != LK_OP_EMBEDDING && !feeds_loss(g, n),
+        };
+    }
+    *out = rule;
+    return LK_OK;
+}
+
+size_t lk_optim_scratch(const lk_optim *o)
+{
+    size_t most = 0;
+
+    for (int i = 0; i < o->graph->n_params; i++) {
+        const size_t bytes = lk_opt_scratch(o->kind, &o->graph->param[i].info.shape, o->backend->real_size);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
 
 /* Parameter whose padded place holds element e (places are rising and without gaps). */
 static int param_at(const lk_graph *g, int64_t e)
@@ -43,7 +85,7 @@ static void fold_statistic(const lk_optim *o, int64_t n, double keep, void *old,
 void lk_optim_update(const lk_optim *o, const lk_optim_step *s, int64_t first, int64_t end, void *weights, void *const state[LK_MAX_OPT_STATE], const void *sum)
 {
     const lk_graph *g = o->graph;
-    lk_opt_args a = {.lr = s->lr, .momentum = o->momentum, .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps, .nesterov = o->nesterov, .t = s->t, .grad_scale = s->grad_scale};
+    lk_opt_args a = {.momentum = o->momentum, .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps, .nesterov = o->nesterov, .t = s->t, .grad_scale = s->grad_scale, .trust = o->trust, .scratch = s->scratch};
 
     if (first >= end)
         return;
@@ -58,8 +100,12 @@ void lk_optim_update(const lk_optim *o, const lk_optim_step *s, int64_t first, i
             fold_statistic(o, to - from, pow(1.0 - p->info.momentum, s->stat_count), at(o, weights, from), at(o, sum, from));
             continue;
         }
+        LK_BUG_IF(lk_opt_get(o->kind)->whole && to - from != p->count, "%s is cut into pieces", p->name);
         void *const own[LK_MAX_OPT_STATE] = {at(o, state[0], from - first), at(o, state[1], from - first)};
-        a.weight_decay = p->info.shape.ndim >= 2 ? o->weight_decay : 0.0;
+        a.lr = s->lr * o->rule[i].lr;
+        a.weight_decay = o->rule[i].weight_decay;
+        a.hidden = o->rule[i].hidden;
+        a.shape = &p->info.shape;
         o->backend->optimizer[o->kind](to - from, at(o, weights, from), own, at(o, sum, from), &a);
     }
 }

@@ -1,14 +1,23 @@
-/* The optimizer over the flat vector: each parameter by its kind, element by element, so that any cut into slices gives the same bits. */
+/* The optimizer over the flat vector: each parameter by its kind and its rule; element by element, so that any cut into slices gives the same
+ * bits, or (lk_opt_info.whole) a whole parameter at a time. */
 #ifndef LK_ENGINE_OPTIM_H
 #define LK_ENGINE_OPTIM_H
 
 #include "engine/graph.h"
 
+/* How one parameter is updated. */
+typedef struct lk_opt_rule {
+    double lr;           /* the step's rate is multiplied by this */
+    double weight_decay;
+    bool hidden;         /* a matrix inside of the network: neither an embedding nor of a layer that feeds a loss directly */
+} lk_opt_rule;
+
 typedef struct lk_optim {
     const lk_graph *graph;
     const lk_backend *backend;
     lk_opt kind;
-    double weight_decay, momentum, beta1, beta2, eps;
+    const lk_opt_rule *rule; /* [graph->n_params], borrowed */
+    double momentum, beta1, beta2, eps, trust;
     bool nesterov;
 } lk_optim;
 
@@ -17,11 +26,16 @@ typedef struct lk_optim_step {
     int64_t t;         /* update number, from 1 */
     double grad_scale; /* clipping factor, or 1 */
     int stat_count;    /* non-empty microbatches of the step */
+    void *scratch;     /* [lk_optim_scratch] of this call alone */
 } lk_optim_step;
 
+/* The rules of all parameters [n_params], to be freed: rate 1, `weight_decay` for weights of two and more dimensions and 0 for others (biases, norms). */
+LK_MUST_USE lk_status lk_optim_rules(const lk_graph *g, double weight_decay, lk_opt_rule **out);
+/* Bytes of scratch that the largest update takes. */
+size_t lk_optim_scratch(const lk_optim *o);
+
 /* Updates elements [first, end) of the flat vector `weights` from `sum` (flat too); `state[i]` [end - first] is this run's own piece. All are of the
- * backend's real type. Weight decay is applied to
- * weights of two and more dimensions (not to biases and norms); statistics become (1-momentum)^stat_count * old + sum. Local. */
+ * backend's real type. Statistics become (1-momentum)^stat_count * old + sum. The cut must be at parameters where the optimizer takes whole ones. Local. */
 void lk_optim_update(const lk_optim *o, const lk_optim_step *s, int64_t first, int64_t end, void *weights, void *const state[LK_MAX_OPT_STATE], const void *sum);
 /* Sums of squares of the gradients of weights, per tile of LK_TILE elements, for the tiles of [first, end) (multiples of LK_TILE); tiles of statistics give 0. */
 void lk_optim_tile_squares(const lk_optim *o, int64_t first, int64_t end, const void *sum, double *tiles);

@@ -17,6 +17,13 @@ static const lk_opinfo *const ops[LK_OP_COUNT] = {
 
 static const lk_opt_info opt_sgd = {.name = "sgd", .n_state = 1, .state = {"momentum_buffer"}};
 static const lk_opt_info opt_adamw = {.name = "adamw", .n_state = 2, .state = {"exp_avg", "exp_avg_sq"}};
+static const lk_opt_info opt_adam = {.name = "adam", .n_state = 2, .state = {"exp_avg", "exp_avg_sq"}};
+static const lk_opt_info opt_rmsprop = {.name = "rmsprop", .n_state = 2, .state = {"square_avg", "momentum_buffer"}};
+static const lk_opt_info opt_adagrad = {.name = "adagrad", .n_state = 1, .state = {"sum"}};
+static const lk_opt_info opt_lion = {.name = "lion", .n_state = 1, .state = {"exp_avg"}};
+static const lk_opt_info opt_lars = {.name = "lars", .n_state = 1, .state = {"momentum_buffer"}, .whole = true};
+static const lk_opt_info opt_lamb = {.name = "lamb", .n_state = 2, .state = {"exp_avg", "exp_avg_sq"}, .whole = true};
+static const lk_opt_info opt_muon = {.name = "muon", .n_state = 2, .state = {"exp_avg", "exp_avg_sq"}, .whole = true};
 
 static const lk_opt_info *const opts[LK_OPT_COUNT] = {
 #define X(NAME, name) [LK_OPT_##NAME] = &opt_##name,
@@ -42,6 +49,14 @@ const char *lk_act_name(lk_act act)
         "", "relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh", "softplus"};
     LK_BUG_IF((unsigned)act >= LK_ACT_COUNT, "activation %d of %d", (int)act, (int)LK_ACT_COUNT);
     return name[act];
+}
+
+size_t lk_opt_scratch(lk_opt opt, const lk_shape *shape, size_t real_size)
+{
+    if (opt != LK_OPT_MUON || shape->ndim != 2)
+        return 0;
+    return 2 * lki_muon_bytes(shape->dim[0], shape->dim[1], real_size) +
+           2 * lki_muon_bytes(lki_muon_side(shape), lki_muon_side(shape), real_size);
 }
 
 /* ---- shapes ---- */

@@ -239,19 +239,24 @@ typedef struct lk_kernel {
     void (*destroy)(void *state);
 } lk_kernel;
 
-/* ---- optimizers: element by element, so any cut into runs gives the same bits ---- */
+/* ---- optimizers: element by element, so any cut into runs gives the same bits; but for those that are marked `whole` ---- */
 #define LK_MAX_OPT_STATE 2
 typedef struct lk_opt_args {
-    double lr, weight_decay, momentum, beta1, beta2, eps;
+    double lr, weight_decay, momentum, beta1, beta2, eps, trust;
     bool nesterov;
     int64_t t;         /* update number, from 1 */
     double grad_scale; /* clipping: g is multiplied by this first */
+    /* `whole` ones alone: */
+    const lk_shape *shape; /* of the parameter */
+    bool hidden;           /* muon: a matrix inside of the network */
+    void *scratch;         /* lk_opt_scratch bytes, contents undefined */
 } lk_opt_args;
 
 typedef struct lk_opt_info {
     const char *name; /* "adamw" */
     int n_state;
     const char *state[LK_MAX_OPT_STATE]; /* "exp_avg", "exp_avg_sq"; "momentum_buffer": PyTorch's names */
+    bool whole; /* takes a whole parameter in one call, since it needs norms or products of it */
 } lk_opt_info;
 
 /* p [n] and state[i] [n] are updated from g [n]; all of the backend's real type. */
@@ -277,6 +282,8 @@ extern const lk_backend lk_backend_ref, lk_backend_cpu;
 /* Rules of an operation. */
 const lk_opinfo *lk_op_info(lk_op op);
 const lk_opt_info *lk_opt_get(lk_opt opt);
+/* Bytes of scratch that an update of a parameter takes, for numbers of `real_size` bytes. */
+size_t lk_opt_scratch(lk_opt opt, const lk_shape *shape, size_t real_size);
 /* "gelu_tanh"; "" for NONE. */
 const char *lk_act_name(lk_act act);
 

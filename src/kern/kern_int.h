@@ -22,6 +22,22 @@ LK_OPT_LIST(X)
 #undef X
 
 /* ---- for all backends ---- */
+/* muon's scratch: two matrices of the parameter's size, then two squares of its shorter side. */
+static inline int64_t lki_muon_side(const lk_shape *s)
+{
+    return s->dim[0] < s->dim[1] ? s->dim[0] : s->dim[1];
+}
+static inline size_t lki_muon_bytes(int64_t rows, int64_t cols, size_t real_size)
+{
+    return ((size_t)rows * (size_t)cols * real_size + 63) / 64 * 64;
+}
+/* Coefficients of muon's iteration X <- a X + (b A + c A A) X, A = X X^T, and how often it is done. */
+#define LKI_MUON_STEPS 5
+#define LKI_MUON_A 3.4445
+#define LKI_MUON_B (-4.7750)
+#define LKI_MUON_C 2.0315
+#define LKI_MUON_EPS 1e-7
+
 /* Dropout's draw: word e of row micro->sample[b] of this stream decides on element e (C H W order) of sample b. */
 lk_rng lki_dropout_stream(const lk_opspec *s, const lk_micro *m);
 /* Dropped iff word < limit: word < rate 2^32 in whole numbers. */

@@ -30,7 +30,14 @@
 
 #define LK_OPT_LIST(X) \
     X(SGD, sgd) \
-    X(ADAMW, adamw)
+    X(ADAMW, adamw) \
+    X(ADAM, adam) \
+    X(RMSPROP, rmsprop) \
+    X(ADAGRAD, adagrad) \
+    X(LION, lion) \
+    X(LARS, lars) \
+    X(LAMB, lamb) \
+    X(MUON, muon)
 
 typedef enum lk_op {
 #define X(NAME, name) LK_OP_##NAME,

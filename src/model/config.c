@@ -20,8 +20,9 @@
 enum { KEY_BYTES = 128 };
 
 /* ---- the tables ---- */
-_Static_assert(
-    LK_OPT_SGD == 0 && LK_OPT_ADAMW == 1 && LK_OPT_COUNT == 2, "the choices of train.optimizer are in this order");
+_Static_assert(LK_OPT_SGD == 0 && LK_OPT_ADAMW == 1 && LK_OPT_ADAM == 2 && LK_OPT_RMSPROP == 3 && LK_OPT_ADAGRAD == 4 &&
+                   LK_OPT_LION == 5 && LK_OPT_LARS == 6 && LK_OPT_LAMB == 7 && LK_OPT_MUON == 8 && LK_OPT_COUNT == 9,
+    "the choices of train.optimizer are in this order");
 _Static_assert(LK_DECAY_CONSTANT == 0 && LK_DECAY_STEP == 1 && LK_DECAY_COSINE == 2 && LK_DECAY_LINEAR == 3,
     "the choices of train.lr.decay are in this order");
 
@@ -138,20 +139,29 @@ static const lk_field train_rows[] = {
     LK_FIELD(lk_train_opts, microbatches, LK_T_INT, .def = "8", .min = 1, .max = 65536,
         .help = "Equal parts of the batch that are computed one by one; any number of ranks up to this gives the same "
                 "bits. Batch norm's statistics are those of a part."),
-    LK_FIELD(lk_train_opts, optimizer, LK_T_ENUM, .def = "adamw", .choices = "sgd|adamw",
-        .help = "sgd with momentum, or AdamW."),
+    LK_FIELD(lk_train_opts, optimizer, LK_T_ENUM, .def = "adamw",
+        .choices = "sgd|adamw|adam|rmsprop|adagrad|lion|lars|lamb|muon",
+        .help =
+            "How weights are updated. lars and lamb scale the step of each weight to its norm; muon makes the steps of "
+            "matrices inside of the network nearly orthogonal, and updates the rest by adamw. Those three are not "
+            "sharded over ranks."),
     LK_FIELD(lk_train_opts, weight_decay, LK_T_REAL, .def = "0", .min = 0, .max = 1e6,
-        .help = "Weight decay of weights with two or more dimensions (not of biases and norms); sgd adds it to the "
-                "gradient, adamw decouples it."),
+        .help = "Weight decay of weights with two or more dimensions (not of biases and norms); sgd, adam, rmsprop, "
+                "adagrad and lars add it to the gradient, the others decouple it."),
     LK_FIELD(lk_train_opts, momentum, LK_T_REAL, .def = "0.9", .min = 0, .max = 1,
-        .help = "sgd: share of the previous direction that is kept."),
+        .help = "sgd, lars, rmsprop, muon: share of the previous direction that is kept."),
     LK_FIELD(lk_train_opts, beta1, LK_T_REAL, .def = "0.9", .min = 0, .max = 1,
-        .help = "adamw: decay of the gradient's running mean."),
+        .help =
+            "adamw, adam, lamb, muon: decay of the gradient's running mean; lion: its share in the step's direction."),
     LK_FIELD(lk_train_opts, beta2, LK_T_REAL, .def = "0.999", .min = 0, .max = 1,
-        .help = "adamw: decay of the squared gradient's running mean."),
+        .help =
+            "adamw, adam, lamb, muon, rmsprop: decay of the squared gradient's running mean; lion: of the gradient's "
+            "(usually 0.99)."),
     LK_FIELD(lk_train_opts, eps, LK_T_REAL, .def = "1e-8", .min = 0, .max = 1, .exclusive_min = true,
-        .help = "adamw: added to the root in the denominator."),
-    LK_FIELD(lk_train_opts, nesterov, LK_T_BOOL, .def = "false", .help = "sgd: Nesterov's form of momentum."),
+        .help = "adamw, adam, lamb, muon, rmsprop, adagrad: added to the root in the denominator."),
+    LK_FIELD(lk_train_opts, trust, LK_T_REAL, .def = "0.001", .min = 0, .max = 1e6, .exclusive_min = true,
+        .help = "lars: the norm of a step, as a share of the weight's norm, at a rate of 1."),
+    LK_FIELD(lk_train_opts, nesterov, LK_T_BOOL, .def = "false", .help = "sgd, muon: Nesterov's form of momentum."),
     LK_FIELD(lk_train_opts, clip_norm, LK_T_REAL, .def = "0", .min = 0, .max = 1e30,
         .help = "A gradient with a larger norm (over all weights) is scaled down to it; 0: no clipping."),
     LK_FIELD(lk_train_opts, lr, LK_T_TABLE, .sub = &lr_table, .help = "Learning rate: a number, or a map."),
@@ -354,13 +364,15 @@ static lk_status check_train(const lk_config *c)
             "%" PRId64 " is not a multiple of train.microbatches, %" PRId64 " (%s%" PRId64 " would be)", t->batch,
             t->microbatches, below, t->batch - over + t->microbatches);
     }
-    if (t->nesterov && t->optimizer != LK_OPT_SGD)
-        return key_fail(c, "train.nesterov", "has a meaning with optimizer sgd only");
+    if (t->nesterov && t->optimizer != LK_OPT_SGD && t->optimizer != LK_OPT_MUON)
+        return key_fail(c, "train.nesterov", "has a meaning with optimizers sgd and muon only");
     if (t->nesterov && t->momentum == 0)
         return key_fail(c, "train.nesterov", "needs a momentum above 0");
-    if (t->optimizer == LK_OPT_ADAMW && t->beta1 == 1)
+    const bool adam = t->optimizer == LK_OPT_ADAMW || t->optimizer == LK_OPT_ADAM || t->optimizer == LK_OPT_LAMB ||
+                      t->optimizer == LK_OPT_MUON;
+    if ((adam || t->optimizer == LK_OPT_LION) && t->beta1 == 1)
         return key_fail(c, "train.beta1", "must be below 1");
-    if (t->optimizer == LK_OPT_ADAMW && t->beta2 == 1)
+    if ((adam || t->optimizer == LK_OPT_LION || t->optimizer == LK_OPT_RMSPROP) && t->beta2 == 1)
         return key_fail(c, "train.beta2", "must be below 1");
     if (t->lr.decay == LK_DECAY_STEP && t->lr.every == 0)
         return key_fail(c, "train.lr.every", "must be given with decay step: the steps from one fall to the next");

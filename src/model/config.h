@@ -51,8 +51,8 @@ typedef struct lk_train_opts {
     int objective; /* classify|regress */
     int64_t epochs, steps; /* steps 0: by epochs */
     int64_t batch, microbatches; /* B, M */
-    int optimizer; /* lk_opt: sgd|adamw */
-    double weight_decay, momentum, beta1, beta2, eps;
+    int optimizer; /* lk_opt */
+    double weight_decay, momentum, beta1, beta2, eps, trust;
     bool nesterov;
     double clip_norm; /* 0: none */
     lk_lr_opts lr;

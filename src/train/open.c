@@ -298,6 +298,8 @@ void lk_run_close(lk_run **rp)
             lk_free(r->full.state[i]);
         lk_free(r->state[i]);
     }
+    lk_free(r->rule);
+    lk_free(r->opt_scratch);
     lk_free(r->weights);
     lk_free(r->own_at);
     lk_free(r->stage);

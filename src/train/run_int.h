@@ -62,6 +62,9 @@ struct lk_run {
 
     lk_reduce *reduce;
     lk_optim optim;
+    lk_opt_rule *rule; /* [n_params] */
+    char *opt_scratch; /* [workers][opt_scratch_bytes] */
+    size_t opt_scratch_bytes;
     lk_schedule schedule;
     float *weights; /* flat, whole, on every rank */
     /* Optimizer state: this rank's slices of all buckets one after the other, or, without sharding, the whole flat vector. */

@@ -67,7 +67,7 @@ static lk_status create_state(lk_run *r)
     int64_t own = 0;
 
     r->n_state = info->n_state;
-    r->sharded = r->config->train.shard_optimizer && r->nranks > 1;
+    r->sharded = r->config->train.shard_optimizer && r->nranks > 1 && !info->whole;
     LK_TRY(lk_alloc_array(p->n_buckets + 1, sizeof *r->own_at, "slices", &r->own_at));
     for (int b = 0; b < p->n_buckets; b++) {
         int64_t first = p->bucket[b], end = p->bucket[b + 1];
@@ -90,6 +90,12 @@ static lk_status create_state(lk_run *r)
 
 static lk_status prepare_local(lk_run *r)
 {
+    const lk_train_opts *t = &r->config->train;
+
+    LK_TRY(lk_optim_rules(r->graph, t->weight_decay, &r->rule));
+    r->optim = (lk_optim){.graph = r->graph, .backend = r->backend, .kind = (lk_opt)t->optimizer, .rule = r->rule, .momentum = t->momentum, .beta1 = t->beta1, .beta2 = t->beta2, .eps = t->eps, .trust = t->trust, .nesterov = t->nesterov};
+    r->opt_scratch_bytes = lk_optim_scratch(&r->optim);
+    LK_TRY(lk_alloc_array(lk_pool_size(r->pool), r->opt_scratch_bytes, "optimizer's scratch", &r->opt_scratch));
     LK_TRY(create_state(r));
     LK_TRY(lk_alloc_array(r->graph->flat / LK_TILE, sizeof *r->tiles, "tile squares", &r->tiles));
     LK_TRY(lk_alloc_array(r->graph->flat / LK_TILE, sizeof *r->tiles_sent, "tile squares", &r->tiles_sent));
@@ -113,7 +119,6 @@ lk_status lki_step_prepare(lk_run *r)
         .fast = t->reduction == LK_REDUCTION_FAST,
     };
 
-    r->optim = (lk_optim){.graph = r->graph, .backend = r->backend, .kind = (lk_opt)t->optimizer, .weight_decay = t->weight_decay, .momentum = t->momentum, .beta1 = t->beta1, .beta2 = t->beta2, .eps = t->eps, .nesterov = t->nesterov};
     LK_TRY(lk_reduce_create(r->comm, &opts, &r->reduce));
     return lk_comm_agree(r->comm, prepare_local(r));
 }
@@ -285,6 +290,25 @@ typedef struct update_job {
     lk_optim_step step;
 } update_job;
 
+/* Every so many-th parameter, whole. */
+static lk_status update_whole(void *arg, int worker, int i)
+{
+    const update_job *j = arg;
+    lk_run *r = j->r;
+    lk_optim_step step = j->step;
+
+    step.scratch = r->opt_scratch + (size_t)worker * r->opt_scratch_bytes;
+    for (int k = i; k < r->graph->n_params; k += lk_pool_size(r->pool)) {
+        const lk_param *p = &r->graph->param[k];
+        void *state[LK_MAX_OPT_STATE] = {NULL};
+
+        for (int s = 0; s < r->n_state; s++)
+            state[s] = r->state[s] + p->first;
+        lk_optim_update(&r->optim, &step, p->first, p->first + p->count, r->weights, state, lk_reduce_sum(r->reduce));
+    }
+    return LK_OK;
+}
+
 /* Part i of each bucket's own slice. Element by element, so the cut is free. */
 static lk_status update_part(void *arg, int worker, int i)
 {
@@ -316,7 +340,7 @@ static lk_status update(lk_run *r, const lki_step_result *s, double grad_scale, 
     /* Without sharding everyone needs the whole sum. */
     if (!r->sharded && r->nranks > 1)
         LK_TRY(lk_reduce_gather(r->reduce, (void *)lk_reduce_sum(r->reduce)));
-    LK_TRY(lk_pool_run(r->pool, lk_pool_size(r->pool), update_part, &j));
+    LK_TRY(lk_pool_run(r->pool, lk_pool_size(r->pool), lk_opt_get(r->optim.kind)->whole ? update_whole : update_part, &j));
     if (r->sharded)
         LK_TRY(lk_reduce_gather(r->reduce, r->weights));
     r->trainer.stale = true;

@@ -3,6 +3,7 @@
 #include "engine/optim.h"
 #include "engine/schedule.h"
 
+#include "base/mem.h"
 #include "base/rng.h"
 
 #include <math.h>
@@ -24,7 +25,11 @@ Test(optim, any_cut_into_slices_gives_the_same_bits)
     const int64_t n = g->flat;
 
     for (lk_opt kind = 0; kind < LK_OPT_COUNT; kind++) {
-        const lk_optim o = {.graph = g, .backend = &lk_backend_cpu, .kind = kind, .weight_decay = 0.1, .momentum = 0.9, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8};
+        lk_opt_rule *rule = NULL;
+        if (lk_opt_get(kind)->whole)
+            continue;
+        cr_assert_eq(lk_optim_rules(g, 0.1, &rule), LK_OK);
+        const lk_optim o = {.graph = g, .backend = &lk_backend_cpu, .kind = kind, .rule = rule, .momentum = 0.9, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8};
         float *sum = noise(n, 1), *w[2], *s[2][2];
 
         for (int v = 0; v < 2; v++) {
@@ -47,6 +52,7 @@ Test(optim, any_cut_into_slices_gives_the_same_bits)
         for (int k = 0; k < lk_opt_get(kind)->n_state; k++)
             cr_assert_eq(memcmp(s[0][k], s[1][k], (size_t)n * sizeof(float)), 0);
         free(sum);
+        lk_free(rule);
         for (int v = 0; v < 2; v++) {
             free(w[v]);
             free(s[v][0]);
@@ -59,7 +65,9 @@ Test(optim, any_cut_into_slices_gives_the_same_bits)
 Test(optim, statistics_fold_as_one_after_the_other)
 {
     lk_graph *g = net_cnn(2);
-    const lk_optim o = {.graph = g, .backend = &lk_backend_ref};
+    lk_opt_rule *rule = NULL;
+    cr_assert_eq(lk_optim_rules(g, 0, &rule), LK_OK);
+    const lk_optim o = {.graph = g, .backend = &lk_backend_ref, .rule = rule};
     const lk_param *p = NULL;
     double *w = calloc((size_t)g->flat, sizeof *w), *sum = calloc((size_t)g->flat, sizeof *sum), *state = calloc((size_t)g->flat, sizeof *state);
     double want = 0.7;
@@ -77,9 +85,27 @@ Test(optim, statistics_fold_as_one_after_the_other)
     }
     lk_optim_update(&o, &(lk_optim_step){.lr = 1, .t = 1, .grad_scale = 0.1, .stat_count = n}, 0, g->flat, w, (void *const[]){state, NULL}, sum);
     cr_assert_float_eq(w[p->first], want, 1e-14);
+    lk_free(rule);
     free(w);
     free(state);
     free(sum);
+    lk_graph_destroy(&g);
+}
+
+/* Of three linear layers the last feeds the loss; biases are no matrices. */
+Test(optim, rules)
+{
+    lk_graph *g = net_mlp(2);
+    lk_opt_rule *rule = NULL;
+
+    OK(lk_optim_rules(g, 0.25, &rule));
+    for (int i = 0; i < g->n_params; i++) {
+        const bool matrix = g->param[i].info.shape.ndim == 2;
+
+        cr_assert(rule[i].lr == 1 && rule[i].weight_decay == (matrix ? 0.25 : 0));
+        cr_assert_eq(rule[i].hidden, matrix && strcmp(g->param[i].name, "linear3.weight") != 0, "%s", g->param[i].name);
+    }
+    lk_free(rule);
     lk_graph_destroy(&g);
 }
 

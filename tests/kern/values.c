@@ -83,8 +83,8 @@ Test(values, gelu)
     const lk_shape in = {1, {3}};
     const double x[] = {1, 0, -1}, exact[] = {0.841344746068543, 0, -0.158655253931457},
                  form[] = {0.841191990608276, 0, -0.158808009391724};
-    check_forward(LK_OP_ACTIVATION, &(lk_attrs){.activation = {LK_ACT_GELU, 0}}, true, &in, (const double *[]){x}, NULL,
-        exact);
+    check_forward(
+        LK_OP_ACTIVATION, &(lk_attrs){.activation = {LK_ACT_GELU, 0}}, true, &in, (const double *[]){x}, NULL, exact);
     check_forward(LK_OP_ACTIVATION, &(lk_attrs){.activation = {LK_ACT_GELU_TANH, 0}}, true, &in, (const double *[]){x},
         NULL, form);
 }
@@ -100,10 +100,8 @@ Test(values, activations)
     } cases[] = {
         {LK_ACT_RELU, 0, {1.0986122886681098, 0, 0}},
         {LK_ACT_LEAKY_RELU, 0.5, {1.0986122886681098, 0, -0.5493061443340549}},
-        {LK_ACT_ELU, 3, {1.0986122886681098, 0, -2}},
-        {LK_ACT_SILU, 0, {0.8239592165010823, 0, -0.2746530721670275}},
-        {LK_ACT_SIGMOID, 0, {0.75, 0.5, 0.25}},
-        {LK_ACT_TANH, 0, {0.8, 0, -0.8}},
+        {LK_ACT_ELU, 3, {1.0986122886681098, 0, -2}}, {LK_ACT_SILU, 0, {0.8239592165010823, 0, -0.2746530721670275}},
+        {LK_ACT_SIGMOID, 0, {0.75, 0.5, 0.25}}, {LK_ACT_TANH, 0, {0.8, 0, -0.8}},
         {LK_ACT_SOFTPLUS, 0, {1.3862943611198906, 0.6931471805599453, 0.2876820724517809}}, /* log 4, 2, 4/3 */
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -166,8 +164,8 @@ Test(values, sequences)
 {
     const lk_shape in = {3, {1, 2, 4}};
     const double zero[8] = {0}, want[] = {0, 1, 0, 1, sin(1), cos(1), sin(0.01), cos(0.01)};
-    check_forward(LK_OP_POSITIONS, &(lk_attrs){.positions = {.sinusoidal = true}}, true, &in,
-        (const double *[]){zero}, NULL, want);
+    check_forward(LK_OP_POSITIONS, &(lk_attrs){.positions = {.sinusoidal = true}}, true, &in, (const double *[]){zero},
+        NULL, want);
     const double w[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
     check_forward(LK_OP_POSITIONS, &(lk_attrs){.positions = {.max = 3, .deviation = 1}}, true, &in,
         (const double *[]){zero}, (const double *[]){w}, w);
@@ -483,4 +481,109 @@ Test(values, adamw)
     a.t = 2;
     lk_backend_ref.optimizer[LK_OPT_ADAMW](1, &p, (void *[]){&m, &v}, &g, &a);
     cr_assert_float_eq(p, 0.87 * 0.95 - 0.1 * (0.36 / 0.19) / (sqrt(0.1584 / 0.0199) + 1), 1e-14);
+}
+
+/* Three updates of three weights against PyTorch 1.13 (torch.optim.Adam, AdamW, RMSprop, Adagrad in double: lr 0.1,
+ * betas 0.9 and 0.99, alpha 0.99, eps 0.01, momentum 0.5, weight_decay 0.1). */
+Test(values, optimizers_of_pytorch)
+{
+    static const struct {
+        lk_opt opt;
+        double p[3];
+    } want[] = {
+        {LK_OPT_ADAM, {0.8004139151141765, -1.78211562130855, 0.3246561570932439}},
+        {LK_OPT_ADAMW, {0.7921188186474593, -1.76049846584506, 0.3167146560206796}},
+        {LK_OPT_RMSPROP, {-0.3135391133209295, -0.5854525269604013, -0.8828838980475899}},
+        {LK_OPT_ADAGRAD, {0.9217005456393529, -1.909945667247759, 0.400984017982925}},
+    };
+    static const double g[3][3] = {{0.5, -1, 2}, {0.25, 0, -1}, {-0.75, 0.5, 1}};
+    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
+        double p[] = {1, -2, 0.5}, s[2][3] = {{0}};
+        lk_opt_args a = {
+            .lr = 0.1, .weight_decay = 0.1, .momentum = 0.5, .beta1 = 0.9, .beta2 = 0.99, .eps = 0.01, .grad_scale = 1};
+        for (a.t = 1; a.t <= 3; a.t++)
+            lk_backend_ref.optimizer[want[i].opt](3, p, (void *[]){s[0], s[1]}, g[a.t - 1], &a);
+        for (int j = 0; j < 3; j++)
+            cr_assert_float_eq(
+                p[j], want[i].p[j], 1e-14, "%s: weight %d is %.17g", lk_opt_get(want[i].opt)->name, j, p[j]);
+    }
+}
+
+/* lr 0.5, decay 0.1, betas 0.5 and 0.75: c = 0.5 * 0 + 0.5 * 3 > 0, p = 2 - 0.5 (1 + 0.2) = 1.4, m = 0.25 * 3; then g =
+ * -1: c = 0.375 - 0.5 < 0, p = 1.4 - 0.5 (-1 + 0.14), m = 0.75 * 0.75 - 0.25. Without a gradient nor a mean only the
+ * decay is left. */
+Test(values, lion)
+{
+    double p[] = {2, 1}, m[] = {0, 0}, g[] = {3, 0};
+    lk_opt_args a = {.lr = 0.5, .weight_decay = 0.1, .beta1 = 0.5, .beta2 = 0.75, .t = 1, .grad_scale = 1};
+    lk_backend_ref.optimizer[LK_OPT_LION](2, p, (void *[]){m, NULL}, g, &a);
+    cr_assert_float_eq(p[0], 1.4, 1e-15);
+    cr_assert_float_eq(p[1], 0.95, 1e-15);
+    cr_assert_float_eq(m[0], 0.75, 1e-15);
+    g[0] = -1;
+    lk_backend_ref.optimizer[LK_OPT_LION](2, p, (void *[]){m, NULL}, g, &a);
+    cr_assert_float_eq(p[0], 1.83, 1e-15);
+    cr_assert_float_eq(m[0], 0.3125, 1e-15);
+}
+
+/* |p| = 5, |g| = 1: l = 0.1 * 5 / (1 + 0.5 * 5) = 1/7, v = 2/7 (g + p/2) = (0.6, 0.8). Then g = 0: l = 1, v = v/2 + 2
+ * p/2. In one dimension l = 1: v = 2 (g + p/2). */
+Test(values, lars)
+{
+    const lk_shape matrix = {2, {1, 2}}, vector = {1, {2}};
+    double p[] = {3, 4}, v[] = {0, 0}, g[] = {1.2, 1.6};
+    lk_opt_args a = {
+        .lr = 2, .weight_decay = 0.5, .momentum = 0.5, .trust = 0.1, .t = 1, .grad_scale = 0.5, .shape = &matrix};
+    lk_backend_ref.optimizer[LK_OPT_LARS](2, p, (void *[]){v, NULL}, g, &a);
+    cr_assert(kern_distance(2, p, (double[]){2.4, 3.2}) < 1e-14);
+    g[0] = g[1] = 0;
+    lk_backend_ref.optimizer[LK_OPT_LARS](2, p, (void *[]){v, NULL}, g, &a);
+    cr_assert(kern_distance(2, p, (double[]){-0.3, -0.4}) < 1e-14);
+    double q[] = {3, 4}, u[] = {0, 0}, h[] = {1.2, 1.6};
+    a.shape = &vector;
+    lk_backend_ref.optimizer[LK_OPT_LARS](2, q, (void *[]){u, NULL}, h, &a);
+    cr_assert(kern_distance(2, q, (double[]){3 - 4.2, 4 - 5.6}) < 1e-14);
+}
+
+/* The first direction is g / (|g| + 1) + p/2 = (2, 1.5), of norm 2.5; |p| = 5: l = 2, in one dimension 1. */
+Test(values, lamb)
+{
+    const lk_shape shape[] = {{2, {1, 2}}, {1, {2}}};
+    for (int i = 0; i < 2; i++) {
+        double p[] = {3, 4}, m[] = {0, 0}, v[] = {0, 0}, g[] = {2, -2};
+        lk_opt_args a = {.lr = 0.25,
+            .weight_decay = 0.5,
+            .beta1 = 0.9,
+            .beta2 = 0.99,
+            .eps = 1,
+            .t = 1,
+            .grad_scale = 0.5,
+            .shape = &shape[i]};
+        lk_backend_ref.optimizer[LK_OPT_LAMB](2, p, (void *[]){m, v}, g, &a);
+        cr_assert(kern_distance(2, p, i ? (double[]){2.5, 3.625} : (double[]){2, 3.25}) < 1e-14);
+    }
+}
+
+/* Two updates of a [3,2] matrix, as the authors' code gives them in double (lr 0.1, momentum 0.9 with nesterov, weight
+ * decay 0.2). */
+Test(values, muon)
+{
+    const lk_shape shape = {2, {3, 2}};
+    const double g[2][6] = {{0.5, -1, 2, 0.25, 0, -1}, {-0.75, 0.5, 1, 1, 0.5, 0}};
+    const double want[] = {0.9709468465687847, -1.907834160771942, 0.2802222065992324, 0.1620097885113436,
+        2.819017533371063, -0.8053003601517092};
+    double p[] = {1, -2, 0.5, 0.25, 3, -1}, m[6] = {0}, v[6] = {0}, *scratch = NULL;
+    KERN_OK(lk_alloc(lk_opt_scratch(LK_OPT_MUON, &shape, sizeof *scratch), "test", &scratch));
+    lk_opt_args a = {.lr = 0.1,
+        .weight_decay = 0.2,
+        .momentum = 0.9,
+        .nesterov = true,
+        .grad_scale = 1,
+        .shape = &shape,
+        .hidden = true,
+        .scratch = scratch};
+    for (a.t = 1; a.t <= 2; a.t++)
+        lk_backend_ref.optimizer[LK_OPT_MUON](6, p, (void *[]){m, v}, g[a.t - 1], &a);
+    cr_assert(kern_distance(6, p, want) < 1e-13);
+    lk_free(scratch);
 }

@@ -203,8 +203,8 @@ Test(config, errors)
         {DATA MODEL "train: {batch: 8, lr: {peak: 1, decay: cosin}}\n",
             "run.yaml:3:40: train.lr.decay: expected one of constant, step, cosine, linear, got \"cosin\" (did you "
             "mean \"cosine\"?)"},
-        {DATA MODEL "train: {batch: 8, lr: 1, optimizer: adam}\n",
-            "run.yaml:3:37: train.optimizer: expected one of sgd, adamw, got \"adam\" (did you mean \"adamw\"?)"},
+        {DATA MODEL "train: {batch: 8, lr: 1, optimizer: adamm}\n",
+            "run.yaml:3:37: train.optimizer: expected one of sgd, adamw, adam, rmsprop, adagrad, lion, lars, lamb, muon, got \"adamm\" (did you mean \"adamw\"?)"},
         {DATA MODEL "train: {batch: 8, lr: 1, precision: fp16}\n",
             "run.yaml:3:37: train.precision: expected one of fp32, got \"fp16\" (did you mean \"fp32\"?)"},
         {DATA MODEL "train: {batch: 8, lr: 1, nesterov: 1}\n",
@@ -265,7 +265,7 @@ Test(config, errors)
         {DATA MODEL "train: {batch: 3, lr: 1}\n",
             "run.yaml:3:16: train.batch: 3 is not a multiple of train.microbatches, 8 (8 would be)"},
         {DATA MODEL "train: {batch: 8, lr: 1, nesterov: true}\n",
-            "run.yaml:3:36: train.nesterov: has a meaning with optimizer sgd only"},
+            "run.yaml:3:36: train.nesterov: has a meaning with optimizers sgd and muon only"},
         {DATA MODEL "train: {batch: 8, lr: 1, optimizer: sgd, momentum: 0, nesterov: true}\n",
             "run.yaml:3:65: train.nesterov: needs a momentum above 0"},
         {DATA MODEL "train: {batch: 8, lr: 1, beta1: 1}\n", "run.yaml:3:33: train.beta1: must be below 1"},
@@ -498,6 +498,7 @@ Test(config, print_shows_every_key)
                                  "  beta1: 0.9\n"
                                  "  beta2: 0.999\n"
                                  "  eps: 1e-08\n"
+                                 "  trust: 0.001\n"
                                  "  nesterov: false\n"
                                  "  clip_norm: 0\n"
                                  "  lr:\n"

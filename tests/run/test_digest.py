@@ -85,6 +85,15 @@ train: {{objective: regress, batch: 32, epochs: 2, log_every: 1 steps, lr: 1e-4}
         self.assertEqual(sum(e["event"] == "eval" for e in one), 2)
         self.same(one, self.train("s3", 3, "--set", "data.readers=3", config=config, steps=[]), "3 ranks, streams")
 
+    def test_optimizers(self):
+        """lars, lamb and muon take whole parameters, and are not sharded."""
+        config = os.path.join(SOURCE, "configs", "digits-mlp.yaml")
+        for name in ("adam", "rmsprop", "adagrad", "lion", "lars", "lamb", "muon"):
+            with self.subTest(name):
+                options = ["--set", f"train.optimizer={name}", "--set", "train.weight_decay=0.01", "--set", "train.clip_norm=1", "--set", "train.steps=12"]
+                one = self.train(f"{name}1", 1, *options, config=config)
+                self.same(one, self.train(f"{name}3", 3, *options, "--set", "run.threads=2", config=config), f"3 ranks, {name}")
+
     def test_other_seeds_and_microbatches_give_other_bits(self):
         """The comparison above means something: what should change the bits does."""
         one = self.train("a", 1)
