@@ -7,6 +7,7 @@
 #include "data/cache.h"
 #include "data/convert.h"
 #include "data/dataset_int.h"
+#include "data/mix.h"
 #include "data/sampler_int.h"
 
 #include <inttypes.h>
@@ -52,6 +53,10 @@ typedef struct reader {
     int64_t *until, *mark, stamp; /* [rows], [places] */
     int *place, *held; /* [rows], [share] */
     char *sample; /* one sample as stored, part after part, for what the cache does not hold */
+    float *scratch; /* a sample of field 0, where it is augmented */
+    double *share; /* [rows] of a row's own, where there is mixing */
+    float *unmixed; /* a microbatch of the mixed field, where there is mixing */
+    int64_t epoch; /* of the microbatch at work */
 } reader;
 
 struct lk_loader {
@@ -104,19 +109,74 @@ static char *rows_of(const output *o, int64_t at)
     return o->rows + (size_t)(at * o->stride) * o->elem;
 }
 
-/* One row of a microbatch from a sample as stored, part after part. */
-static void put_row(const lk_loader *l, const void *const *stored, int64_t at, int64_t row)
+static bool is_mixed(const lk_loader_opts *o)
 {
+    return o->mix.mixup > 0 || o->mix.cutmix > 0;
+}
+
+static lk_status put_class(const lk_loader *l, int i, int64_t id, float *to)
+{
+    const int64_t classes = l->o.field[i].classes;
+
+    if (id < 0 || id >= classes)
+        return LK_FAIL(LK_E_DATA, "field \"%s\": class %" PRId64 ", but there are %" PRId64 " (0 to %" PRId64 ")",
+            l->o.data->field[l->o.field[i].field].name, id, classes, classes - 1);
+    memset(to, 0, (size_t)classes * sizeof *to);
+    to[id] = 1;
+    return LK_OK;
+}
+
+/* One row of a microbatch from a sample as stored, part after part. */
+static lk_status put_row(reader *r, const void *const *stored, int64_t at, int64_t row, int64_t sample)
+{
+    const lk_loader *l = r->loader;
+
     for (int i = 0; i < l->o.n_fields; i++) {
         const output *o = &l->out[i];
         if (o->same >= 0)
             continue;
         char *to = rows_of(o, at) + (size_t)(row * o->row) * o->elem;
-        if (l->o.field[i].as == LK_AS_REAL)
+        const lk_field_info *f = &l->o.data->field[l->part[o->part]];
+        if (l->o.field[i].classes > 0)
+            LK_TRY(put_class(l, i, lki_whole_at(stored[o->part], f->type, 0), (float *)to));
+        else if (l->o.field[i].as == LK_AS_REAL)
             lki_convert(&o->convert, stored[o->part], (float *)to);
         else
             for (int64_t k = 0; k < o->row; k++)
-                ((int64_t *)to)[k] = lki_whole_at(stored[o->part], l->o.data->field[l->part[o->part]].type, k);
+                ((int64_t *)to)[k] = lki_whole_at(stored[o->part], f->type, k);
+        if (i == 0 && r->scratch != NULL)
+            lk_augment_run(l->o.augment, f, l->o.sampler.seed, r->epoch, sample, (float *)to, r->scratch);
+    }
+    return LK_OK;
+}
+
+static void mix_classes(const lki_mixing *m, const double *own_share, int64_t classes, const float *unmixed, float *out)
+{
+    for (int64_t row = 0; row < m->valid; row++) {
+        const float *own = unmixed + row * classes, *partner = unmixed + lki_mixing_partner(m, row) * classes;
+        for (int64_t k = 0; k < classes; k++)
+            out[row * classes + k] =
+                (float)(own_share[row] * (double)own[k] + (1 - own_share[row]) * (double)partner[k]);
+    }
+}
+
+/* The valid rows of a microbatch, each with its partner. */
+static void mix(reader *r, int64_t at, int64_t step, int lane, const int64_t *sample, int64_t valid)
+{
+    const lk_loader *l = r->loader;
+    const lki_mixing m = lki_mixing_of(&l->o.mix, l->o.sampler.seed, r->epoch, step, lane, valid);
+    const lk_field_info *f = &l->o.data->field[l->o.field[0].field];
+    float *input = (float *)rows_of(&l->out[0], at);
+
+    memcpy(r->unmixed, input, (size_t)(valid * f->row) * sizeof *input);
+    for (int64_t row = 0; row < valid; row++)
+        r->share[row] = lki_mix_row(&m, f, row, sample[row], r->unmixed, input);
+    for (int i = 1; i < l->o.n_fields; i++) {
+        const output *o = &l->out[i];
+        if (l->o.field[i].classes == 0 || o->same >= 0)
+            continue;
+        memcpy(r->unmixed, rows_of(o, at), (size_t)(valid * o->row) * sizeof *input);
+        mix_classes(&m, r->share, o->row, r->unmixed, (float *)rows_of(o, at));
     }
 }
 
@@ -147,11 +207,11 @@ static lk_status fill_from_cache(reader *r, const int64_t *sample, int64_t first
         int64_t n_held;
         const int64_t end = row + lki_cache_hold(l->cache, sample + row, r->until + row, n - row, r->mark, ++r->stamp,
                                       r->place + row, r->held, &n_held);
-        const lk_status st = lki_cache_load(l->cache, r->held, n_held);
+        lk_status st = lki_cache_load(l->cache, r->held, n_held);
         for (; st == LK_OK && row < end; row++) {
             for (int i = 0; i < l->n_parts; i++)
                 stored[i] = lki_cache_row(l->cache, r->place[row], i, sample[row]);
-            put_row(l, stored, at, row);
+            st = put_row(r, stored, at, row, sample[row]);
         }
         lki_cache_release(l->cache, r->held, n_held);
         LK_TRY(st);
@@ -172,7 +232,7 @@ static lk_status fill_directly(reader *r, const int64_t *sample, int64_t first, 
             LK_TRY(lk_dataset_read(l->o.data, l->part[i], sample[row], 1, r->sample + l->part_at[i]));
             stored[i] = r->sample + l->part_at[i];
         }
-        put_row(l, stored, at, row);
+        LK_TRY(put_row(r, stored, at, row, sample[row]));
     }
     return LK_OK;
 }
@@ -186,6 +246,7 @@ static lk_status fill_lane(reader *r, int64_t i, int lane)
     int64_t epoch, step;
 
     position(l, i, &epoch, &step);
+    r->epoch = epoch;
     const int64_t valid = lk_sampler_valid(s, step, l->o.first_lane + lane);
     lki_row_reader rows = lki_sampler_rows(s, epoch);
     int64_t n_cached = 0; /* rows before the pool, or all */
@@ -197,6 +258,8 @@ static lk_status fill_lane(reader *r, int64_t i, int lane)
     }
     LK_TRY(fill_from_cache(r, sample, 0, n_cached, at));
     LK_TRY(fill_directly(r, sample, n_cached, valid, at));
+    if (is_mixed(&l->o) && valid > 0)
+        mix(r, at, step, l->o.first_lane + lane, sample, valid);
 
     memset(sample + valid, 0, (size_t)(s->rows - valid) * sizeof *sample);
     lk_lane_batch *b = &l->slot[i % l->n_slots].lane[lane];
@@ -412,6 +475,32 @@ static lk_status check_opts(const lk_loader_opts *o)
     return LK_OK;
 }
 
+/* Augmentation and mixing. */
+static lk_status check_changes(const lk_loader_opts *o)
+{
+    const lk_field_info *f = &o->data->field[o->field[0].field];
+
+    if (lk_augment_steps(o->augment) > 0 || is_mixed(o)) {
+        if (o->field[0].as != LK_AS_REAL || o->field[0].classes > 0)
+            return LK_FAIL(LK_E_ARG, "loader: augmentation and mixing of ids");
+        LK_TRY(lk_augment_check(o->augment, f));
+    }
+    if (o->mix.cutmix > 0 && f->ndim != 2 && f->ndim != 3)
+        return LK_FAIL(LK_E_CONFIG,
+            "data.mix.cutmix: field \"%s\" has samples of rank %d; pictures [C,H,W] or [H,W] are needed", f->name,
+            f->ndim);
+    for (int i = 0; i < o->n_fields; i++) {
+        const lk_field_info *c = &o->data->field[o->field[i].field];
+        if (o->field[i].classes < 0 || (o->field[i].classes > 0 && o->field[i].as != LK_AS_REAL))
+            return LK_FAIL(LK_E_ARG, "loader: field \"%s\" as %" PRId64 " classes", c->name, o->field[i].classes);
+        if (o->field[i].classes > 0 && (!lk_elem_is_integer(c->type) || c->row != 1))
+            return LK_FAIL(LK_E_DATA,
+                "field \"%s\" has %" PRId64 " numbers a sample, of type %s: a class is one whole number", c->name,
+                c->row, lk_elem_name(c->type));
+    }
+    return LK_OK;
+}
+
 static int64_t max_i64(int64_t a, int64_t b)
 {
     return a > b ? a : b;
@@ -468,6 +557,8 @@ static bool same_convert(const lki_converter *a, const lki_converter *b)
 
 static lk_status create_outputs(lk_loader *l)
 {
+    const bool changed = lk_augment_steps(l->o.augment) > 0 || is_mixed(&l->o); /* then field 0 is like no other */
+
     for (int i = 0; i < l->o.n_fields; i++) {
         const lk_loader_field *f = &l->o.field[i];
         const lk_field_info *info = &l->o.data->field[f->field];
@@ -485,11 +576,14 @@ static lk_status create_outputs(lk_loader *l)
         }
         *o = (output){
             .part = p, .same = -1, .row = info->row, .elem = f->as == LK_AS_REAL ? sizeof(float) : sizeof(int64_t)};
-        if (f->as == LK_AS_REAL)
+        if (f->classes > 0)
+            o->row = f->classes;
+        if (f->as == LK_AS_REAL && f->classes == 0)
             LK_TRY(lki_converter_init(&o->convert, info, &f->convert));
-        for (int k = 0; k < i && o->same < 0; k++)
+        for (int k = changed ? 1 : 0; k < i && o->same < 0; k++)
             if (l->out[k].same < 0 && l->out[k].part == p && l->o.field[k].as == f->as &&
-                (f->as == LK_AS_ID || same_convert(&l->out[k].convert, &o->convert)))
+                l->o.field[k].classes == f->classes &&
+                (f->as == LK_AS_ID || f->classes > 0 || same_convert(&l->out[k].convert, &o->convert)))
                 o->same = k;
     }
     return LK_OK;
@@ -526,6 +620,11 @@ static lk_status create_readers(lk_loader *l, int64_t places)
 {
     const int64_t rows = l->o.sampler.rows;
     const int64_t share = lki_cache_share(l->cache);
+    int64_t widest = l->out[0].stride;
+
+    for (int i = 1; i < l->o.n_fields; i++)
+        if (l->o.field[i].classes > 0)
+            widest = max_i64(widest, l->out[i].stride);
 
     LK_TRY(alloc_counted(l, l->o.readers, sizeof l->reader[0], "readers", &l->reader));
     for (int i = 0; i < l->o.readers; i++) {
@@ -537,6 +636,12 @@ static lk_status create_readers(lk_loader *l, int64_t places)
         LK_TRY(alloc_counted(l, share, sizeof r->held[0], "readers", &r->held));
         if (!l->pool_cached)
             LK_TRY(alloc_counted(l, l->part_at[l->n_parts], 1, "a sample as stored", &r->sample));
+        if (lk_augment_steps(l->o.augment) > 0)
+            LK_TRY(alloc_counted(l, l->out[0].row, sizeof(float), "a sample as it was", &r->scratch));
+        if (is_mixed(&l->o)) {
+            LK_TRY(alloc_counted(l, rows, sizeof(double), "shares of a mixed microbatch", &r->share));
+            LK_TRY(alloc_counted(l, widest, sizeof(float), "a microbatch as it was", &r->unmixed));
+        }
     }
     return LK_OK;
 }
@@ -576,6 +681,7 @@ lk_status lk_loader_create(const lk_loader_opts *o, lk_loader **out)
     lk_status st;
 
     LK_TRY(check_opts(o));
+    LK_TRY(check_changes(o));
     LK_TRY(lk_alloc(sizeof *l, "loader", &l));
     l->bytes = (int64_t)sizeof *l;
     l->o = *o;
@@ -621,6 +727,9 @@ void lk_loader_destroy(lk_loader **loader)
         lk_free(l->reader[i].place);
         lk_free(l->reader[i].held);
         lk_free(l->reader[i].sample);
+        lk_free(l->reader[i].scratch);
+        lk_free(l->reader[i].share);
+        lk_free(l->reader[i].unmixed);
     }
     lk_free(l->ahead);
     lk_free(l->reader);

@@ -3,6 +3,7 @@
 #ifndef LK_DATA_LOADER_H
 #define LK_DATA_LOADER_H
 
+#include "data/augment.h"
 #include "data/dataset.h"
 #include "data/sampler.h"
 
@@ -27,7 +28,17 @@ typedef struct lk_loader_field {
     int field; /* of the dataset */
     lk_as as;
     lk_convert convert; /* of LK_AS_REAL */
+    int64_t classes; /* LK_AS_REAL, above 0: class ids, one a sample, as float [rows, classes]: 1 in the class, else 0;
+                        or as the inputs were mixed */
 } lk_loader_field;
+
+/* Mixup (Zhang et al. 2018) and cutmix (Yun et al. 2019): each row of field 0 is mixed with another row of its
+ * microbatch, by a share lambda of its own, drawn from Beta(alpha, alpha) for each; so are fields with `classes`.
+ * Partners are a permutation of the rows by (seed, epoch, step, microbatch); lambda and the box also depend on the
+ * sample id. */
+typedef struct lk_mix {
+    double mixup, cutmix; /* alpha, 0: none; with both, each microbatch takes one of the two, as likely */
+} lk_mix;
 
 typedef struct lk_loader_opts {
     lk_dataset *data; /* borrowed until destroy */
@@ -38,6 +49,8 @@ typedef struct lk_loader_opts {
     int64_t epoch, step; /* cursor to start at; goes on through epochs */
     int64_t end_epoch; /* stops before this epoch; -1: for ever */
     int readers, prefetch; /* threads, >= 1; steps ahead, >= 1 */
+    const lk_augment *augment; /* of field 0, after its conversion; NULL: none; borrowed until destroy */
+    lk_mix mix;
 } lk_loader_opts;
 
 typedef struct lk_lane_batch {
@@ -59,7 +72,8 @@ typedef struct lk_batch {
  * each is read once; else two windows a lane (sampler.window * sampler.block samples each; in sequence and in streams
  * what the steps ahead span), and the order's pool where that is up to 256 MiB; samples of a larger pool are read one
  * by one, so window, block and microbatches are best such that their product is well below the number of samples.
- * Errors: LK_E_ARG; LK_E_SHAPE for means that fit no sample; LK_E_DATA for ids that are no whole numbers; LK_E_NOMEM.
+ * Errors: LK_E_ARG; LK_E_SHAPE for means that fit no sample; LK_E_DATA for ids and
+ * classes that are no whole numbers; LK_E_CONFIG for augmentation that does not fit the samples; LK_E_NOMEM.
  */
 LK_MUST_USE lk_status lk_loader_create(const lk_loader_opts *o, lk_loader **out);
 /* The next step's batch, in order; waits for it. *view is NULL after the last one. Valid until lk_loader_unmap. A

@@ -3,7 +3,6 @@
 #include "model/config.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "data/loader.h"
 #include "engine/schedule.h"
 #include "kern/kern.h"
 #include "model/model.h"
@@ -103,6 +102,8 @@ static const lk_field data_rows[] = {
         .help = "Steps that are read ahead; memory is fixed at so many batches."),
     LK_FIELD(lk_data_opts, sequence, LK_T_TABLE, .def = "", .sub = &sequence_table,
         .help = "Windows of a series as samples."),
+    LK_FIELD(lk_data_opts, augment, LK_T_NODE, .def = "",
+        .help = "Steps that change the inputs of training at random: see Augmentation below."),
     LK_FIELD(lk_data_opts, synthetic, LK_T_TABLE, .def = "", .sub = &synthetic_table,
         .help = "Made-up data in place of files."),
 };
@@ -568,6 +569,7 @@ static lk_status from_document(
     c->document = document;
     LK_TRY_TO(st, fail, lk_strdup(path, &c->path));
     LK_TRY_TO(st, fail, absolute_folder(folder, &c->folder));
+    LK_TRY_TO(st, fail, lk_augment_parse(c->data.augment, &c->augment));
     LK_TRY_TO(st, fail, check_data(c));
     LK_TRY_TO(st, fail, resolve(c));
     LK_TRY_TO(st, fail, check_run(c));
@@ -620,6 +622,7 @@ void lk_config_destroy(lk_config **cp)
     lk_yaml_destroy(&c->document);
     lk_free(c->path);
     lk_free(c->folder);
+    lk_augment_destroy(&c->augment);
     lk_table_fini(&lk_config_table, c);
     lk_free(c);
     *cp = NULL;
@@ -669,5 +672,6 @@ void lk_config_document(lk_buf *out)
         "```\n\n"
         "## Sections\n\n");
     lk_table_document(&lk_config_table, "", out);
+    lk_augment_document(out);
     lk_model_document(out);
 }

@@ -4,6 +4,7 @@
 #define LK_MODEL_CONFIG_H
 
 #include "base/table.h"
+#include "data/loader.h"
 
 typedef struct lk_run_opts {
     char *name; /* names the run directory; never NULL here: else the file's base name */
@@ -36,6 +37,7 @@ typedef struct lk_data_opts {
     int order; /* lk_order */
     int64_t readers, prefetch;
     lk_sequence_opts sequence;
+    const lk_yaml *augment; /* in the document; read into lk_config.augment */
     lk_synthetic_opts synthetic;
 } lk_data_opts;
 
@@ -78,6 +80,7 @@ typedef struct lk_config {
     lk_train_opts train;
     lk_checkpoint_opts checkpoint;
     /* not keys: */
+    lk_augment *augment; /* owned */
     lk_yaml *document; /* owned */
     char *path; /* as given, or the source of the text */
     char *folder; /* absolute, without links where it is there */

@@ -200,6 +200,7 @@ lk_loader_opts lki_loader_opts(const lk_run *r, bool training)
         .end_epoch = training ? -1 : 1,
         .readers = (int)r->config->data.readers,
         .prefetch = (int)r->config->data.prefetch,
+        .augment = training ? r->config->augment : NULL,
     };
 
     for (int f = 0; f < r->n_fields; f++)

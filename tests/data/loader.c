@@ -312,6 +312,303 @@ Test(loader, fields_as_they_are_asked_for)
     lk_dataset_close(&d);
 }
 
+/* Pictures float32 [h,w] of samples 0 to n-1, no two values alike, and class ids sample % 5. */
+static lk_dataset *open_pictures(int64_t n, int64_t h, int64_t w)
+{
+    float *x = calloc((size_t)(n * h * w), sizeof *x);
+    int64_t *label = calloc((size_t)n, sizeof *label);
+    hid_t file = -1;
+
+    for (int64_t i = 0; i < n * h * w; i++)
+        x[i] = (float)(i + 1);
+    for (int64_t i = 0; i < n; i++)
+        label[i] = i % 5;
+    EXPECT_OK(lk_h5_create(at("p.h5"), &file));
+    add_field(file, "input", LK_ELEM_F32, 3, (int64_t[]){n, h, w}, x);
+    add_field(file, "label", LK_ELEM_I64, 1, (int64_t[]){n}, label);
+    EXPECT_OK(lk_h5_close(&file, "p.h5"));
+    free(x);
+    free(label);
+    return open_dir();
+}
+
+static lk_augment *parse_augment(const char *text)
+{
+    lk_yaml *list = NULL;
+    lk_augment *a = NULL;
+
+    EXPECT_OK(lk_yaml_parse_text(text, "a.yaml", &list));
+    EXPECT_OK(lk_augment_parse(list, &a));
+    lk_yaml_destroy(&list);
+    return a;
+}
+
+/* Field 0 is what lk_augment_run makes of each sample, whatever the number of readers; others are as stored. */
+Test(loader, inputs_are_augmented_by_sample_and_epoch)
+{
+    enum { H = 6, W = 5, ROW = H * W };
+    lk_augment *a = parse_augment("[flip, crop: 1, noise: 0.1, cutout: 2]");
+    lk_dataset *d = open_pictures(70, H, W);
+    const lk_field_info *f = lk_dataset_field(d, 0);
+    float want[ROW], scratch[ROW];
+    int changed = 0;
+
+    for (int readers = 1; readers <= 4; readers += 3) {
+        lk_loader_opts o = options(d, make_sampler(d, LK_ORDER_SHUFFLED, 4, 4, 8, 2));
+        lk_loader *l = NULL;
+        o.readers = readers;
+        o.augment = a;
+        o.n_fields = 3;
+        o.field[2] = o.field[0];
+        EXPECT_OK(lk_loader_create(&o, &l));
+        const int64_t count = lk_mem_count();
+        for (int64_t step = 0; step < 3 * o.sampler.steps; step++) {
+            const lk_batch *b = NULL;
+            EXPECT_OK(lk_loader_map(l, &b));
+            for (int lane = 0; lane < 4; lane++) {
+                const lk_lane_batch *x = &b->lane[lane];
+                for (int64_t row = 0; row < x->valid; row++) {
+                    for (int i = 0; i < ROW; i++)
+                        want[i] = (float)(x->sample[row] * ROW + i + 1);
+                    cr_assert(memcmp(reals(x, 2) + row * ROW, want, sizeof want) == 0);
+                    changed += memcmp(reals(x, 0) + row * ROW, want, sizeof want) != 0;
+                    lk_augment_run(a, f, o.sampler.seed, b->epoch, x->sample[row], want, scratch);
+                    cr_assert(memcmp(reals(x, 0) + row * ROW, want, sizeof want) == 0);
+                }
+                for (int64_t i = x->valid * ROW; i < 4 * ROW; i++)
+                    cr_assert(reals(x, 0)[i] == 0);
+            }
+            lk_loader_unmap(l, &b);
+        }
+        cr_expect(lk_mem_count() == count);
+        lk_loader_destroy(&l);
+    }
+    cr_expect(changed == 2 * 3 * 70);
+    lk_dataset_close(&d);
+    lk_augment_destroy(&a);
+}
+
+/* The share of row `row` that is the sample's own, and its partner: from the values, which count through the samples.
+ */
+static double find_partner(const lk_lane_batch *x, int64_t row, int64_t *partner)
+{
+    for (int64_t other = 0; other < x->valid; other++) {
+        const float *y = reals(x, 0) + row * 30;
+        const double own = (double)(x->sample[row] * 30 + 1), with = (double)(x->sample[other] * 30 + 1);
+        const double share = own == with ? 1 : ((double)y[0] - with) / (own - with);
+        const float *soft = reals(x, 1) + row * 5;
+        bool fits = share > -1e-6 && share < 1 + 1e-6;
+        for (int i = 0; fits && i < 30; i++)
+            fits = fabs((double)y[i] - (share * (own + i) + (1 - share) * (with + i))) < 1e-3;
+        for (int k = 0; fits && k < 5; k++) {
+            const double v = (k == x->sample[row] % 5 ? share : 0) + (k == x->sample[other] % 5 ? 1 - share : 0);
+            fits = fabs((double)soft[k] - v) < 1e-4;
+        }
+        if (fits) {
+            *partner = other;
+            return share;
+        }
+    }
+    cr_assert(false, "row %ld is no mixture of two rows", (long)row);
+    return 0;
+}
+
+static lk_loader_opts mixed(lk_dataset *d, lk_mix mix, int readers)
+{
+    lk_loader_opts o = options(d, make_sampler(d, LK_ORDER_SHUFFLED, 8, 4, 8, 2));
+
+    o.readers = readers;
+    o.field[1] = (lk_loader_field){.field = 1, .as = LK_AS_REAL, .classes = 5};
+    o.mix = mix;
+    return o;
+}
+
+Test(loader, mixup_of_rows_and_their_classes)
+{
+    lk_dataset *d = open_pictures(400, 6, 5);
+    double sum = 0, squares = 0;
+    int n = 0, alone = 0;
+    const lk_loader_opts o = mixed(d, (lk_mix){.mixup = 1}, 2);
+    lk_loader *l = NULL;
+
+    EXPECT_OK(lk_loader_create(&o, &l));
+    for (int64_t step = 0; step < 4 * o.sampler.steps; step++) {
+        const lk_batch *b = NULL;
+        EXPECT_OK(lk_loader_map(l, &b));
+        for (int lane = 0; lane < 4; lane++) {
+            const lk_lane_batch *x = &b->lane[lane];
+            for (int64_t row = 0; row < x->valid; row++) {
+                int64_t partner = 0;
+                const double share = find_partner(x, row, &partner);
+                alone += share == 1;
+                sum += share < 1 ? share : 0;
+                squares += share < 1 ? share * share : 0;
+                n += share < 1;
+            }
+        }
+        lk_loader_unmap(l, &b);
+    }
+    /* Beta(1,1) is uniform: mean 1/2 and mean square 1/3, with deviations of 0.0077 and 0.008 for 1400. A permutation
+     * of 8 leaves one row in place on average: 200 of 1600. */
+    cr_expect(n > 1300 && fabs(sum / n - 0.5) < 0.035 && fabs(squares / n - 1.0 / 3) < 0.035, "%d %g %g", n, sum / n,
+        squares / n);
+    cr_expect(alone > 100 && alone < 300, "%d rows are not mixed", alone);
+    lk_loader_destroy(&l);
+    lk_dataset_close(&d);
+}
+
+/* A number from Beta(0.2, 0.2) is near 0 or 1 more often than not. */
+Test(loader, alpha_shapes_the_shares)
+{
+    static const struct {
+        double alpha, low, high; /* share of shares within 0.1 of an end: 0.673, 0.2 and 7e-5 by the density */
+    } cases[] = {{0.2, 0.60, 0.74}, {1, 0.14, 0.26}, {8, 0, 0.003}};
+    lk_dataset *d = open_pictures(400, 6, 5);
+
+    for (int k = 0; k < 3; k++) {
+        const lk_loader_opts o = mixed(d, (lk_mix){.mixup = cases[k].alpha}, 1);
+        lk_loader *l = NULL;
+        int n = 0, ends = 0;
+        EXPECT_OK(lk_loader_create(&o, &l));
+        for (int64_t step = 0; step < 3 * o.sampler.steps; step++) {
+            const lk_batch *b = NULL;
+            EXPECT_OK(lk_loader_map(l, &b));
+            for (int lane = 0; lane < 4; lane++)
+                for (int64_t row = 0; row < b->lane[lane].valid; row++) {
+                    const float *soft = reals(&b->lane[lane], 1) + row * 5;
+                    const float own = soft[b->lane[lane].sample[row] % 5];
+                    if (own == 1)
+                        continue; /* alone, or with one of its class */
+                    n++;
+                    ends += own < 0.1f || own > 0.9f;
+                }
+            lk_loader_unmap(l, &b);
+        }
+        const double part = (double)ends / n;
+        cr_expect(
+            n > 600 && part >= cases[k].low && part <= cases[k].high, "alpha %g: %g of %d", cases[k].alpha, part, n);
+        lk_loader_destroy(&l);
+    }
+    lk_dataset_close(&d);
+}
+
+Test(loader, cutmix_pastes_a_box_and_counts_its_area)
+{
+    lk_dataset *d = open_pictures(400, 6, 5);
+    const lk_loader_opts o = mixed(d, (lk_mix){.cutmix = 1}, 2);
+    lk_loader *l = NULL;
+    int pasted = 0;
+
+    EXPECT_OK(lk_loader_create(&o, &l));
+    for (int64_t step = 0; step < 2 * o.sampler.steps; step++) {
+        const lk_batch *b = NULL;
+        EXPECT_OK(lk_loader_map(l, &b));
+        for (int lane = 0; lane < 4; lane++) {
+            const lk_lane_batch *x = &b->lane[lane];
+            for (int64_t row = 0; row < x->valid; row++) {
+                const float *y = reals(x, 0) + row * 30, *soft = reals(x, 1) + row * 5;
+                int64_t from = x->sample[row], box[4] = {6, 0, 5, 0};
+                int count = 0;
+                for (int i = 0; i < 30; i++) {
+                    const int64_t sample = ((int64_t)y[i] - 1) / 30;
+                    cr_assert((int64_t)y[i] == sample * 30 + i + 1); /* in its place */
+                    if (sample == x->sample[row])
+                        continue;
+                    cr_assert(count == 0 || from == sample);
+                    from = sample;
+                    count++;
+                    box[0] = i / 5 < box[0] ? i / 5 : box[0];
+                    box[1] = i / 5 + 1 > box[1] ? i / 5 + 1 : box[1];
+                    box[2] = i % 5 < box[2] ? i % 5 : box[2];
+                    box[3] = i % 5 + 1 > box[3] ? i % 5 + 1 : box[3];
+                }
+                pasted += count > 0;
+                cr_assert(count == 0 || count == (box[1] - box[0]) * (box[3] - box[2]));
+                bool there = false;
+                for (int64_t r = 0; r < x->valid; r++)
+                    there = there || x->sample[r] == from;
+                cr_assert(there);
+                if (from % 5 != x->sample[row] % 5)
+                    cr_assert(fabsf(soft[from % 5] - (float)count / 30) < 1e-6f &&
+                              fabsf(soft[x->sample[row] % 5] - 1 + (float)count / 30) < 1e-6f);
+            }
+        }
+        lk_loader_unmap(l, &b);
+    }
+    cr_expect(pasted > 500);
+    lk_loader_destroy(&l);
+    lk_dataset_close(&d);
+}
+
+/* Readers, and which lanes a rank has, change nothing; nor is anything allocated. */
+Test(loader, mixtures_are_the_same_for_all)
+{
+    enum { STEPS = 20 };
+    static float all[STEPS][4][8 * 35];
+    lk_dataset *d = open_pictures(333, 6, 5);
+    const lk_mix mix = {.mixup = 0.4, .cutmix = 1};
+
+    for (int k = 0; k < 3; k++) {
+        lk_loader_opts o = mixed(d, mix, k == 0 ? 1 : 4);
+        lk_loader *l = NULL;
+        if (k == 2) {
+            o.first_lane = 2;
+            o.n_lanes = 2;
+        }
+        EXPECT_OK(lk_loader_create(&o, &l));
+        const int64_t count = lk_mem_count();
+        for (int step = 0; step < STEPS; step++) {
+            const lk_batch *b = NULL;
+            EXPECT_OK(lk_loader_map(l, &b));
+            for (int lane = 0; lane < o.n_lanes; lane++) {
+                float *one = all[step][o.first_lane + lane];
+                if (k == 0) {
+                    memcpy(one, b->lane[lane].field[0], 240 * sizeof *one);
+                    memcpy(one + 240, b->lane[lane].field[1], 40 * sizeof *one);
+                }
+                cr_assert(memcmp(one, b->lane[lane].field[0], 240 * sizeof *one) == 0);
+                cr_assert(memcmp(one + 240, b->lane[lane].field[1], 40 * sizeof *one) == 0);
+            }
+            lk_loader_unmap(l, &b);
+        }
+        cr_expect(lk_mem_count() == count);
+        lk_loader_destroy(&l);
+    }
+    lk_dataset_close(&d);
+}
+
+Test(loader, refusals_of_augmentation_and_classes)
+{
+    lk_dataset *d = open_thousand();
+    lk_augment *a = parse_augment("[flip]");
+    lk_loader *l = NULL;
+    const lk_loader_opts good = options(d, make_sampler(d, LK_ORDER_SEQUENTIAL, 8, 4, 8, 2));
+    lk_loader_opts o = good;
+    const lk_batch *b = NULL;
+
+    o.augment = a;
+    EXPECT_FAIL(lk_loader_create(&o, &l), LK_E_CONFIG,
+        "a.yaml:1:2: flip: field \"input\" has samples [3]: pictures [C,H,W] or [H,W] are needed");
+    o.field[0].as = LK_AS_ID;
+    EXPECT_FAIL(lk_loader_create(&o, &l), LK_E_ARG, "loader: augmentation and mixing of ids");
+    o = good;
+    o.mix.cutmix = 1;
+    EXPECT_FAIL(lk_loader_create(&o, &l), LK_E_CONFIG,
+        "data.mix.cutmix: field \"input\" has samples of rank 1; pictures [C,H,W] or [H,W] are needed");
+    o = good;
+    o.field[1].classes = 5;
+    EXPECT_FAIL(lk_loader_create(&o, &l), LK_E_ARG, "loader: field \"label\" as 5 classes");
+    o.field[1] = (lk_loader_field){.field = 0, .as = LK_AS_REAL, .classes = 5};
+    EXPECT_FAIL(lk_loader_create(&o, &l), LK_E_DATA,
+        "field \"input\" has 3 numbers a sample, of type uint8: a class is one whole number");
+    o.field[1].field = 1;
+    EXPECT_OK(lk_loader_create(&o, &l));
+    EXPECT_FAIL(lk_loader_map(l, &b), LK_E_DATA, "field \"label\": class 8, but there are 5 (0 to 4)");
+    lk_loader_destroy(&l);
+    lk_augment_destroy(&a);
+    lk_dataset_close(&d);
+}
+
 /* Larger than what is kept in memory: windows come and go, and the pool is read sample by sample or kept, by its size.
  */
 Test(loader, datasets_that_do_not_fit_the_cache)

@@ -241,6 +241,20 @@ Test(config, errors)
             "run.yaml:1:41: data.sequence.columns: given without data.sequence.length"},
         {"data: {synthetic: {input: 4}, sequence: {length: 3}}\n" MODEL TRAIN,
             "run.yaml:1:50: data.sequence.length: given together with data.synthetic.input; made-up data is no series"},
+        {"data: {train: a.h5, augment: flip}\n" MODEL TRAIN, "run.yaml:1:30: data.augment: expected a list of steps"},
+        {"data: {train: a.h5, augment: [flip, croop]}\n" MODEL TRAIN,
+            "run.yaml:1:37: data.augment: unknown step \"croop\" (did you mean \"crop\"?)"},
+        {"data: {train: a.h5, augment: [xyz: 1]}\n" MODEL TRAIN,
+            "run.yaml:1:31: data.augment: unknown step \"xyz\" (docs/config.md lists what there is)"},
+        {"data: {train: a.h5, augment: [shift: 1]}\n" MODEL TRAIN, "run.yaml:1:38: shift: expected a map of options"},
+        {"data: {train: a.h5, augment: [[flip]]}\n" MODEL TRAIN,
+            "run.yaml:1:31: data.augment: expected a step, one word or one key with its options"},
+        {"data: {train: a.h5, augment: [flip: 2]}\n" MODEL TRAIN,
+            "run.yaml:1:37: flip.probability: 2 is out of range (0 to 1)"},
+        {"data: {train: a.h5, augment: [crop: {padd: 2}]}\n" MODEL TRAIN,
+            "run.yaml:1:38: unknown key \"padd\" in crop (did you mean \"pad\"?)"},
+        {"data: {train: a.h5, augment: [affine: {scale: 2}]}\n" MODEL TRAIN,
+            "run.yaml:1:31: affine.scale: expected two numbers above 0, the smaller one first"},
         {"data: {train: a.h5, target: image}\n" MODEL TRAIN,
             "run.yaml:1:29: data.target: \"image\" is the input as well, and inputs are no class ids"},
         {"data: {train: a.h5, mean: [1, 2], std: [1, 2, 3]}\n" MODEL TRAIN,
@@ -441,6 +455,8 @@ Test(config, print_loads_again)
     expect_round_trip(
         "data: {train: s.h5, target: image, fields: mask, sequence: {length: 16, columns: [1, 0]}}\n" MODEL TRAIN,
         NULL);
+    expect_round_trip("data: {train: a.h5, augment: [flip, crop: 2, affine: {scale: [0.5, 2], shear: 3}]}\n" MODEL TRAIN,
+        NULL);
     expect_round_trip("data: {synthetic: {input: [3, 4], classes: 0}}\n" MODEL
                       "train: {batch: 8, lr: 1, objective: regress}\n",
         NULL);
@@ -479,6 +495,7 @@ Test(config, print_shows_every_key)
                                  "    ahead: 1\n"
                                  "    target_length: null\n"
                                  "    columns: []\n"
+                                 "  augment: null\n"
                                  "  synthetic:\n"
                                  "    input: []\n"
                                  "    classes: 10\n"

@@ -94,6 +94,13 @@ train: {{objective: regress, batch: 32, epochs: 2, log_every: 1 steps, lr: 1e-4}
                 one = self.train(f"{name}1", 1, *options, config=config)
                 self.same(one, self.train(f"{name}3", 3, *options, "--set", "run.threads=2", config=config), f"3 ranks, {name}")
 
+    def test_augmented(self):
+        """Crops, noise and covered squares belong to sample and epoch, whoever reads them."""
+        augment = ["--set", "data.augment=[crop: 1, rotate: 10, noise: 0.1, {cutout: {size: 2}}]", "--set", "data.mean=0.3"]
+        one = self.train("aug1", 1, *augment)
+        self.assertNotEqual(one[-1]["digest"], self.train("plain", 1)[-1]["digest"])
+        self.same(one, self.train("aug3", 3, "--set", "data.readers=4", *augment), "3 ranks, augmented")
+
     def test_other_seeds_and_microbatches_give_other_bits(self):
         """The comparison above means something: what should change the bits does."""
         one = self.train("a", 1)
