@@ -1,14 +1,12 @@
-/* Numbers in text. The file is read twice in fixed memory: once to check every value and count the rows, once to write
- * them. */
+/* Tables in text: lines, the cells of a row, and the import. What becomes of the cells is in csv_encode.c. The file is
+ * read two or three times in fixed memory: to see which columns are text where that was asked for, to check every
+ * value, learn what the encoding needs and count the rows, and to write. */
 #include "base/mem.h"
 #include "data/import/import_int.h"
 
 #include <inttypes.h>
-#include <math.h>
-#include <stdio.h>
 #include <string.h>
 
-enum { TYPE_U8, TYPE_F32 };
 enum { PIECE_BYTES = 1 << 20, SHOWN = 40 };
 
 static const lk_field csv_rows[] = {
@@ -22,6 +20,22 @@ static const lk_field csv_rows[] = {
         .help = "Column of the label, from 1, or from the end with -1; its name with --header; \"none\"."),
     LK_FIELD(lk_import_csv_opts, classes, LK_T_BOOL, .def = "false",
         .help = "The label is the number of a class (int64), not a value (float32)."),
+    LK_FIELD(lk_import_csv_opts, named_classes, LK_T_BOOL, .def = "false",
+        .help = "The label is the name of a class; they are numbered in the order of their names."),
+    LK_FIELD(lk_import_csv_opts, strip, LK_T_STRING, .def = "",
+        .help = "Text to be taken off the end of a class's name, where it is there."),
+    LK_FIELD(lk_import_csv_opts, drop, LK_T_STRINGS, .def = "",
+        .help = "A column to leave out, as in --label-column; may be given several times."),
+    LK_FIELD(lk_import_csv_opts, one_hot, LK_T_STRING, .def = "",
+        .help = "Columns of names, \"2,4,city\": each name becomes an input that is 1 where it stands, else 0. "
+                "\"auto\": all columns with a value that is no number."),
+    LK_FIELD(lk_import_csv_opts, missing, LK_T_STRING, .def = "",
+        .help = "What stands for a missing value; \"empty\": nothing does. A name like others with --one-hot; a number "
+                "becomes the column's mean, and the column gets an input behind it that is 1 where one is missing."),
+    LK_FIELD(lk_import_csv_opts, standardize, LK_T_BOOL, .def = "false",
+        .help = "Numbers of the input less their column's mean, over its deviation."),
+    LK_FIELD(lk_import_csv_opts, like, LK_T_STRING, .def = "",
+        .help = "A file of an earlier import, whose names, means and deviations are taken: for data to validate on."),
     LK_FIELD(lk_import_csv_opts, shape, LK_T_INTS, .def = "", .min = 1, .max = 1e15,
         .help = "Shape of a sample, \"1,8,8\"; by default one dimension."),
     LK_FIELD(lk_import_csv_opts, type, LK_T_ENUM, .def = "float32", .choices = "uint8|float32",
@@ -32,11 +46,12 @@ static const lk_field csv_rows[] = {
         .help = "Sizes of several shards, \"500,300,rest\": DEST-000.h5, DEST-001.h5 ..."),
     LK_FIELD(lk_import_csv_opts, skip, LK_T_INT, .def = "0", .min = 0, .max = 1e18, .unit = "rows",
         .help = "Rows to leave out, unread, at the beginning."),
-    LK_FIELD(lk_import_csv_opts, rows, LK_T_INT, .def = "0", .min = 0, .max = 1e18, .unit = "rows",
-        .help = "Rows to take; 0: all that are left."),
+    LK_FIELD(lk_import_csv_opts, rows, LK_T_STRING, .def = "0", .unit = "rows",
+        .help =
+            "Rows to take; 0: all that are left. \"100:150\": those from the 101st to the 150th, \"100:\" to the end."),
 };
 const lk_table lk_import_csv_table = LK_TABLE(
-    lk_import_csv_opts, "lockstep data import csv", "Brings numbers in text into HDF5, one sample a line.", csv_rows);
+    lk_import_csv_opts, "lockstep data import csv", "Brings tables in text into HDF5, one sample a line.", csv_rows);
 
 /* ---- lines ---- */
 
@@ -77,19 +92,14 @@ static lk_status read_row_line(lki_csv *c, bool *more)
     }
 }
 
-/* ---- values ---- */
-
-/* One value of the line at hand: text [from,to), and where to go on. */
-typedef struct cell {
-    char *from, *to, *next; /* next NULL: it was the last */
-} cell;
+/* ---- cells ---- */
 
 /* Takes the value at p. Quotes round it go; blanks round it too. */
-static cell take_cell(const lki_csv *c, char *p)
+static lki_cell take_cell(const lki_csv *c, char *p)
 {
     char *const end = c->lines.text + c->lines.length;
     const bool runs = c->delimiter == ' ';
-    cell x;
+    lki_cell x;
 
     while (p < end && is_blank(*p) && *p != c->delimiter)
         p++;
@@ -142,7 +152,7 @@ static bool parse_short(const char *p, const char *end, double *out)
     return true;
 }
 
-static bool parse_number(cell x, double *out)
+bool lki_cell_number(lki_cell x, double *out)
 {
     if (parse_short(x.from, x.to, out))
         return true;
@@ -153,8 +163,9 @@ static bool parse_number(cell x, double *out)
     return ok;
 }
 
-static lk_status fail_at_cell(const lki_csv *c, int64_t column, cell x, const char *text)
+lk_status lki_csv_fail(const lki_csv *c, int64_t column, const char *text)
 {
+    const lki_cell x = c->cell[column];
     const int64_t n = x.to - x.from;
 
     if (n == 0)
@@ -164,56 +175,19 @@ static lk_status fail_at_cell(const lki_csv *c, int64_t column, cell x, const ch
         c->lines.line, column + 1, (int)(n < SHOWN ? n : SHOWN), x.from, n > SHOWN ? "..." : "", text);
 }
 
-/* Checks a value and stores it at `out`, if there is one. */
-static lk_status put_value(const lki_csv *c, int64_t column, cell x, lk_elem type, int64_t index, void *out)
-{
-    double v;
-
-    if (!parse_number(x, &v))
-        return fail_at_cell(c, column, x, "is not a number");
-    switch (type) {
-    case LK_ELEM_U8:
-        if (!(v >= 0 && v <= 255) || v != floor(v))
-            return fail_at_cell(c, column, x, "is not a whole number from 0 to 255, as --type uint8 takes");
-        if (out != NULL)
-            ((uint8_t *)out)[index] = (uint8_t)v;
-        break;
-    case LK_ELEM_I64:
-        if (v != floor(v) || fabs(v) > 0x1p53)
-            return fail_at_cell(c, column, x, "is not a whole number, as --classes takes for labels");
-        if (out != NULL)
-            ((int64_t *)out)[index] = (int64_t)v;
-        break;
-    default:
-        if (isinf((float)v))
-            return fail_at_cell(c, column, x, "is too large for float32");
-        if (out != NULL)
-            ((float *)out)[index] = (float)v;
-    }
-    return LK_OK;
-}
-
 static int64_t count_cells(const lki_csv *c)
 {
     int64_t n = 1;
 
-    for (cell x = take_cell(c, c->lines.text); x.next != NULL; x = take_cell(c, x.next))
+    for (lki_cell x = take_cell(c, c->lines.text); x.next != NULL; x = take_cell(c, x.next))
         n++;
     return n;
 }
 
-static lk_elem input_type(const lk_import_csv_opts *o)
+lk_status lki_csv_next(lki_csv *c, bool *more)
 {
-    return o->type == TYPE_U8 ? LK_ELEM_U8 : LK_ELEM_F32;
-}
+    int64_t n = 0;
 
-static lk_elem label_type(const lk_import_csv_opts *o)
-{
-    return o->classes ? LK_ELEM_I64 : LK_ELEM_F32;
-}
-
-lk_status lki_csv_next(lki_csv *c, void *input, void *label, bool *more)
-{
     if (c->pending)
         *more = true;
     else
@@ -221,26 +195,16 @@ lk_status lki_csv_next(lki_csv *c, void *input, void *label, bool *more)
     c->pending = false;
     if (!*more)
         return LK_OK;
-
-    int64_t column = 0, to = 0;
-    char *p = c->lines.text;
-    lk_status st = LK_OK;
-    for (; p != NULL && column < c->columns && st == LK_OK; column++) {
-        const cell x = take_cell(c, p);
-        if (column == c->label)
-            st = put_value(c, column, x, label_type(c->o), 0, label);
-        else
-            st = put_value(c, column, x, input_type(c->o), to++, input);
+    for (char *p = c->lines.text; p != NULL; n++) {
+        const lki_cell x = take_cell(c, p);
+        if (n < c->columns)
+            c->cell[n] = x;
         p = x.next;
     }
-    /* In a row of another length the values are not where they belong, so that is what is told. */
-    if (st != LK_OK || p != NULL || column < c->columns) {
-        const int64_t n = count_cells(c);
-        if (n != c->columns)
-            return LK_FAIL(LK_E_FORMAT, "%s:%" PRId64 ": %" PRId64 " value%s, expected %" PRId64 " as in line %" PRId64,
-                lki_source_name(c->source), c->lines.line, n, n == 1 ? "" : "s", c->columns, c->first_line);
-    }
-    return st;
+    if (n != c->columns)
+        return LK_FAIL(LK_E_FORMAT, "%s:%" PRId64 ": %" PRId64 " value%s, expected %" PRId64 " as in line %" PRId64,
+            lki_source_name(c->source), c->lines.line, n, n == 1 ? "" : "s", c->columns, c->first_line);
+    return LK_OK;
 }
 
 /* ---- the first row, and what the options make of it ---- */
@@ -258,79 +222,81 @@ static lk_status parse_delimiter(const char *text, char *out)
     return LK_OK;
 }
 
-/* The column that is called so in the header line at hand, or -1. */
-static int64_t find_column(const lki_csv *c, const char *name)
+/* "5", "2:7", "2:" with --skip: rows [skip, skip + *rows), *rows 0: to the end. */
+static lk_status parse_range(const lk_import_csv_opts *o, int64_t *skip, int64_t *rows)
 {
-    int64_t column = 0;
+    const char *text = o->rows != NULL ? o->rows : "0";
+    const char *colon = strchr(text, ':');
+    char first[24] = "";
+    int64_t end = 0;
 
-    for (char *p = c->lines.text; p != NULL; column++) {
-        const cell x = take_cell(c, p);
-        if ((size_t)(x.to - x.from) == strlen(name) && memcmp(x.from, name, strlen(name)) == 0)
-            return column;
-        p = x.next;
+    *skip = o->skip;
+    if (colon == NULL) {
+        if (lk_parse_i64(text, rows) && *rows >= 0)
+            return LK_OK;
+    } else if ((size_t)(colon - text) < sizeof first) {
+        memcpy(first, text, (size_t)(colon - text));
+        const bool to_end = colon[1] == 0;
+        if (lk_parse_i64(first, skip) && *skip >= 0 && (to_end || (lk_parse_i64(colon + 1, &end) && end > *skip))) {
+            *rows = to_end ? 0 : end - *skip;
+            return o->skip == 0 ? LK_OK
+                                : LK_FAIL(LK_E_ARG, "--rows %s and --skip: one of them says where to begin", text);
+        }
     }
-    return -1;
+    return LK_FAIL(LK_E_ARG, "--rows %s: a number of rows, or a range like \"100:150\" or \"100:\"", text);
 }
 
-/* Which column the label is, now that their number is known; `named` is the one that the header calls so. */
-static lk_status choose_label(lki_csv *c, int64_t named)
+static lk_status keep_header(lki_csv *c)
 {
-    const char *text = c->o->label_column;
-    const char *name = lki_source_name(c->source);
-    int64_t k = 0;
+    const int64_t n = count_cells(c);
+    char *p = c->lines.text;
 
-    c->label = -1;
-    if (strcmp(text, "none") == 0)
-        return LK_OK;
-    if (named >= 0)
-        c->label = named;
-    else if (!lk_parse_i64(text, &k))
-        return LK_FAIL(LK_E_ARG, "--label-column %s: %s", text,
-            c->o->header ? "the header of the file has no such column" : "a number, \"none\", or with --header a name");
-    else
-        c->label = k > 0 ? k - 1 : c->columns + k;
-    if (c->label < 0 || c->label >= c->columns || (named < 0 && k == 0))
-        return LK_FAIL(LK_E_ARG, "--label-column %s: %s has %" PRId64 " columns", text, name, c->columns);
+    LK_TRY(lk_alloc_array(n, sizeof c->name[0], "names of columns", &c->name));
+    for (c->names = 0; c->names < n; c->names++) {
+        const lki_cell x = take_cell(c, p);
+        LK_TRY(lk_alloc((size_t)(x.to - x.from) + 1, "name of a column", &c->name[c->names]));
+        memcpy(c->name[c->names], x.from, (size_t)(x.to - x.from));
+        p = x.next;
+    }
     return LK_OK;
 }
 
-static lk_status check_shape(const lki_csv *c)
+lk_status lki_csv_column(const lki_csv *c, const char *option, const char *text, const char *or_else, int64_t *out)
 {
-    int64_t size = 1;
-    lk_buf text = {0};
+    int64_t k = 0;
 
-    if (c->o->shape.n == 0)
-        return LK_OK;
-    for (int i = 0; i < c->o->shape.n; i++) {
-        lk_buf_printf(&text, "%s%" PRId64, i > 0 ? "," : "", c->o->shape.item[i]);
-        if (size < 0 || c->o->shape.item[i] < 1 || __builtin_mul_overflow(size, c->o->shape.item[i], &size))
-            size = -1;
-    }
-    lk_status st = LK_OK;
-    if (size != c->inputs)
-        st = LK_FAIL(LK_E_ARG, "--shape %s: %s has %" PRId64 " values a sample", lk_buf_text(&text),
-            lki_source_name(c->source), c->inputs);
-    else if (c->o->shape.n > LK_DATA_MAX_DIMS)
-        st = LK_FAIL(LK_E_ARG, "--shape %s: up to %d dimensions are possible", lk_buf_text(&text), LK_DATA_MAX_DIMS);
-    lk_buf_fini(&text);
-    return st;
+    for (int64_t i = 0; i < c->names; i++)
+        if (strcmp(c->name[i], text) == 0 && i < c->columns) {
+            *out = i;
+            return LK_OK;
+        }
+    if (!lk_parse_i64(text, &k))
+        return LK_FAIL(LK_E_ARG, "%s %s: %s%s%s", option, text,
+            c->o->header ? "the header of the file has no such column" : "a number, ", c->o->header ? "" : or_else,
+            c->o->header ? "" : "or with --header a name");
+    const int64_t column = k > 0 ? k - 1 : c->columns + k;
+    if (column < 0 || column >= c->columns || k == 0)
+        return LK_FAIL(
+            LK_E_ARG, "%s %s: %s has %" PRId64 " columns", option, text, lki_source_name(c->source), c->columns);
+    *out = column;
+    return LK_OK;
 }
 
 lk_status lki_csv_init(lki_csv *c, lki_source *source, const lk_import_csv_opts *o)
 {
     const char *name = lki_source_name(source);
-    int64_t named = -1;
     bool more;
 
     *c = (lki_csv){.source = source, .o = o};
     LK_TRY(parse_delimiter(o->delimiter, &c->delimiter));
+    LK_TRY(parse_range(o, &c->skip, &c->rows));
     LK_TRY(lki_lines_init(&c->lines, source));
     if (o->header) {
         LK_TRY(lki_lines_next(&c->lines, &more));
         if (more)
-            named = find_column(c, o->label_column);
+            LK_TRY(keep_header(c));
     }
-    for (int64_t i = 0; i <= o->skip; i++) {
+    for (int64_t i = 0; i <= c->skip; i++) {
         LK_TRY(read_row_line(c, &more));
         if (more)
             continue;
@@ -338,30 +304,78 @@ lk_status lki_csv_init(lki_csv *c, lki_source *source, const lk_import_csv_opts 
             return LK_FAIL(LK_E_FORMAT, "%s: empty file", name);
         if (i == 0)
             return LK_FAIL(LK_E_FORMAT, "%s: no rows%s", name, o->header ? " after the header" : "");
+        if (o->skip == 0)
+            return LK_FAIL(LK_E_ARG, "--rows %s: %s has %" PRId64 " rows", o->rows, name, i);
         return LK_FAIL(LK_E_ARG, "--skip %" PRId64 ": %s has %" PRId64 " rows", o->skip, name, i);
     }
     c->pending = true;
     c->first_line = c->lines.line;
     c->columns = count_cells(c);
-    LK_TRY(choose_label(c, named));
-    c->inputs = c->columns - (c->label >= 0);
-    if (c->inputs == 0)
+    LK_TRY(lk_alloc_array(c->columns, sizeof c->cell[0], "cells of a row", &c->cell));
+    c->label = -1;
+    if (strcmp(o->label_column, "none") != 0)
+        LK_TRY(lki_csv_column(c, "--label-column", o->label_column, "\"none\", ", &c->label));
+    if (c->columns == 1 && c->label >= 0)
         return LK_FAIL(LK_E_ARG, "%s has one column: with a label there is no input (--label-column none)", name);
-    LK_TRY(check_shape(c));
     return LK_OK;
 }
 
 void lki_csv_fini(lki_csv *c)
 {
     lki_lines_fini(&c->lines);
+    for (int64_t i = 0; i < c->names; i++)
+        lk_free(c->name[i]);
+    lk_free(c->name);
+    lk_free(c->cell);
     *c = (lki_csv){0};
 }
 
 /* ---- the import ---- */
 
-/* First pass: every value of the range is checked, the rows are counted. */
-static lk_status check_rows(const lk_import_csv_opts *o, int64_t *rows)
+typedef struct job {
+    const lk_import_csv_opts *o;
+    lki_encoding encoding;
+    int64_t rows;
+    char *input, *label; /* a piece of them, encoded */
+    int64_t piece, now; /* rows of a piece; in it */
+    lki_shards *shards;
+    char *encoding_text, *classes;
+} job;
+
+static lk_status flush(job *j)
 {
+    LK_TRY(lki_shards_add(j->shards, 0, j->now, (const void *const[]){j->input, j->label}));
+    j->now = 0;
+    return LK_OK;
+}
+
+static lk_status take_kinds(job *j, const lki_csv *c)
+{
+    lki_encoding_kinds(&j->encoding, c);
+    return LK_OK;
+}
+
+static lk_status take_learn(job *j, const lki_csv *c)
+{
+    return lki_encoding_learn(&j->encoding, c);
+}
+
+static lk_status take_write(job *j, const lki_csv *c)
+{
+    const size_t input = (size_t)j->encoding.inputs * lk_elem_size(lki_csv_input_type(j->o));
+    const size_t label = lk_elem_size(lki_csv_label_type(j->o));
+
+    LK_TRY(lki_encoding_put(&j->encoding, c, j->input + (size_t)j->now * input, j->label + (size_t)j->now * label));
+    if (++j->now == j->piece)
+        LK_TRY(flush(j));
+    return LK_OK;
+}
+
+/* Hands every row of the range to `take`; begin, if not NULL, comes before the first. */
+static lk_status read_all(
+    job *j, lk_status (*begin)(job *j, const lki_csv *c), lk_status (*take)(job *j, const lki_csv *c), int64_t *rows)
+{
+    const lk_import_csv_opts *o = j->o;
     lki_source *source = NULL;
     lki_csv c = {0};
     int64_t n = 0;
@@ -370,15 +384,21 @@ static lk_status check_rows(const lk_import_csv_opts *o, int64_t *rows)
 
     LK_TRY_TO(st, out, lki_source_open(o->source, &source));
     LK_TRY_TO(st, out, lki_csv_init(&c, source, o));
-    while (o->rows == 0 || n < o->rows) {
-        LK_TRY_TO(st, out, lki_csv_next(&c, NULL, NULL, &more));
+    if (begin != NULL)
+        LK_TRY_TO(st, out, begin(j, &c));
+    for (; c.rows == 0 || n < c.rows; n++) {
+        LK_TRY_TO(st, out, lki_csv_next(&c, &more));
         if (!more)
             break;
-        n++;
+        if (j->shards != NULL && n == j->rows)
+            break;
+        LK_TRY_TO(st, out, take(j, &c));
     }
-    if (n < o->rows)
-        st = LK_FAIL(LK_E_ARG, "--rows %" PRId64 ": %s has %" PRId64 " row%s%s", o->rows, o->source, n,
-            n == 1 ? "" : "s", o->skip > 0 ? " after those skipped" : "");
+    if (n < c.rows)
+        st = LK_FAIL(LK_E_ARG, "--rows %s: %s has %" PRId64 " row%s%s", o->rows, o->source, n, n == 1 ? "" : "s",
+            c.skip > 0 ? " after those skipped" : "");
+    else if (j->shards != NULL && (n < j->rows || (c.rows == 0 && more)))
+        st = LK_FAIL(LK_E_IO, "%s: it had %" PRId64 " rows a moment ago", o->source, j->rows);
     *rows = n;
 out:
     lki_csv_fini(&c);
@@ -386,70 +406,94 @@ out:
     return st;
 }
 
-static lk_status plan_shards(const lki_csv *c, int64_t rows, lki_shards **out)
+static lk_status begin_encoding(job *j, const lki_csv *c)
 {
-    const lk_import_csv_opts *o = c->o;
-    lki_out_field field[2] = {{.name = o->input, .type = input_type(o), .ndim = 1, .dim = {c->inputs}},
-        {.name = o->label, .type = label_type(o)}};
-    const lki_origin origin = {.source = o->source, .importer = "lockstep " LK_VERSION " data import csv"};
-    const lki_dest dest = {.path = o->dest, .shard_rows = o->shard_rows, .rows = rows, .first = o->skip};
+    return lki_encoding_init(&j->encoding, c);
+}
+
+static lk_status check_shape(const job *j)
+{
+    const lk_ints *shape = &j->o->shape;
+    int64_t size = 1;
+    lk_buf text = {0};
+    lk_status st = LK_OK;
+
+    if (shape->n == 0)
+        return LK_OK;
+    for (int i = 0; i < shape->n; i++) {
+        lk_buf_printf(&text, "%s%" PRId64, i > 0 ? "," : "", shape->item[i]);
+        if (size < 0 || shape->item[i] < 1 || __builtin_mul_overflow(size, shape->item[i], &size))
+            size = -1;
+    }
+    if (size != j->encoding.inputs)
+        st = LK_FAIL(LK_E_ARG, "--shape %s: %s has %" PRId64 " values a sample", lk_buf_text(&text), j->o->source,
+            j->encoding.inputs);
+    else if (shape->n > LK_DATA_MAX_DIMS)
+        st = LK_FAIL(LK_E_ARG, "--shape %s: up to %d dimensions are possible", lk_buf_text(&text), LK_DATA_MAX_DIMS);
+    lk_buf_fini(&text);
+    return st;
+}
+
+static lk_status plan_shards(job *j, const lki_csv *c)
+{
+    const lk_import_csv_opts *o = j->o;
+    lki_out_field field[2] = {{.name = o->input, .type = lki_csv_input_type(o), .ndim = 1, .dim = {j->encoding.inputs}},
+        {.name = o->label, .type = lki_csv_label_type(o)}};
+    lki_attr attr[2];
+    int n_attrs = 0;
+
+    if (j->encoding_text != NULL)
+        attr[n_attrs++] = (lki_attr){.field = o->input, .name = "encoding", .text = j->encoding_text};
+    if (o->named_classes && c->label >= 0)
+        attr[n_attrs++] = (lki_attr){.field = o->label, .name = "classes", .text = j->classes};
+    const lki_origin origin = {
+        .source = o->source, .importer = "lockstep " LK_VERSION " data import csv", .attr = attr, .n_attrs = n_attrs};
+    const lki_dest dest = {.path = o->dest, .shard_rows = o->shard_rows, .rows = j->rows, .first = c->skip};
 
     if (o->shape.n > 0)
         field[0].ndim = o->shape.n;
     for (int i = 0; i < o->shape.n; i++)
         field[0].dim[i] = o->shape.item[i];
-    LK_TRY(lki_shards_create(&dest, 1, field, c->label >= 0 ? 2 : 1, &origin, out));
+    LK_TRY(lki_shards_create(&dest, 1, field, c->label >= 0 ? 2 : 1, &origin, &j->shards));
     return LK_OK;
 }
 
-/* Second pass. */
-static lk_status copy_rows(lki_csv *c, int64_t rows, lki_shards *shards)
+static lk_status make_room(job *j)
 {
-    const size_t input_bytes = (size_t)c->inputs * lk_elem_size(input_type(c->o)),
-                 label_bytes = lk_elem_size(label_type(c->o));
-    const int64_t piece = input_bytes < PIECE_BYTES ? PIECE_BYTES / (int64_t)input_bytes : 1;
-    char *input = NULL, *label = NULL;
-    bool more = true;
-    lk_status st;
+    const size_t size = lk_elem_size(lki_csv_input_type(j->o));
+    const int64_t row = j->encoding.inputs * (int64_t)size;
 
-    LK_TRY_TO(st, out, lk_alloc_array(piece, input_bytes, "rows of text as numbers", &input));
-    LK_TRY_TO(st, out, lk_alloc_array(piece, label_bytes, "rows of text as numbers", &label));
-    for (int64_t first = 0; first < rows; first += piece) {
-        const int64_t n = rows - first < piece ? rows - first : piece;
-        for (int64_t i = 0; i < n; i++) {
-            LK_TRY_TO(
-                st, out, lki_csv_next(c, input + (size_t)i * input_bytes, label + (size_t)i * label_bytes, &more));
-            if (!more) {
-                st = LK_FAIL(LK_E_IO, "%s: it had %" PRId64 " rows a moment ago, now %" PRId64,
-                    lki_source_name(c->source), rows, first + i);
-                goto out;
-            }
-        }
-        LK_TRY_TO(st, out, lki_shards_add(shards, 0, n, (const void *const[]){input, label}));
-    }
-out:
-    lk_free(label);
-    lk_free(input);
-    return st;
+    j->piece = row < PIECE_BYTES ? PIECE_BYTES / row : 1;
+    LK_TRY(lk_alloc_array(j->piece * j->encoding.inputs, size, "rows of text as numbers", &j->input));
+    LK_TRY(lk_alloc_array(j->piece, lk_elem_size(lki_csv_label_type(j->o)), "rows of text as numbers", &j->label));
+    return LK_OK;
 }
 
 lk_status lk_import_csv(const lk_import_csv_opts *o, lk_buf *report)
 {
-    lki_source *source = NULL;
-    lki_shards *shards = NULL;
-    lki_csv c = {0};
-    int64_t rows = 0;
+    const bool automatic = strcmp(o->one_hot != NULL ? o->one_hot : "", "auto") == 0;
+    job j = {.o = o};
+    int64_t n = 0;
     lk_status st;
 
-    LK_TRY_TO(st, out, check_rows(o, &rows));
-    LK_TRY_TO(st, out, lki_source_open(o->source, &source));
-    LK_TRY_TO(st, out, lki_csv_init(&c, source, o));
-    LK_TRY_TO(st, out, plan_shards(&c, rows, &shards));
-    LK_TRY_TO(st, out, copy_rows(&c, rows, shards));
-    LK_TRY_TO(st, out, lki_shards_finish(shards, report));
+    if (automatic)
+        LK_TRY_TO(st, out, read_all(&j, begin_encoding, take_kinds, &n));
+    LK_TRY_TO(st, out, read_all(&j, automatic ? NULL : begin_encoding, take_learn, &j.rows));
+    LK_TRY_TO(st, out, lki_encoding_place(&j.encoding, o));
+    LK_TRY_TO(st, out, check_shape(&j));
+    LK_TRY_TO(st, out, lki_encoding_print(&j.encoding, o, &j.encoding_text));
+    LK_TRY_TO(st, out, lki_names_join(&j.encoding.classes, &j.classes));
+    LK_TRY_TO(st, out, make_room(&j));
+    LK_TRY_TO(st, out, read_all(&j, plan_shards, take_write, &n));
+    if (j.now > 0)
+        LK_TRY_TO(st, out, flush(&j));
+    LK_TRY_TO(st, out, lki_shards_finish(j.shards, report));
 out:
-    lki_shards_destroy(&shards);
-    lki_csv_fini(&c);
-    lki_source_close(&source);
+    lki_shards_destroy(&j.shards);
+    lki_encoding_fini(&j.encoding);
+    lk_free(j.encoding_text);
+    lk_free(j.classes);
+    lk_free(j.label);
+    lk_free(j.input);
     return st;
 }

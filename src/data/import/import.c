@@ -21,7 +21,7 @@ static lk_status run_labelled(const void *opts, lk_buf *report)
 }
 
 const lk_importer lk_importers[] = {
-    {.name = "csv", .help = "Numbers in text, one sample a line.", .table = &lk_import_csv_table, .run = run_csv},
+    {.name = "csv", .help = "Tables in text, one sample a line.", .table = &lk_import_csv_table, .run = run_csv},
     {.name = "idx", .help = "The files of MNIST and its kin.", .table = &lk_import_idx_table, .run = run_idx},
     {.name = "text", .help = "Running text as a series of ids.", .table = &lk_import_text_table, .run = run_text},
     {.name = "labelled-text",

@@ -26,16 +26,23 @@ typedef struct lk_import_csv_opts {
     char *delimiter; /* one character, "tab", or "space": runs of blanks */
     bool header;
     char *label_column; /* from 1, or from the end with -1; "none"; with `header` a name */
-    bool classes;
-    lk_ints shape; /* of a sample; empty: [columns] */
+    bool classes, named_classes;
+    char *strip;
+    lk_strings drop;
+    char *one_hot, *missing;
+    bool standardize;
+    char *like;
+    lk_ints shape; /* of a sample; empty: [inputs] */
     int type; /* 0 uint8, 1 float32 */
     char *input, *label;
     char *shard_rows;
-    int64_t skip, rows;
+    int64_t skip;
+    char *rows; /* "5", or a range "2:7", "2:" */
 } lk_import_csv_opts;
 extern const lk_table lk_import_csv_table;
-/* Numbers in text, plain or gzip by content, one sample a line; the label is one of the columns. Numbers may be quoted,
- * lines may end in CR LF. */
+/* Tables in text, plain or gzip by content, one sample a line; the label is one of the columns. Values may be quoted,
+ * lines may end in CR LF. Columns of names become one input a name. How cells became numbers is kept in the attribute
+ * `encoding` of the input, as JSON, for `like`; names of classes in `classes` of the label, one a line. */
 LK_MUST_USE lk_status lk_import_csv(const lk_import_csv_opts *o, lk_buf *report);
 
 typedef struct lk_import_idx_opts {

@@ -21,6 +21,22 @@ const char *lki_source_name(const lki_source *s);
 LK_MUST_USE lk_status lki_source_read(lki_source *s, void *out, size_t bytes, size_t *got);
 bool lki_source_cut(const lki_source *s);
 
+/* ---- names: of classes and categories ---- */
+
+typedef struct lki_names {
+    char **item; /* sorted by bytes, each once */
+    int n, room;
+} lki_names;
+
+/* Puts a name in, unless it is there. Errors: LK_E_FORMAT beyond LKI_NAMES_MAX: they are no names of classes. */
+enum { LKI_NAMES_MAX = 10000 };
+LK_MUST_USE lk_status lki_names_add(lki_names *k, const char *name, size_t length);
+/* Its number, or -1. */
+int lki_names_find(const lki_names *k, const char *name, size_t length);
+/* All of them, with line ends between: text for the caller to lk_free. */
+LK_MUST_USE lk_status lki_names_join(const lki_names *k, char **out);
+void lki_names_fini(lki_names *k);
+
 /* ---- lines ---- */
 
 typedef struct lki_lines {
@@ -40,25 +56,85 @@ LK_MUST_USE lk_status lki_lines_next(lki_lines *l, bool *more);
 
 /* ---- csv ---- */
 
+typedef struct lki_cell {
+    char *from, *to, *next; /* text [from,to) of a line; where the next one begins, NULL: it was the last */
+} lki_cell;
+
 typedef struct lki_csv {
     lki_source *source; /* borrowed */
     const lk_import_csv_opts *o; /* borrowed */
     char delimiter; /* ' ': runs of blanks */
+    int64_t skip, rows; /* the range of rows, rows 0: to the end */
+    char **name; /* [names] of the header */
+    int64_t names;
     int64_t columns, label; /* of a row; the label's, or -1 */
-    int64_t inputs; /* columns without it */
     int64_t first_line; /* number of the line of the first row */
     int64_t blank_line; /* the first of the blank ones at hand, 0: none */
     lki_lines lines;
     bool pending; /* the line at hand was not given out yet */
+    lki_cell *cell; /* [columns] of the row at hand */
 } lki_csv;
 
 /* Reads up to the first row that is wanted, which says how many columns there are, and checks the options against it.
  * Errors: LK_E_FORMAT, LK_E_ARG. */
 LK_MUST_USE lk_status lki_csv_init(lki_csv *c, lki_source *source, const lk_import_csv_opts *o);
 void lki_csv_fini(lki_csv *c);
-/* The next row: uint8 or float [inputs]; int64 or float label. Either may be NULL; values are checked all the same.
- * *more is false at the end. */
-LK_MUST_USE lk_status lki_csv_next(lki_csv *c, void *input, void *label, bool *more);
+/* Cuts the next row into cells; *more is false at the end of the file. Errors: LK_E_FORMAT with the line. */
+LK_MUST_USE lk_status lki_csv_next(lki_csv *c, bool *more);
+/* The column that an option means: a name of the header, or a number from 1 or from the end with -1. `or_else` names
+ * what else the option takes. Errors: LK_E_ARG. */
+LK_MUST_USE lk_status lki_csv_column(
+    const lki_csv *c, const char *option, const char *text, const char *or_else, int64_t *out);
+/* The cell at hand as a number; false: it is none. */
+bool lki_cell_number(lki_cell x, double *out);
+/* LK_E_FORMAT with line, column and content of a cell at hand: `"abc" TEXT`. */
+LK_MUST_USE lk_status lki_csv_fail(const lki_csv *c, int64_t column, const char *text);
+static inline lk_elem lki_csv_input_type(const lk_import_csv_opts *o)
+{
+    return o->type == 0 ? LK_ELEM_U8 : LK_ELEM_F32;
+}
+static inline lk_elem lki_csv_label_type(const lk_import_csv_opts *o)
+{
+    return o->classes || o->named_classes ? LK_ELEM_I64 : LK_ELEM_F32;
+}
+
+typedef enum lki_column_kind { LKI_NUMBER, LKI_ONE_HOT, LKI_LABEL, LKI_DROPPED } lki_column_kind;
+
+typedef struct lki_column {
+    lki_column_kind kind;
+    int64_t present; /* numbers that are not missing */
+    double mean, squares; /* of them; the sum of squares off the mean */
+    double deviation; /* over which a number is taken; 1 unless they are standardized */
+    bool flag; /* one is missing, so an input tells where */
+    lki_names names; /* one-hot */
+    int64_t to; /* its first place in the input */
+} lki_column;
+
+/* How cells become numbers: from options and data, or from the file of --like. */
+typedef struct lki_encoding {
+    lki_column *column; /* [n] */
+    int64_t n;
+    lki_names classes;
+    char *missing; /* the mark, "empty", or NULL */
+    bool standardize, fixed; /* fixed: learned from another file */
+    int64_t inputs; /* of a row */
+} lki_encoding;
+
+/* What options and the number of columns say, or the file of --like. Errors: LK_E_ARG; LK_E_NOT_FOUND and LK_E_FORMAT
+ * for that file. */
+LK_MUST_USE lk_status lki_encoding_init(lki_encoding *e, const lki_csv *c);
+void lki_encoding_fini(lki_encoding *e);
+/* The row at hand, for --one-hot auto: columns of text become those of names. Before anything is learned. */
+void lki_encoding_kinds(lki_encoding *e, const lki_csv *c);
+/* Checks the row at hand, and learns from it unless the encoding is fixed. Errors: LK_E_FORMAT with the cell. */
+LK_MUST_USE lk_status lki_encoding_learn(lki_encoding *e, const lki_csv *c);
+/* After all rows. Errors: LK_E_ARG for options that do not fit what was learned. */
+LK_MUST_USE lk_status lki_encoding_place(lki_encoding *e, const lk_import_csv_opts *o);
+/* The row at hand: uint8 or float [inputs]; int64 or float label, of lki_csv_label_type. */
+LK_MUST_USE lk_status lki_encoding_put(const lki_encoding *e, const lki_csv *c, void *input, void *label);
+/* As JSON, for --like of a later import, to lk_free; NULL where there is nothing to it. Errors: LK_E_UNSUPPORTED for
+ * more than an attribute takes, LK_E_FORMAT for names that are no UTF-8. */
+LK_MUST_USE lk_status lki_encoding_print(const lki_encoding *e, const lk_import_csv_opts *o, char **out);
 
 /* ---- idx ---- */
 
@@ -79,22 +155,6 @@ LK_MUST_USE lk_status lki_idx_init(lki_idx *x, lki_source *source);
 LK_MUST_USE lk_status lki_idx_read(lki_idx *x, int64_t n, void *out);
 /* After the last sample: nothing may follow. */
 LK_MUST_USE lk_status lki_idx_end(lki_idx *x);
-
-/* ---- names: of classes and categories ---- */
-
-typedef struct lki_names {
-    char **item; /* sorted by bytes, each once */
-    int n, room;
-} lki_names;
-
-/* Puts a name in, unless it is there. Errors: LK_E_FORMAT beyond LKI_NAMES_MAX: they are no names of classes. */
-enum { LKI_NAMES_MAX = 10000 };
-LK_MUST_USE lk_status lki_names_add(lki_names *k, const char *name, size_t length);
-/* Its number, or -1. */
-int lki_names_find(const lki_names *k, const char *name, size_t length);
-/* All of them, with line ends between: text for the caller to lk_free. */
-LK_MUST_USE lk_status lki_names_join(const lki_names *k, char **out);
-void lki_names_fini(lki_names *k);
 
 /* ---- UTF-8 ---- */
 
