@@ -72,6 +72,16 @@ class Residual(nn.Module):
         return self.body(x) + self.shortcut(x)
 
 
+class Gate(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        a, b = x.chunk(2, -1)
+        return a * self.function(b)
+
+
 def conv(o, x):
     kernel, stride = pair(o["kernel"]), pair(o.get("stride", 1))
     pad = o.get("pad", 0)
@@ -97,7 +107,7 @@ def pool(kind, o):
     return kind(size, pair(o["stride"]) if o.get("stride") is not None else size, pair(o.get("pad", 0)))
 
 
-SHORT = {"linear": "units", "gelu": "form", "leaky_relu": "slope", "elu": "alpha", "max_pool": "size", "avg_pool": "size", "dropout": "rate", "residual": "layers"}
+SHORT = {"linear": "units", "gelu": "form", "leaky_relu": "slope", "elu": "alpha", "group_norm": "groups", "max_pool": "size", "avg_pool": "size", "dropout": "rate", "residual": "layers"}
 LAYERS = {
     "linear": lambda o, x: nn.Linear(x.shape[-1], int(o["units"]), bool(o.get("bias", True))),
     "conv": conv,
@@ -109,6 +119,14 @@ LAYERS = {
     "sigmoid": lambda o, x: nn.Sigmoid(),
     "tanh": lambda o, x: nn.Tanh(),
     "softplus": lambda o, x: nn.Softplus(threshold=1e9),
+    "softmax": lambda o, x: nn.Softmax(-1),
+    "glu": lambda o, x: nn.GLU(-1),
+    "swiglu": lambda o, x: Gate(nn.functional.silu),
+    "geglu": lambda o, x: Gate(nn.functional.gelu),
+    "layer_norm": lambda o, x: nn.LayerNorm(x.shape[-1], eps=float(o.get("eps", 1e-5)), bias=bool(o.get("bias", True))),
+    "rms_norm": lambda o, x: nn.RMSNorm(x.shape[-1], eps=float(o.get("eps", 1e-6))),
+    "group_norm": lambda o, x: nn.GroupNorm(int(o["groups"]), x.shape[1], eps=float(o.get("eps", 1e-5))),
+    "instance_norm": lambda o, x: nn.GroupNorm(x.shape[1], x.shape[1], eps=float(o.get("eps", 1e-5))),
     "gelu": lambda o, x: nn.GELU(approximate="tanh" if o.get("form") == "tanh" else "none"),
     "max_pool": lambda o, x: pool(nn.MaxPool2d, o),
     "avg_pool": lambda o, x: pool(nn.AvgPool2d, o),

@@ -71,6 +71,14 @@ typedef struct lk_attr_activation {
 typedef struct lk_attr_pool2d { /* max_pool2d, avg_pool2d */
     int64_t kernel[2], stride[2], pad[2]; /* pad on both sides; average counts the padding, as in PyTorch; max ignores it */
 } lk_attr_pool2d;
+typedef struct lk_attr_norm { /* layer_norm, rms_norm, group_norm */
+    double eps;
+    int64_t groups; /* group_norm: of neighbouring channels */
+    bool bias;      /* layer_norm */
+} lk_attr_norm;
+typedef struct lk_attr_glu {
+    lk_act act; /* of the gate: sigmoid (glu), silu (swiglu), gelu (geglu) */
+} lk_attr_glu;
 typedef struct lk_attr_dropout {
     double rate; /* share dropped, in [0,1) */
 } lk_attr_dropout;
@@ -122,6 +130,8 @@ typedef union lk_attrs {
     lk_attr_conv2d conv2d;
     lk_attr_batch_norm batch_norm;
     lk_attr_activation activation;
+    lk_attr_norm norm;
+    lk_attr_glu glu;
     lk_attr_pool2d pool2d;
     lk_attr_dropout dropout;
     lk_attr_add add;

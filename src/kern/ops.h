@@ -8,6 +8,11 @@
     X(CONV2D, conv2d) \
     X(BATCH_NORM, batch_norm) \
     X(ACTIVATION, activation) /* a function of one number, element by element */ \
+    X(LAYER_NORM, layer_norm) /* over the last dimension */ \
+    X(RMS_NORM, rms_norm)     /* over the last dimension */ \
+    X(GROUP_NORM, group_norm) /* [B,C,...]: each sample's groups of channels */ \
+    X(SOFTMAX, softmax)       /* over the last dimension */ \
+    X(GLU, glu)               /* [B,...,2n] -> [B,...,n]: first half times act(second half) */ \
     X(MAX_POOL2D, max_pool2d) \
     X(AVG_POOL2D, avg_pool2d) \
     X(GLOBAL_AVG_POOL, global_avg_pool) /* [B,C,H,W] -> [B,C] */ \

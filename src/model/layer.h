@@ -22,6 +22,15 @@
     X(sigmoid) \
     X(tanh) \
     X(softplus) \
+    X(softmax) \
+    X(glu) \
+    X(swiglu) \
+    X(geglu) \
+    /* layer_norm.c */ \
+    X(layer_norm) \
+    X(rms_norm) \
+    X(group_norm) \
+    X(instance_norm) \
     /* layer_conv.c */ \
     X(conv) \
     X(batch_norm) \

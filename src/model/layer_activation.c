@@ -89,3 +89,31 @@ static lk_status gelu_attrs(const lki_layer *l, const lk_shape *in, lk_attrs *ou
 
 const lki_layer_kind lki_layer_gelu = {
     .table = &gelu_table, .short_form = "form", .op = LK_OP_ACTIVATION, .attrs = gelu_attrs};
+
+/* ---- softmax ---- */
+static const lk_field softmax_rows[] = {LKI_LAYER_ROWS(lki_layer_opts)};
+static const lk_table softmax_table = LK_TABLE(lki_layer_opts, "softmax",
+    "Exponentials along the last dimension over their sum. Losses for classes do this themselves and take what comes in "
+    "front of it.",
+    softmax_rows);
+
+const lki_layer_kind lki_layer_softmax = {.table = &softmax_table, .input = LKI_INPUT_ROWS, .op = LK_OP_SOFTMAX};
+
+/* ---- gates: the first half of the last dimension times a function of the second ---- */
+#define GATE(word, ACT, help_) \
+    static const lk_field word##_rows[] = {LKI_LAYER_ROWS(lki_layer_opts)}; \
+    static const lk_table word##_table = \
+        LK_TABLE(lki_layer_opts, #word, help_ " Halves the last dimension.", word##_rows); \
+    static lk_status word##_attrs(const lki_layer *l, const lk_shape *in, lk_attrs *out) \
+    { \
+        (void)l; \
+        (void)in; \
+        out->glu.act = LK_ACT_##ACT; \
+        return LK_OK; \
+    } \
+    const lki_layer_kind lki_layer_##word = { \
+        .table = &word##_table, .input = LKI_INPUT_ROWS, .op = LK_OP_GLU, .attrs = word##_attrs};
+
+GATE(glu, SIGMOID, "The first half of the last dimension times the sigmoid of the second.")
+GATE(swiglu, SILU, "The first half of the last dimension times the silu of the second.")
+GATE(geglu, GELU, "The first half of the last dimension times the gelu of the second.")

@@ -160,6 +160,61 @@ static const kern_case cases_activation[] = {
     {.attr.activation = {.act = LK_ACT_SOFTPLUS}, .in = {S(16, 203)}, .large = true},
 };
 
+static const kern_case cases_layer_norm[] = {
+    {.attr.norm = {.eps = 1e-5, .bias = true}, .in = {S(1, 1)}},
+    {.attr.norm = {.eps = 1e-5, .bias = true}, .in = {S(5, 8)}},
+    {.attr.norm = {.eps = 1e-3}, .in = {S(7, 17)}, .padding = 2},
+    {.attr.norm = {.eps = 1e-5, .bias = true}, .in = {S(3, 4, 13)}, .padding = 1},
+    {.attr.norm = {.eps = 1e-5}, .in = {S(2, 3, 2, 33)}},
+    {.attr.norm = {.eps = 1e-5, .bias = true}, .in = {S(2, 48)}, .padding = 2},
+    {.attr.norm = {.eps = 1e-5, .bias = true}, .in = {S(4, 67)}, .offset = 100}, /* a mean far above the deviation */
+    {.attr.norm = {.eps = 1e-5, .bias = true}, .in = {S(9, 17, 96)}, .padding = 1, .large = true}, /* above 64 rows */
+    {.attr.norm = {.eps = 1e-5}, .in = {S(3, 1027)}, .large = true},
+};
+
+static const kern_case cases_rms_norm[] = {
+    {.attr.norm = {.eps = 1e-2}, .in = {S(1, 1)}},
+    {.attr.norm = {.eps = 1e-5}, .in = {S(5, 8)}},
+    {.attr.norm = {.eps = 1e-3}, .in = {S(7, 17)}, .padding = 2},
+    {.attr.norm = {.eps = 1e-5}, .in = {S(3, 4, 13)}, .padding = 1},
+    {.attr.norm = {.eps = 1e-5}, .in = {S(2, 3, 2, 33)}, .offset = 3},
+    {.attr.norm = {.eps = 1e-6}, .in = {S(9, 17, 96)}, .padding = 1, .large = true},
+    {.attr.norm = {.eps = 1e-6}, .in = {S(3, 1027)}, .large = true},
+};
+
+static const kern_case cases_group_norm[] = {
+    {.attr.norm = {.eps = 1e-3, .groups = 1}, .in = {S(1, 1)}},
+    {.attr.norm = {.eps = 1e-5, .groups = 2}, .in = {S(5, 12)}, .padding = 1},
+    {.attr.norm = {.eps = 1e-5, .groups = 1}, .in = {S(2, 3, 5, 3)}},
+    {.attr.norm = {.eps = 1e-3, .groups = 5}, .in = {S(3, 5, 4, 3)}, .padding = 1}, /* instance norm */
+    {.attr.norm = {.eps = 1e-5, .groups = 3}, .in = {S(2, 6, 7)}},
+    {.attr.norm = {.eps = 1e-5, .groups = 2}, .in = {S(2, 4, 2, 3, 2)}, .padding = 2},
+    {.attr.norm = {.eps = 1e-5, .groups = 8}, .in = {S(2, 16, 1, 9)}},
+    {.attr.norm = {.eps = 1e-5, .groups = 2}, .in = {S(3, 34, 3, 2)}, .offset = -100},
+    {.attr.norm = {.eps = 1e-5, .groups = 4}, .in = {S(4, 32, 9, 10)}, .padding = 1, .large = true},
+    {.attr.norm = {.eps = 1e-5, .groups = 66}, .in = {S(2, 66, 8, 12)}, .large = true},
+};
+
+static const kern_case cases_softmax[] = {
+    {.in = {S(1, 1)}},
+    {.in = {S(4, 2)}, .padding = 1},
+    {.in = {S(7, 17)}, .padding = 3},
+    {.in = {S(2, 3, 31)}},
+    {.in = {S(2, 3, 2, 5)}},
+    {.in = {S(3, 16)}, .offset = 1000},
+    {.in = {S(3, 12)}, .ties = true},
+    {.in = {S(3, 5, 131)}, .padding = 1, .large = true},
+};
+
+static const kern_case cases_glu[] = {
+    {.attr.glu = {.act = LK_ACT_SIGMOID}, .in = {S(1, 2)}},
+    {.attr.glu = {.act = LK_ACT_SIGMOID}, .in = {S(5, 26)}, .padding = 2},
+    {.attr.glu = {.act = LK_ACT_SILU}, .in = {S(3, 4, 34)}, .padding = 1},
+    {.attr.glu = {.act = LK_ACT_GELU}, .in = {S(2, 3, 2, 16)}},
+    {.attr.glu = {.act = LK_ACT_GELU_TANH}, .in = {S(2, 6)}},
+    {.attr.glu = {.act = LK_ACT_SILU}, .in = {S(2, 4402)}, .large = true},
+};
+
 static const kern_case cases_max_pool2d[] = {
     {.attr.pool2d = {.kernel = {1, 1}, .stride = {1, 1}}, .in = {S(1, 1, 1, 1)}},
     {.attr.pool2d = {.kernel = {2, 2}, .stride = {2, 2}}, .in = {S(2, 3, 8, 8)}},

@@ -164,6 +164,41 @@ Test(shapes, batch_norm)
     check_error(s, LK_E_RANGE, "eps is 0, must be above 0; momentum is 0.2, must be in [0, 1]");
 }
 
+Test(shapes, norms)
+{
+    lk_opspec s = {.op = LK_OP_LAYER_NORM, .attr.norm = {.eps = 1e-5, .bias = true}, .n_in = 1, .in = {SHAPE(2, 5, 7)}};
+    s = inferred(s);
+    cr_assert(lk_shape_equal(&s.out, &s.in[0]) && s.n_params == 2);
+    check_param(&s, 0, "weight", SHAPE(7), LK_PARAM_WEIGHT, LK_INIT_CONSTANT, 1);
+    check_param(&s, 1, "bias", SHAPE(7), LK_PARAM_WEIGHT, LK_INIT_CONSTANT, 0);
+    s.attr.norm.bias = false;
+    cr_assert(inferred(s).n_params == 1);
+    s.attr.norm.eps = 0;
+    check_error(s, LK_E_RANGE, "eps is 0, must be above 0");
+    s.op = LK_OP_RMS_NORM;
+    check_error(s, LK_E_RANGE, "eps is 0, must be above 0");
+    s.attr.norm.eps = 1e-6;
+    cr_assert(inferred(s).n_params == 1);
+    s.in[0] = SHAPE(2);
+    check_error(s, LK_E_SHAPE, "input [2] has 1 dimension, expected [batch, ..., features]");
+
+    s = (lk_opspec){.op = LK_OP_GROUP_NORM, .attr.norm = {.eps = 1e-5, .groups = 3}, .n_in = 1, .in = {SHAPE(2, 6, 4, 4)}};
+    s = inferred(s);
+    cr_assert(s.n_params == 2);
+    check_param(&s, 0, "weight", SHAPE(6), LK_PARAM_WEIGHT, LK_INIT_CONSTANT, 1);
+    s.attr.norm.groups = 4;
+    check_error(s, LK_E_SHAPE, "input [2,6,4,4]: its 6 channels do not make 4 groups of equal size");
+    s.attr.norm.groups = 0;
+    check_error(s, LK_E_SHAPE, "input [2,6,4,4]: its 6 channels do not make 0 groups of equal size");
+
+    s = inferred((lk_opspec){.op = LK_OP_GLU, .attr.glu = {LK_ACT_SILU}, .n_in = 1, .in = {SHAPE(2, 5, 8)}});
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(2, 5, 4)));
+    s.in[0] = SHAPE(2, 5, 7);
+    check_error(s, LK_E_SHAPE, "input [2,5,7]: its last dimension, 7, has no halves");
+    check_error((lk_opspec){.op = LK_OP_SOFTMAX, .n_in = 1, .in = {SHAPE(2)}}, LK_E_SHAPE,
+        "input [2] has 1 dimension, expected [batch, ..., classes]");
+}
+
 Test(shapes, pools)
 {
     lk_opspec s = {.op = LK_OP_MAX_POOL2D,

@@ -110,6 +110,34 @@ Test(values, activations)
     }
 }
 
+/* Vectors 1,3 and 2,2: mean 2, variance 1 and 0; with eps 3 over sqrt(4). Mean squares 5 and 4: over 3 with eps 4, over
+ * sqrt(8). */
+Test(values, norms)
+{
+    const lk_shape in = {2, {2, 2}}, two = {3, {1, 2, 2}}, one = {3, {1, 4, 1}};
+    const double x[] = {1, 3, 2, 2}, w[] = {2, -1, 1, 3}, b[] = {0.5, 0, 0, 1};
+    const double layer[] = {-0.5, -0.5, 0.5, 0}, rms[] = {2 / 3.0, -1, 4 / sqrt(8), -2 / sqrt(8)};
+    const lk_attrs a = {.norm = {.eps = 3, .bias = true, .groups = 2}};
+    check_forward(LK_OP_LAYER_NORM, &a, true, &in, (const double *[]){x}, (const double *[]){w, b}, layer);
+    check_forward(LK_OP_RMS_NORM, &(lk_attrs){.norm = {.eps = 4}}, true, &in, (const double *[]){x},
+        (const double *[]){w}, rms);
+    /* Groups of one channel of two places, then of two channels of one. */
+    const double places[] = {-0.5, 1.5, 0, 0}, channels[] = {-0.5, -0.5, 0, 1};
+    check_forward(LK_OP_GROUP_NORM, &a, true, &two, (const double *[]){x}, (const double *[]){w, b}, places);
+    check_forward(LK_OP_GROUP_NORM, &a, true, &one, (const double *[]){x}, (const double *[]){w, b}, channels);
+}
+
+/* e^x is 1, 2, 5. Gates: the second half, at 0 and log 3, goes through the function. */
+Test(values, softmax_and_glu)
+{
+    const lk_shape in = {2, {1, 3}}, four = {2, {1, 4}};
+    const double x[] = {0, log(2), log(5)}, share[] = {1 / 8.0, 2 / 8.0, 5 / 8.0};
+    check_forward(LK_OP_SOFTMAX, &(lk_attrs){0}, true, &in, (const double *[]){x}, NULL, share);
+    const double h[] = {2, 4, 0, log(3)}, sigmoid[] = {1, 3}, silu[] = {0, 3 * log(3)};
+    check_forward(LK_OP_GLU, &(lk_attrs){.glu = {LK_ACT_SIGMOID}}, true, &four, (const double *[]){h}, NULL, sigmoid);
+    check_forward(LK_OP_GLU, &(lk_attrs){.glu = {LK_ACT_SILU}}, true, &four, (const double *[]){h}, NULL, silu);
+}
+
 /* 3 x 4 with a border of 1 above and below, windows of 3 x 2, steps 2 and 2. All negative: the border must not win the
  * maximum. */
 Test(values, pools)

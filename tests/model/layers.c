@@ -160,6 +160,29 @@ Test(layers, activations)
         "run.yaml:2:15: leaky_relu.slope: -1 is out of range (0 to 1e+06)");
 }
 
+Test(layers, norms_and_gates)
+{
+    lk_graph *g = NULL;
+    int64_t classes = 0;
+
+    EXPECT_OK(build_with("- conv: {filters: 6, kernel: 1}\n- group_norm: 3\n- instance_norm: {eps: 0.5}\n- flatten\n"
+                         "- layer_norm\n- layer_norm: {bias: false, eps: 0.25}\n- rms_norm\n- glu\n- swiglu\n- geglu\n"
+                         "- softmax\n- linear: 2\n",
+        TRAIN, &image, &scalar, &g, &classes));
+    const lk_node *n = g->node;
+    cr_expect(n[1].spec.op == LK_OP_GROUP_NORM && n[1].spec.attr.norm.groups == 3 && n[1].spec.attr.norm.eps == 1e-5);
+    cr_expect(n[2].spec.op == LK_OP_GROUP_NORM && n[2].spec.attr.norm.groups == 6 && n[2].spec.attr.norm.eps == 0.5);
+    cr_expect(n[4].spec.op == LK_OP_LAYER_NORM && n[4].spec.attr.norm.bias && n[4].spec.attr.norm.eps == 1e-5);
+    cr_expect(n[5].spec.n_params == 1 && n[5].spec.attr.norm.eps == 0.25);
+    cr_expect(n[6].spec.op == LK_OP_RMS_NORM && n[6].spec.attr.norm.eps == 1e-6);
+    cr_expect(n[7].spec.attr.glu.act == LK_ACT_SIGMOID && n[8].spec.attr.glu.act == LK_ACT_SILU &&
+              n[9].spec.attr.glu.act == LK_ACT_GELU && n[9].spec.out.dim[1] == 48 && n[10].spec.op == LK_OP_SOFTMAX);
+    lk_graph_destroy(&g);
+    expect_build_fail("- conv: {filters: 6, kernel: 1}\n- group_norm: 4\n- flatten\n- linear: 2\n", TRAIN, &image, &scalar,
+        "run.yaml:3:3: layer group_norm1 (group_norm): input [8,6,8,8]: its 6 channels do not make 4 groups of equal size; "
+        "conv1 (run.yaml:2:3) gives [8,6,8,8]");
+}
+
 /* `same` gives ceil(size / stride) outputs for every size, kernel and stride, with at most one zero more behind than in
  * front. */
 Test(layers, pad_same)
