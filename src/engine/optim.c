@@ -1,8 +1,11 @@
 #include "engine/optim.h"
 
+#include "base/hash.h"
 #include "base/mem.h"
+#include "base/rng.h"
 
 #include <math.h>
+#include <string.h>
 
 /* Whether a loss reads what the node gives. */
 static bool feeds_loss(const lk_graph *g, const lk_node *n)
@@ -60,7 +63,7 @@ static int param_at(const lk_graph *g, int64_t e)
     return lo;
 }
 
-static char *at(const lk_optim *o, const void *base, int64_t element)
+static void *at(const lk_optim *o, const void *base, int64_t element)
 {
     return base == NULL ? NULL : (char *)base + (size_t)element * o->backend->real_size;
 }
@@ -82,7 +85,35 @@ static void fold_statistic(const lk_optim *o, int64_t n, double keep, void *old,
     }
 }
 
-void lk_optim_update(const lk_optim *o, const lk_optim_step *s, int64_t first, int64_t end, void *weights, void *const state[LK_MAX_OPT_STATE], const void *sum)
+/* One element: scaled, clipped, noise added. NaN stays NaN. */
+static double changed(const lk_optim *o, double g, double noise)
+{
+    if (o->clip_value > 0)
+        g = g > o->clip_value ? o->clip_value : g < -o->clip_value ? -o->clip_value : g;
+    return g + noise;
+}
+
+/* The gradient of elements [from, to) of a parameter, in place. The draw of an element is a function of the parameter's name, the step and
+ * the element. */
+static void change_gradient(const lk_optim *o, const lk_optim_step *s, const lk_param *p, int64_t from, int64_t to, void *sum)
+{
+    const lk_rng r = lk_rng_make(o->seed, LK_RNG_GRADIENT, lk_hash64(p->name, strlen(p->name)));
+    const double deviation = o->noise > 0 ? sqrt(o->noise / pow((double)s->t, o->noise_decay)) : 0;
+
+    for (int64_t e = from; e < to; e++) {
+        const double noise = deviation > 0 ? deviation * lk_rng_normal_row(r, (uint64_t)s->t, (uint64_t)(e - p->first)) : 0;
+
+        if (o->backend->real_size == sizeof(double)) {
+            double *const g = (double *)sum + e;
+            *g = changed(o, *g * s->grad_scale, noise);
+        } else {
+            float *const g = (float *)sum + e;
+            *g = (float)changed(o, (double)*g * s->grad_scale, noise);
+        }
+    }
+}
+
+void lk_optim_update(const lk_optim *o, const lk_optim_step *s, int64_t first, int64_t end, void *weights, void *const state[LK_MAX_OPT_STATE], void *sum)
 {
     const lk_graph *g = o->graph;
     lk_opt_args a = {.momentum = o->momentum, .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps, .nesterov = o->nesterov, .t = s->t, .grad_scale = s->grad_scale, .trust = o->trust, .scratch = s->scratch};
@@ -106,6 +137,10 @@ void lk_optim_update(const lk_optim *o, const lk_optim_step *s, int64_t first, i
         a.weight_decay = o->rule[i].weight_decay;
         a.hidden = o->rule[i].hidden;
         a.shape = &p->info.shape;
+        if (o->clip_value > 0 || o->noise > 0) {
+            change_gradient(o, s, p, from, to, sum);
+            a.grad_scale = 1;
+        }
         o->backend->optimizer[o->kind](to - from, at(o, weights, from), own, at(o, sum, from), &a);
     }
 }

@@ -19,6 +19,10 @@ typedef struct lk_optim {
     const lk_opt_rule *rule; /* [graph->n_params], borrowed */
     double momentum, beta1, beta2, eps, trust;
     bool nesterov;
+    double clip_value;         /* each element of the gradient is brought into [-clip_value, clip_value]; 0: none */
+    double noise, noise_decay; /* then a normal draw of variance noise / t^noise_decay is added (Neelakantan et al. 2015, "Adding gradient
+                                * noise improves learning for very deep networks", section 3); 0: none */
+    uint64_t seed;
 } lk_optim;
 
 typedef struct lk_optim_step {
@@ -34,9 +38,9 @@ LK_MUST_USE lk_status lk_optim_rules(const lk_graph *g, double weight_decay, lk_
 /* Bytes of scratch that the largest update takes. */
 size_t lk_optim_scratch(const lk_optim *o);
 
-/* Updates elements [first, end) of the flat vector `weights` from `sum` (flat too); `state[i]` [end - first] is this run's own piece. All are of the
+/* Updates elements [first, end) of the flat vector `weights` from `sum` (flat too; clipping by value and noise change it); `state[i]` [end - first] is this run's own piece. All are of the
  * backend's real type. Statistics become (1-momentum)^stat_count * old + sum. The cut must be at parameters where the optimizer takes whole ones. Local. */
-void lk_optim_update(const lk_optim *o, const lk_optim_step *s, int64_t first, int64_t end, void *weights, void *const state[LK_MAX_OPT_STATE], const void *sum);
+void lk_optim_update(const lk_optim *o, const lk_optim_step *s, int64_t first, int64_t end, void *weights, void *const state[LK_MAX_OPT_STATE], void *sum);
 /* Sums of squares of the gradients of weights, per tile of LK_TILE elements, for the tiles of [first, end) (multiples of LK_TILE); tiles of statistics give 0. */
 void lk_optim_tile_squares(const lk_optim *o, int64_t first, int64_t end, const void *sum, double *tiles);
 

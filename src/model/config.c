@@ -22,7 +22,7 @@ enum { KEY_BYTES = 128 };
 _Static_assert(LK_OPT_SGD == 0 && LK_OPT_ADAMW == 1 && LK_OPT_ADAM == 2 && LK_OPT_RMSPROP == 3 && LK_OPT_ADAGRAD == 4 &&
                    LK_OPT_LION == 5 && LK_OPT_LARS == 6 && LK_OPT_LAMB == 7 && LK_OPT_MUON == 8 && LK_OPT_COUNT == 9,
     "the choices of train.optimizer are in this order");
-_Static_assert(LK_DECAY_CONSTANT == 0 && LK_DECAY_STEP == 1 && LK_DECAY_COSINE == 2 && LK_DECAY_LINEAR == 3,
+_Static_assert(LK_DECAY_CONSTANT == 0 && LK_DECAY_STEP == 1 && LK_DECAY_COSINE == 2 && LK_DECAY_LINEAR == 3 && LK_DECAY_POLYNOMIAL == 4 && LK_DECAY_ONE_CYCLE == 5 && LK_DECAY_WSD == 6 && LK_DECAY_PLATEAU == 7,
     "the choices of train.lr.decay are in this order");
 
 static const lk_field run_rows[] = {
@@ -114,19 +114,43 @@ static const lk_field lr_rows[] = {
     LK_FIELD(lk_lr_opts, peak, LK_T_REAL, .min = 0, .max = 1e6, .exclusive_min = true,
         .help = "Highest rate, reached after the warm-up. `lr: 3e-3` is short for `lr: {peak: 3e-3}`."),
     LK_FIELD(lk_lr_opts, floor, LK_T_REAL, .def = "0", .min = 0, .max = 1,
-        .help = "Share of the peak that cosine and linear end at."),
+        .help = "Share of the peak that cosine, linear, polynomial, one_cycle and wsd end at; plateau does not go below it."),
     LK_FIELD(lk_lr_opts, warmup, LK_T_INT, .unit = "steps", .def = "0", .min = 0, .max = 1e12,
         .help = "Steps in which the rate rises in a line to the peak."),
     LK_FIELD(lk_lr_opts, decay, LK_T_ENUM, .def = "constant", .choices = LK_DECAY_CHOICES,
-        .help = "How the rate falls after the warm-up: not at all, in steps, or along a cosine or a line to the end of "
-                "the run."),
+        .help = "How the rate falls after the warm-up: not at all; in steps; along a cosine, a line or a power of one to "
+                "the end of the run; one_cycle: up along a cosine and down along another, in place of a warm-up; wsd: in "
+                "a line over the last steps; plateau: by a factor when the validation loss no longer falls."),
     LK_FIELD(lk_lr_opts, every, LK_T_INT, .unit = "steps", .def = "", .min = 1, .max = 1e12,
         .help = "Decay step: steps from one fall to the next."),
     LK_FIELD(lk_lr_opts, factor, LK_T_REAL, .def = "0.1", .min = 0, .max = 1, .exclusive_min = true,
-        .help = "Decay step: what the rate is multiplied by at each fall."),
+        .help = "Decay step and plateau: what the rate is multiplied by at each fall."),
+    LK_FIELD(lk_lr_opts, power, LK_T_REAL, .def = "2", .min = 0, .max = 100, .exclusive_min = true,
+        .help = "Decay polynomial: the power of the share of steps that is left."),
+    LK_FIELD(lk_lr_opts, start, LK_T_REAL, .def = "0.04", .min = 0, .max = 1,
+        .help = "Decay one_cycle: share of the peak to begin with."),
+    LK_FIELD(lk_lr_opts, rise, LK_T_REAL, .def = "0.3", .min = 0, .max = 1,
+        .help = "Decay one_cycle: share of the steps in which the rate rises."),
+    LK_FIELD(lk_lr_opts, decay_share, LK_T_REAL, .def = "0.1", .min = 0, .max = 1,
+        .help = "Decay wsd: share of all steps in which the rate falls."),
+    LK_FIELD(lk_lr_opts, patience, LK_T_INT, .unit = "evaluations", .def = "5", .min = 1, .max = 1e9,
+        .help = "Decay plateau: evaluations in a row without a lower validation loss that make the rate fall."),
+    LK_FIELD(lk_lr_opts, threshold, LK_T_REAL, .def = "1e-4", .min = 0, .max = 1,
+        .help = "Decay plateau: a loss counts as lower when it is by this share of the lowest so far."),
 };
 static const lk_table lr_table =
     LK_TABLE(lk_lr_opts, "train.lr", "The learning rate as a function of the step.", lr_rows);
+
+static const lk_field early_stop_rows[] = {
+    LK_FIELD(lk_early_stop_opts, patience, LK_T_INT, .unit = "evaluations", .def = "0", .min = 0, .max = 1e9,
+        .help = "Evaluations in a row without a better one that end the run; 0: it runs to its end."),
+    LK_FIELD(lk_early_stop_opts, metric, LK_T_ENUM, .def = "loss", .choices = "loss|accuracy",
+        .help = "What makes an evaluation better: a lower loss, or a higher accuracy."),
+    LK_FIELD(lk_early_stop_opts, delta, LK_T_REAL, .def = "0", .min = 0, .max = 1e30,
+        .help = "By more than this must it be better than the best so far."),
+};
+static const lk_table early_stop_table = LK_TABLE(
+    lk_early_stop_opts, "train.early_stop", "When a run ends before its last step.", early_stop_rows);
 
 static const lk_field train_rows[] = {
     LK_FIELD(lk_train_opts, objective, LK_T_ENUM, .def = "classify", .choices = "classify|regress",
@@ -165,6 +189,13 @@ static const lk_field train_rows[] = {
     LK_FIELD(lk_train_opts, nesterov, LK_T_BOOL, .def = "false", .help = "sgd, muon: Nesterov's form of momentum."),
     LK_FIELD(lk_train_opts, clip_norm, LK_T_REAL, .def = "0", .min = 0, .max = 1e30,
         .help = "A gradient with a larger norm (over all weights) is scaled down to it; 0: no clipping."),
+    LK_FIELD(lk_train_opts, clip_value, LK_T_REAL, .def = "0", .min = 0, .max = 1e30,
+        .help = "Elements of the gradient beyond this, up or down, are brought back to it; 0: no clipping. Comes after "
+                "clip_norm."),
+    LK_FIELD(lk_train_opts, gradient_noise, LK_T_REAL, .def = "0", .min = 0, .max = 1e6,
+        .help = "Variance of normal noise that is added to the gradient at the first step; 0: none."),
+    LK_FIELD(lk_train_opts, gradient_noise_decay, LK_T_REAL, .def = "0.55", .min = 0, .max = 100,
+        .help = "The variance at step t, from 1, is divided by t to this power."),
     LK_FIELD(lk_train_opts, lr, LK_T_TABLE, .sub = &lr_table, .help = "Learning rate: a number, or a map."),
     LK_FIELD(lk_train_opts, precision, LK_T_ENUM, .def = "fp32", .choices = "fp32",
         .help = "Numbers that are computed with."),
@@ -180,6 +211,8 @@ static const lk_field train_rows[] = {
         .help = "How often data.valid is evaluated; also at the end of the run."),
     LK_FIELD(lk_train_opts, log_every, LK_T_EVERY, .def = "10 steps", .min = 1, .max = 1e12,
         .help = "How often a step is logged."),
+    LK_FIELD(lk_train_opts, early_stop, LK_T_TABLE, .def = "", .sub = &early_stop_table,
+        .help = "Ends the run when data.valid shows no more progress."),
 };
 static const lk_table train_table =
     LK_TABLE(lk_train_opts, "train", "What is minimized, how, and for how long.", train_rows);
@@ -189,6 +222,11 @@ static const lk_field checkpoint_rows[] = {
         .help = "How often a checkpoint is written, and at the end of the run; never: only when the run is stopped."),
     LK_FIELD(lk_checkpoint_opts, keep, LK_T_INT, .def = "3", .min = 1, .max = 1e9,
         .help = "How many of the newest checkpoints are kept."),
+    LK_FIELD(lk_checkpoint_opts, best, LK_T_INT, .def = "0", .min = 0, .max = LK_MAX_BEST_CHECKPOINTS,
+        .help = "How many of the best checkpoints are kept beside them: one is written after each evaluation that is among "
+                "the best so far."),
+    LK_FIELD(lk_checkpoint_opts, best_metric, LK_T_ENUM, .def = "loss", .choices = "loss|accuracy",
+        .help = "What makes a checkpoint better: a lower validation loss, or a higher accuracy."),
 };
 static const lk_table checkpoint_table =
     LK_TABLE(lk_checkpoint_opts, "checkpoint", "What is kept of the run.", checkpoint_rows);
@@ -377,6 +415,15 @@ static lk_status check_train(const lk_config *c)
         return key_fail(c, "train.beta2", "must be below 1");
     if (t->lr.decay == LK_DECAY_STEP && t->lr.every == 0)
         return key_fail(c, "train.lr.every", "must be given with decay step: the steps from one fall to the next");
+    const bool evaluates = c->data.valid.n > 0 && t->eval_every.count > 0;
+    if (t->lr.decay == LK_DECAY_ONE_CYCLE && t->lr.warmup > 0)
+        return key_fail(c, "train.lr.warmup", "has no meaning with decay one_cycle, which rises by itself");
+    if (t->lr.decay == LK_DECAY_PLATEAU && !evaluates)
+        return key_fail(c, "train.lr.decay", "plateau needs evaluations: data.valid, and train.eval_every other than never");
+    if (t->early_stop.patience > 0 && !evaluates)
+        return key_fail(c, "train.early_stop.patience", "needs evaluations: data.valid, and train.eval_every other than never");
+    if (c->checkpoint.best > 0 && !evaluates)
+        return key_fail(c, "checkpoint.best", "needs evaluations: data.valid, and train.eval_every other than never");
     if (t->lr.decay != LK_DECAY_STEP && t->lr.every != 0)
         return key_fail(c, "train.lr.every", "has a meaning with decay step only");
     return LK_OK;

@@ -46,8 +46,19 @@ typedef struct lk_lr_opts {
     int64_t warmup;
     int decay; /* lk_decay */
     int64_t every; /* above 0 with decay step, else 0 */
-    double factor;
+    double factor, power, start, rise, decay_share;
+    int64_t patience; /* evaluations */
+    double threshold;
 } lk_lr_opts;
+
+/* What evaluations are judged by. */
+enum { LK_WATCH_LOSS, LK_WATCH_ACCURACY };
+
+typedef struct lk_early_stop_opts {
+    int64_t patience; /* evaluations; 0: never */
+    int metric;
+    double delta;
+} lk_early_stop_opts;
 
 typedef struct lk_train_opts {
     int objective; /* classify|regress */
@@ -56,7 +67,8 @@ typedef struct lk_train_opts {
     int optimizer; /* lk_opt */
     double weight_decay, momentum, beta1, beta2, eps, trust;
     bool nesterov;
-    double clip_norm; /* 0: none */
+    double clip_norm, clip_value; /* 0: none */
+    double gradient_noise, gradient_noise_decay;
     lk_lr_opts lr;
     int precision; /* fp32 */
     int reduction; /* exact|fast */
@@ -64,13 +76,17 @@ typedef struct lk_train_opts {
     bool shard_optimizer;
     lk_every eval_every;
     lk_every log_every;
+    lk_early_stop_opts early_stop;
 } lk_train_opts;
 enum { LK_OBJECTIVE_CLASSIFY, LK_OBJECTIVE_REGRESS };
 enum { LK_REDUCTION_EXACT, LK_REDUCTION_FAST };
 
+#define LK_MAX_BEST_CHECKPOINTS 32
 typedef struct lk_checkpoint_opts {
     lk_every every;
     int64_t keep;
+    int64_t best; /* 0: none */
+    int best_metric;
 } lk_checkpoint_opts;
 
 typedef struct lk_config {

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define LATEST_NAME "LATEST"
+#define BEST_NAME "BEST"
 enum { MANIFEST_MAX = 1024, STEP_NAME = 32 };
 
 lk_status lk_state_digest(const lk_graph *g, const lk_state *s, lk_hash *out)
@@ -385,7 +386,7 @@ static lk_status write_folder(const char *folder, const lk_graph *g, const lk_st
     LK_TRY_TO(st, out, lk_path_join(folder, LKI_MANIFEST_NAME, &manifest));
     LK_TRY_TO(st, out, lki_arrays_of_state(g, s, &arrays));
     LK_TRY_TO(st, out, lk_dir_create(folder));
-    LK_TRY_TO(st, out, lki_file_write(state, &arrays, &s->cursor, m));
+    LK_TRY_TO(st, out, lki_file_write(state, &arrays, s, m));
     LK_TRY_TO(st, out, lk_file_sync(state));
     LK_TRY_TO(st, out, lk_file_hash(state, &hash, &bytes));
     print_manifest(bytes, hash, &text);
@@ -469,9 +470,17 @@ out:
     return st;
 }
 
-/* Of the checkpoints up to `newest`, which is good, the newest `keep` good ones stay. So do damaged ones between them,
- * for a person to look at. */
-static lk_status prune(const char *dir, int64_t newest, int64_t keep)
+static bool is_best(const lk_watch *w, int64_t step)
+{
+    for (int i = 0; i < w->n_best; i++)
+        if (w->best[i].step == step)
+            return true;
+    return false;
+}
+
+/* Of the checkpoints up to `newest`, which is good, the newest `keep` good ones stay, and the best. So do damaged ones
+ * between the newest, for a person to look at. */
+static lk_status prune(const char *dir, int64_t newest, int64_t keep, const lk_watch *w)
 {
     step_list steps = {0};
     int64_t good = 0;
@@ -484,7 +493,7 @@ static lk_status prune(const char *dir, int64_t newest, int64_t keep)
             continue;
         LK_TRY_TO(st, out, step_path(dir, steps.step[i], &folder));
         if (good >= keep)
-            st = remove_step(folder);
+            st = is_best(w, steps.step[i]) ? LK_OK : remove_step(folder);
         else if (steps.step[i] == newest || check_manifest(folder, NULL) == LK_OK)
             good++;
         lk_free(folder);
@@ -496,11 +505,12 @@ out:
     return st;
 }
 
-static lk_status write_latest(const char *dir, int64_t step)
+/* `file` in `dir` names this step. */
+static lk_status write_name(const char *dir, const char *file, int64_t step)
 {
     char name[STEP_NAME], line[STEP_NAME + 1], *latest = NULL;
 
-    LK_TRY(lk_path_join(dir, LATEST_NAME, &latest));
+    LK_TRY(lk_path_join(dir, file, &latest));
     const int n = snprintf(line, sizeof line, "%s\n", print_step(step, name));
     const lk_status st = lk_file_write_atomic(latest, line, (size_t)n);
     lk_free(latest);
@@ -527,8 +537,10 @@ lk_status lk_checkpoint_write(
     if (st == LK_OK)
         st = publish(dir, beside.text, folder, aside.text);
     LK_TRY_TO(st, out, remove_after(st, beside.text)); /* what failed, or what was replaced */
-    LK_TRY_TO(st, out, write_latest(dir, s->cursor.step));
-    if (keep > 0 && prune(dir, s->cursor.step, keep) != LK_OK)
+    LK_TRY_TO(st, out, write_name(dir, LATEST_NAME, s->cursor.step));
+    if (s->watch.n_best > 0)
+        LK_TRY_TO(st, out, write_name(dir, BEST_NAME, s->watch.best[0].step));
+    if (keep > 0 && prune(dir, s->cursor.step, keep, &s->watch) != LK_OK)
         lk_log(LK_LOG_WARN, "an old checkpoint could not be removed: %s", lk_err_last()->message);
     if (path != NULL) {
         *path = folder;
@@ -622,6 +634,7 @@ lk_status lk_checkpoint_read(const char *path, const lk_graph *g, lk_state *s, l
         goto out;
     }
     s->cursor = f->cursor;
+    s->watch = f->watch;
     if (m != NULL) {
         *m = f->meta;
         m->config = NULL; /* goes with the file */

@@ -5,10 +5,12 @@
  * DIR/step-00001200/state.h5      /weights/LAYER/weight ..., /optimizer/STATE/LAYER/weight ...: float32 in PyTorch's shapes, each with
  *                                 attribute xxh3; optimizer state stands there for what the optimizer updates, not for statistics.
  *                                 Root attributes: format, lockstep (version), step, epoch, step_in_epoch, seed, model_hash, samples,
- *                                 batch, microbatches, reduction, digest, config (text). Equal states give equal files
+ *                                 batch, microbatches, reduction, digest, config (text), and the lk_watch: lr_factor, lr_best,
+ *                                 lr_since, stop_best, stop_since, best (text: step, space, score; one a line). Equal states give equal files
  * DIR/step-00001200/manifest.json {"file","bytes","xxh3","manifest"}, the last the hash of what stands before it
  * DIR/step-00001200.tmp.PID/      being written or removed by process PID; the next writer clears away those of dead ones
- * DIR/LATEST                      name of the newest good one */
+ * DIR/LATEST                      name of the newest good one
+ * DIR/BEST                        name of the best one, where the state's lk_watch names any */
 #ifndef LK_TRAIN_CHECKPOINT_H
 #define LK_TRAIN_CHECKPOINT_H
 
@@ -21,9 +23,27 @@ typedef struct lk_cursor {
     int64_t step_in_epoch;
 } lk_cursor;
 
+/* What the evaluations of a run have led to. Scores: lower is better; INFINITY: none yet. */
+#define LK_MAX_BEST 32
+typedef struct lk_watch {
+    double lr_factor; /* what the rate is multiplied by */
+    double lr_best;
+    int64_t lr_since; /* evaluations since the best */
+    double stop_best;
+    int64_t stop_since;
+    int n_best;
+    struct {
+        int64_t step;
+        double score;
+    } best[LK_MAX_BEST]; /* checkpoints that are kept as the best, the best first */
+} lk_watch;
+/* Before any evaluation. */
+lk_watch lk_watch_start(void);
+
 /* The whole state of a run on one rank, float32, flat by the graph. */
 typedef struct lk_state {
     lk_cursor cursor;
+    lk_watch watch;
     float *weights;                  /* [graph->flat] */
     int n_state;
     const char *state_name[LK_MAX_OPT_STATE];
@@ -41,8 +61,8 @@ typedef struct lk_checkpoint_meta {
  * "weights/..." paths, bytewise), name, 0, ndim, dims (int64), data; then epoch and step. What lies between the arrays of the flat vector
  * does not count. */
 LK_MUST_USE lk_status lk_state_digest(const lk_graph *g, const lk_state *s, lk_hash *out);
-/* Writes, reads back and verifies, updates LATEST, then removes what is older than the newest `keep` good ones (0: keeps all; what is newer
- * than this step stays, and so do damaged ones between good ones that stay). One of the same step is replaced. *path (may be NULL) gets the
+/* Writes, reads back and verifies, updates LATEST and BEST, then removes what is older than the newest `keep` good ones and none of the best
+ * (0: keeps all; what is newer than this step stays, and so do damaged ones between good ones that stay). One of the same step is replaced. *path (may be NULL) gets the
  * step folder, to be freed. Any thread. Errors: LK_E_IO..., nothing is left behind, old ones untouched. */
 LK_MUST_USE lk_status lk_checkpoint_write(const char *dir, const lk_graph *g, const lk_state *s, const lk_checkpoint_meta *m, int64_t keep, char **path);
 /* Newest good checkpoint at or before LATEST in `dir`: damaged ones are skipped, each with a warning line that says why. Without LATEST, or

@@ -161,8 +161,27 @@ out:
     return st == LK_OK ? LK_OK : lk_err_prefix(st, "attribute \"%s\": ", attr);
 }
 
-static lk_status write_head(hid_t file, const lk_cursor *c, const lk_checkpoint_meta *m, lk_hash digest)
+static lk_status write_watch(hid_t file, const lk_watch *w)
 {
+    lk_buf best = {0};
+
+    LK_TRY(lk_h5_set_f64(file, ".", "lr_factor", w->lr_factor));
+    LK_TRY(lk_h5_set_f64(file, ".", "lr_best", w->lr_best));
+    LK_TRY(lk_h5_set_i64(file, ".", "lr_since", w->lr_since));
+    LK_TRY(lk_h5_set_f64(file, ".", "stop_best", w->stop_best));
+    LK_TRY(lk_h5_set_i64(file, ".", "stop_since", w->stop_since));
+    for (int i = 0; i < w->n_best; i++)
+        lk_buf_printf(&best, "%" PRId64 " %.17g\n", w->best[i].step, w->best[i].score);
+    lk_status st = lk_buf_status(&best);
+    if (st == LK_OK)
+        st = lk_h5_set_text(file, ".", "best", lk_buf_text(&best));
+    lk_buf_fini(&best);
+    return st;
+}
+
+static lk_status write_head(hid_t file, const lk_state *s, const lk_checkpoint_meta *m, lk_hash digest)
+{
+    const lk_cursor *c = &s->cursor;
     char model[17], hash[LK_HASH_TEXT];
 
     snprintf(model, sizeof model, "%016" PRIx64, m->model_hash);
@@ -179,6 +198,7 @@ static lk_status write_head(hid_t file, const lk_cursor *c, const lk_checkpoint_
     LK_TRY(lk_h5_set_i64(file, ".", "microbatches", m->microbatches));
     LK_TRY(lk_h5_set_text(file, ".", "reduction", m->reduction != NULL ? m->reduction : "exact"));
     LK_TRY(lk_h5_set_text(file, ".", "digest", hash));
+    LK_TRY(write_watch(file, &s->watch));
     LK_TRY(set_long_text(file, "config", m->config != NULL ? m->config : ""));
     return LK_OK;
 }
@@ -195,17 +215,17 @@ static lk_status fail_write(lk_status st, const char *path)
     return LK_FAIL(LK_E_IO, "%s: write: %.*s", path, (int)strcspn(reason, "'\n"), reason);
 }
 
-lk_status lki_file_write(const char *path, const lki_arrays *a, const lk_cursor *c, const lk_checkpoint_meta *m)
+lk_status lki_file_write(const char *path, const lki_arrays *a, const lk_state *s, const lk_checkpoint_meta *m)
 {
     hid_t file = -1;
     lk_hash digest;
     lk_err why;
 
-    LK_TRY(lki_digest_arrays(a, c, &digest));
+    LK_TRY(lki_digest_arrays(a, &s->cursor, &digest));
     lk_status st = lk_h5_create(path, &file);
     if (st != LK_OK)
         return fail_write(st, path);
-    st = write_head(file, c, m, digest);
+    st = write_head(file, s, m, digest);
     for (int i = 0; i < a->n && st == LK_OK; i++)
         st = write_array(file, &a->item[i]);
     if (st != LK_OK)
@@ -239,6 +259,38 @@ static lk_status get_count(hid_t file, const char *attr, int64_t *out)
     return LK_OK;
 }
 
+static lk_status parse_best(const char *text, lk_watch *w)
+{
+    while (*text != 0) {
+        int used = 0;
+
+        if (w->n_best == LK_MAX_BEST || sscanf(text, "%" SCNd64 " %lg\n%n", &w->best[w->n_best].step, &w->best[w->n_best].score, &used) != 2 || used == 0)
+            return LK_FAIL(LK_E_DATA, "attribute \"best\" holds no lines of step and score");
+        w->n_best++;
+        text += used;
+    }
+    return LK_OK;
+}
+
+/* Checkpoints from before there was one begin anew. */
+static lk_status read_watch(hid_t file, lk_watch *w)
+{
+    char *best = NULL;
+
+    *w = lk_watch_start();
+    if (!lk_h5_has_attr(file, ".", "lr_factor"))
+        return LK_OK;
+    LK_TRY(lk_h5_get_f64(file, ".", "lr_factor", &w->lr_factor));
+    LK_TRY(lk_h5_get_f64(file, ".", "lr_best", &w->lr_best));
+    LK_TRY(get_count(file, "lr_since", &w->lr_since));
+    LK_TRY(lk_h5_get_f64(file, ".", "stop_best", &w->stop_best));
+    LK_TRY(get_count(file, "stop_since", &w->stop_since));
+    LK_TRY(lk_h5_get_text(file, ".", "best", &best));
+    const lk_status st = parse_best(best, w);
+    lk_free(best);
+    return st;
+}
+
 static lk_status read_head(lki_file *f)
 {
     char *format = NULL, *model = NULL, *reduction = NULL, *config = NULL, *end;
@@ -268,6 +320,7 @@ static lk_status read_head(lki_file *f)
     LK_TRY_TO(st, out, lk_h5_get_text(f->id, ".", "reduction", &reduction));
     f->meta.reduction = strcmp(reduction, "fast") == 0 ? "fast" : "exact";
     LK_TRY_TO(st, out, get_hash(f->id, ".", "digest", &f->digest));
+    LK_TRY_TO(st, out, read_watch(f->id, &f->watch));
     LK_TRY_TO(st, out, lk_h5_get_text(f->id, ".", "config", &config));
     f->meta.config = config;
 out:

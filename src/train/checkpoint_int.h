@@ -42,6 +42,7 @@ typedef struct lki_file {
     char *path;
     hid_t id;
     lk_cursor cursor;
+    lk_watch watch;
     lk_checkpoint_meta meta; /* config: owned */
     lk_hash digest; /* as written */
     char *version; /* of the lockstep that wrote it */
@@ -50,7 +51,7 @@ typedef struct lki_file {
 
 /* Writes and closes; not synced. What stands there is replaced. Errors leave a part of a file. */
 LK_MUST_USE lk_status lki_file_write(
-    const char *path, const lki_arrays *a, const lk_cursor *c, const lk_checkpoint_meta *m);
+    const char *path, const lki_arrays *a, const lk_state *s, const lk_checkpoint_meta *m);
 /* Reads attributes and names. The caller has compared the file with its manifest before. Errors: LK_E_FORMAT,
  * LK_E_DATA, LK_E_IO. */
 LK_MUST_USE lk_status lki_file_open(const char *path, lki_file **out);

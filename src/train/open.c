@@ -52,7 +52,7 @@ static void plan_schedule(lk_run *r)
 
     r->steps_per_epoch = r->train_sampler.steps;
     r->total_steps = t->steps > 0 ? t->steps : t->epochs * r->steps_per_epoch;
-    r->schedule = (lk_schedule){.peak = t->lr.peak, .floor = t->lr.floor, .warmup = t->lr.warmup, .decay = (lk_decay)t->lr.decay, .every = t->lr.every, .factor = t->lr.factor, .total = r->total_steps};
+    r->schedule = (lk_schedule){.peak = t->lr.peak, .floor = t->lr.floor, .warmup = t->lr.warmup, .decay = (lk_decay)t->lr.decay, .every = t->lr.every, .factor = t->lr.factor, .power = t->lr.power, .start = t->lr.start, .rise = t->lr.rise, .decay_share = t->lr.decay_share, .total = r->total_steps};
 }
 
 /* ---- run directory ---- */
@@ -215,6 +215,24 @@ static void say_header(const lk_run *r)
         r->config->train.reduction == LK_REDUCTION_FAST ? "fast (bits depend on the number of ranks)" : "exact");
 }
 
+/* What is watched must be there. */
+static lk_status check_watch(const lk_run *r)
+{
+    const struct {
+        const char *key;
+        bool accuracy;
+    } watched[] = {
+        {"train.early_stop.metric", r->config->train.early_stop.patience > 0 && r->config->train.early_stop.metric == LK_WATCH_ACCURACY},
+        {"checkpoint.best_metric", r->config->checkpoint.best > 0 && r->config->checkpoint.best_metric == LK_WATCH_ACCURACY},
+    };
+    char where[256];
+
+    for (size_t i = 0; i < sizeof watched / sizeof watched[0]; i++)
+        if (watched[i].accuracy && r->classes == 0)
+            return LK_FAIL(LK_E_CONFIG, "%s: %s is accuracy, which this model has none of: set it to loss", lk_config_where(r->config, watched[i].key, where, sizeof where), watched[i].key);
+    return LK_OK;
+}
+
 static lk_status open_all(lk_run *r, const lk_train_args *a)
 {
     char where[256];
@@ -230,6 +248,7 @@ static lk_status open_all(lk_run *r, const lk_train_args *a)
     if (r->mode == LK_RUN_PLAN)
         return LK_OK;
     LK_TRY(lk_comm_agree(r->comm, lki_data_check_labels(r)));
+    LK_TRY(check_watch(r));
     if (r->mode != LK_RUN_EVAL) {
         plan_schedule(r);
         LK_TRY(lki_step_prepare(r));
@@ -239,7 +258,7 @@ static lk_status open_all(lk_run *r, const lk_train_args *a)
         LK_TRY(open_dir(r));
     if (r->mode != LK_RUN_BENCH)
         LK_TRY(resume(r, a->resume));
-    r->finished = r->mode == LK_RUN_TRAIN && r->cursor.step >= r->total_steps;
+    r->finished = r->mode == LK_RUN_TRAIN && (r->cursor.step >= r->total_steps || lki_watch_ended(r));
     if (r->mode != LK_RUN_EVAL) {
         LK_TRY(lk_comm_agree(r->comm, open_loader(r)));
         if (!a->quiet && !a->json)
@@ -264,6 +283,7 @@ lk_status lk_run_open(const lk_train_args *a, lk_run **out)
     r->first_lane = lk_block_first(r->leaves, r->nranks, r->rank);
     r->n_lanes = lk_block_end(r->leaves, r->nranks, r->rank) - r->first_lane;
     r->backend = &lk_backend_cpu;
+    r->watch = lk_watch_start();
     LK_TRY_TO(st, fail, open_all(r, a));
     *out = r;
     return LK_OK;

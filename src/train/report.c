@@ -216,6 +216,8 @@ lk_status lki_report_end(lki_report *p, lk_run *r, const lk_run_result *result)
     json_t *o = json_pack("{s:s, s:I, s:I, s:s, s:f, s:b}", "event", "end", "step", (json_int_t)r->cursor.step, "epoch", (json_int_t)r->cursor.epoch, "digest", result->digest, "seconds", result->seconds, "stopped", result->stopped);
     char time[32];
 
+    if (r->config->train.early_stop.patience > 0)
+        json_object_set_new(o, "stopped_early", json_boolean(lki_watch_ended(r)));
     if (result->has_accuracy)
         set_real(o, "accuracy", result->accuracy);
     LK_TRY(emit(p, o, true));

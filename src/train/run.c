@@ -57,13 +57,16 @@ static lk_status train_step(lk_run *r, bool *stop)
     *stop = s.stop;
     r->last_loss = s.loss;
 
-    const bool last = r->cursor.step >= r->total_steps;
+    bool last = r->cursor.step >= r->total_steps, best = false;
     LK_TRY(lki_report_step(r->report, r, &s, due(r, r->config->train.log_every) || last));
-    if (r->valid_data != NULL && (last || due(r, r->config->train.eval_every)))
+    if (r->valid_data != NULL && (last || due(r, r->config->train.eval_every))) {
         LK_TRY(evaluate(r));
-    if (last || *stop || due(r, r->config->checkpoint.every))
-        if (r->config->checkpoint.every.count > 0 || *stop)
-            LK_TRY(lki_state_save(r));
+        best = lki_watch_evaluation(r, due(r, r->config->train.eval_every));
+        last |= lki_watch_ended(r);
+    }
+    const bool wanted = (last || due(r, r->config->checkpoint.every)) && r->config->checkpoint.every.count > 0;
+    if (wanted || best || *stop)
+        LK_TRY(lki_state_save(r));
     return LK_OK;
 }
 
@@ -86,9 +89,9 @@ lk_status lk_run_train(lk_run *r, lk_run_result *out)
     r->last_loss = NAN;
     if (r->finished && r->valid_data != NULL)
         LK_TRY(evaluate(r));
-    while (r->cursor.step < r->total_steps && !stop)
+    while (r->cursor.step < r->total_steps && !stop && !lki_watch_ended(r))
         LK_TRY(train_step(r, &stop));
-    return finish(r, stop && r->cursor.step < r->total_steps, start, out);
+    return finish(r, stop && r->cursor.step < r->total_steps && !lki_watch_ended(r), start, out);
 }
 
 lk_status lk_run_eval(lk_run *r, lk_run_result *out)

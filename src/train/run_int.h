@@ -80,6 +80,7 @@ struct lk_run {
     lk_state full;    /* rank 0: the whole state while a checkpoint is written; without sharding it borrows `state` */
 
     lk_cursor cursor;
+    lk_watch watch;
     int64_t steps_per_epoch, total_steps;
     bool finished; /* the checkpoint it was resumed from is the end of the run */
 
@@ -111,6 +112,12 @@ LK_MUST_USE lk_status lki_step(lk_run *r, const lk_batch *b, lk_status loaded, l
 
 /* evaluate.c: mean loss and metrics over the validation data, each sample once. Collective. */
 LK_MUST_USE lk_status lki_evaluate(lk_run *r, double *loss, double metric[LK_MAX_METRICS], int64_t *samples);
+
+/* watch.c: takes the last evaluation into account; true if its step is among the best that are kept. One that is not due, but made since the
+ * run ends here, is not counted: the run may go on with more steps. */
+bool lki_watch_evaluation(lk_run *r, bool due);
+/* Whether the run has ended early. */
+bool lki_watch_ended(const lk_run *r);
 
 /* state.c: collects and spreads the state. Collective. */
 LK_MUST_USE lk_status lki_state_collect(lk_run *r);

@@ -26,6 +26,7 @@ lk_status lki_state_collect(lk_run *r)
     const lk_opt_info *info = lk_opt_get(r->optim.kind);
 
     r->full.cursor = r->cursor;
+    r->full.watch = r->watch;
     r->full.weights = r->weights;
     r->full.n_state = r->n_state;
     for (int i = 0; i < r->n_state; i++) {
@@ -79,6 +80,8 @@ lk_status lki_state_restore(lk_run *r, const char *path)
     LK_TRY(lk_comm_agree(r->comm, r->rank == 0 ? read_state(r, path) : LK_OK));
     LK_TRY(lk_comm_bcast(r->comm, 0, &r->full.cursor, sizeof r->full.cursor));
     r->cursor = r->full.cursor;
+    LK_TRY(lk_comm_bcast(r->comm, 0, &r->full.watch, sizeof r->full.watch));
+    r->watch = r->full.watch;
     LK_TRY(lk_comm_bcast(r->comm, 0, r->weights, bytes));
     for (int i = 0; i < r->n_state; i++) {
         float *flat = !r->sharded ? r->state[i] : r->rank == 0 ? r->full.state[i] : r->stage;

@@ -93,7 +93,7 @@ static lk_status prepare_local(lk_run *r)
     const lk_train_opts *t = &r->config->train;
 
     LK_TRY(lk_optim_rules(r->graph, t->weight_decay, &r->rule));
-    r->optim = (lk_optim){.graph = r->graph, .backend = r->backend, .kind = (lk_opt)t->optimizer, .rule = r->rule, .momentum = t->momentum, .beta1 = t->beta1, .beta2 = t->beta2, .eps = t->eps, .trust = t->trust, .nesterov = t->nesterov};
+    r->optim = (lk_optim){.graph = r->graph, .backend = r->backend, .kind = (lk_opt)t->optimizer, .rule = r->rule, .momentum = t->momentum, .beta1 = t->beta1, .beta2 = t->beta2, .eps = t->eps, .trust = t->trust, .nesterov = t->nesterov, .clip_value = t->clip_value, .noise = t->gradient_noise, .noise_decay = t->gradient_noise_decay, .seed = (uint64_t)r->config->run.seed};
     r->opt_scratch_bytes = lk_optim_scratch(&r->optim);
     LK_TRY(lk_alloc_array(lk_pool_size(r->pool), r->opt_scratch_bytes, "optimizer's scratch", &r->opt_scratch));
     LK_TRY(create_state(r));
@@ -304,7 +304,7 @@ static lk_status update_whole(void *arg, int worker, int i)
 
         for (int s = 0; s < r->n_state; s++)
             state[s] = r->state[s] + p->first;
-        lk_optim_update(&r->optim, &step, p->first, p->first + p->count, r->weights, state, lk_reduce_sum(r->reduce));
+        lk_optim_update(&r->optim, &step, p->first, p->first + p->count, r->weights, state, (void *)lk_reduce_sum(r->reduce));
     }
     return LK_OK;
 }
@@ -328,7 +328,7 @@ static lk_status update_part(void *arg, int worker, int i)
         void *state[LK_MAX_OPT_STATE] = {NULL};
         for (int k = 0; k < r->n_state; k++)
             state[k] = r->state[k] + r->own_at[b] + (from - first);
-        lk_optim_update(&r->optim, &j->step, from, to, r->weights, state, lk_reduce_sum(r->reduce));
+        lk_optim_update(&r->optim, &j->step, from, to, r->weights, state, (void *)lk_reduce_sum(r->reduce));
     }
     return LK_OK;
 }
@@ -387,7 +387,7 @@ lk_status lki_step(lk_run *r, const lk_batch *b, lk_status loaded, lki_step_resu
     if (sum[LKI_COL_FAILED] > 0)
         return lk_comm_agree(r->comm, local == LK_OK ? LK_OK : lk_err_give(&why));
 
-    *out = (lki_step_result){.loss = sum[LK_METRIC_LOSS] / sum[LK_METRIC_WEIGHT], .lr = lk_schedule_lr(&r->schedule, r->cursor.step), .samples = b->samples, .stop = sum[LKI_COL_STOP] > 0};
+    *out = (lki_step_result){.loss = sum[LK_METRIC_LOSS] / sum[LK_METRIC_WEIGHT], .lr = lk_schedule_lr(&r->schedule, r->cursor.step) * r->watch.lr_factor, .samples = b->samples, .stop = sum[LKI_COL_STOP] > 0};
     memcpy(out->metric, sum, sizeof out->metric);
     if (!isfinite(out->loss))
         return LK_FAIL(LK_E_DIVERGED, "the loss of step %" PRId64 " is %g: training diverged (try a lower train.lr.peak, or train.clip_norm)", r->cursor.step + 1, out->loss);

@@ -3,6 +3,7 @@
 #include "engine/optim.h"
 #include "engine/schedule.h"
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/rng.h"
 
@@ -131,6 +132,73 @@ Test(optim, squares_leave_statistics_out)
     free(sum);
     free(tiles);
     lk_graph_destroy(&g);
+}
+
+/* Clipping by value first, then noise; the noise of an element is a function of parameter, step and element, of the stated deviation. */
+Test(optim, clipping_by_value_and_noise)
+{
+    lk_graph *g = net_mlp(2);
+    lk_opt_rule *rule = NULL;
+    const int64_t n = g->flat;
+    double *w[3], *state = calloc((size_t)n, sizeof *state), *sum = malloc((size_t)n * sizeof *sum);
+
+    OK(lk_optim_rules(g, 0, &rule));
+    lk_optim o = {.graph = g, .backend = &lk_backend_ref, .kind = LK_OPT_SGD, .rule = rule, .clip_value = 0.5, .seed = 3, .noise_decay = 0.5};
+    const lk_param *p = &g->param[0];
+
+    /* At rate -1 and without momentum the weights become the gradient: 4 halved and clipped, -0.6 halved. */
+    for (int v = 0; v < 3; v++) {
+        w[v] = calloc((size_t)n, sizeof *w[v]);
+        for (int64_t e = 0; e < n; e++)
+            sum[e] = e % 2 ? 4 : -0.6;
+        o.noise = v == 0 ? 0 : 0.09;
+        lk_optim_update(&o, &(lk_optim_step){.lr = -1, .t = v == 2 ? 16 : 1, .grad_scale = 0.5}, 0, n, w[v], (void *const[]){state, NULL}, sum);
+    }
+    double squares = 0;
+    for (int64_t e = 0; e < p->count; e++) {
+        cr_assert_float_eq(w[0][p->first + e], (p->first + e) % 2 ? 0.5 : -0.3, 1e-15);
+        const double first = w[1][p->first + e] - w[0][p->first + e], later = w[2][p->first + e] - w[0][p->first + e];
+        const double draw = lk_rng_normal_row(lk_rng_make(3, LK_RNG_GRADIENT, lk_hash64(p->name, strlen(p->name))), 1, (uint64_t)e);
+
+        cr_assert_float_eq(first, 0.3 * draw, 1e-14);
+        squares += later * later;
+    }
+    /* At step 16 the variance is 0.09 / 4: five deviations of its estimate. */
+    cr_assert(fabs(squares / (double)p->count - 0.0225) < 5 * 0.0225 * sqrt(2.0 / (double)p->count), "%g", squares / (double)p->count);
+    for (int v = 0; v < 3; v++)
+        free(w[v]);
+    free(state);
+    free(sum);
+    lk_free(rule);
+    lk_graph_destroy(&g);
+}
+
+/* Against PyTorch 1.13's OneCycleLR(max_lr=2, total_steps=10, pct_start=0.4, div_factor=25, final_div_factor=4). */
+Test(schedule, one_cycle)
+{
+    const lk_schedule s = {.peak = 2, .decay = LK_DECAY_ONE_CYCLE, .start = 0.04, .rise = 0.4, .floor = 0.01, .total = 10};
+    const double want[] = {0.08, 0.56, 1.52, 2, 1.86736514974659, 1.505, 1.01, 0.515, 0.152634850253406, 0.02};
+
+    for (int i = 0; i < 10; i++)
+        cr_assert_float_eq(lk_schedule_lr(&s, i), want[i], 1e-14, "step %d: %.15g", i, lk_schedule_lr(&s, i));
+    const lk_schedule down = {.peak = 2, .decay = LK_DECAY_ONE_CYCLE, .start = 0.04, .floor = 0.5, .total = 5};
+    cr_assert_float_eq(lk_schedule_lr(&down, 4), 1, 1e-14);
+    cr_assert_float_eq(lk_schedule_lr(&down, 9), 1, 1e-14);
+}
+
+Test(schedule, polynomial_and_wsd)
+{
+    lk_schedule s = {.peak = 2, .warmup = 4, .total = 105, .floor = 0.1, .decay = LK_DECAY_POLYNOMIAL, .power = 3};
+
+    cr_assert_float_eq(lk_schedule_lr(&s, 1), 1, 1e-12);
+    cr_assert_float_eq(lk_schedule_lr(&s, 4), 2, 1e-12);
+    cr_assert_float_eq(lk_schedule_lr(&s, 54), 2 * (0.1 + 0.9 * 0.125), 1e-12);
+    cr_assert_float_eq(lk_schedule_lr(&s, 104), 0.2, 1e-12);
+    s = (lk_schedule){.peak = 2, .warmup = 2, .total = 101, .floor = 0.5, .decay = LK_DECAY_WSD, .decay_share = 20.0 / 101};
+    cr_assert_float_eq(lk_schedule_lr(&s, 0), 1, 1e-12);
+    cr_assert_float_eq(lk_schedule_lr(&s, 80), 2, 1e-12);
+    cr_assert_float_eq(lk_schedule_lr(&s, 90), 1.5, 1e-12);
+    cr_assert_float_eq(lk_schedule_lr(&s, 100), 1, 1e-12);
 }
 
 Test(schedule, shapes)

@@ -199,9 +199,9 @@ Test(config, errors)
         {DATA MODEL "train: {batch: 8, lr: {peak: 1, warmup: -5}}\n",
             "run.yaml:3:41: train.lr.warmup: -5 is out of range (0 to 1e+12)"},
         {DATA MODEL "train: {batch: 8, lr: {peak: 1, decay: cos}}\n",
-            "run.yaml:3:40: train.lr.decay: expected one of constant, step, cosine, linear, got \"cos\""},
+            "run.yaml:3:40: train.lr.decay: expected one of constant, step, cosine, linear, polynomial, one_cycle, wsd, plateau, got \"cos\""},
         {DATA MODEL "train: {batch: 8, lr: {peak: 1, decay: cosin}}\n",
-            "run.yaml:3:40: train.lr.decay: expected one of constant, step, cosine, linear, got \"cosin\" (did you "
+            "run.yaml:3:40: train.lr.decay: expected one of constant, step, cosine, linear, polynomial, one_cycle, wsd, plateau, got \"cosin\" (did you "
             "mean \"cosine\"?)"},
         {DATA MODEL "train: {batch: 8, lr: 1, optimizer: adamm}\n",
             "run.yaml:3:37: train.optimizer: expected one of sgd, adamw, adam, rmsprop, adagrad, lion, lars, lamb, muon, got \"adamm\" (did you mean \"adamw\"?)"},
@@ -288,6 +288,15 @@ Test(config, errors)
             "run.yaml:3:23: train.lr.every: must be given with decay step: the steps from one fall to the next"},
         {DATA MODEL "train: {batch: 8, lr: {peak: 1, every: 5}}\n",
             "run.yaml:3:40: train.lr.every: has a meaning with decay step only"},
+        {DATA MODEL "train: {batch: 8, lr: {peak: 1, decay: one_cycle, warmup: 3}}\n",
+            "run.yaml:3:59: train.lr.warmup: has no meaning with decay one_cycle, which rises by itself"},
+        {DATA MODEL "train: {batch: 8, lr: {peak: 1, decay: plateau}}\n",
+            "run.yaml:3:40: train.lr.decay: plateau needs evaluations: data.valid, and train.eval_every other than never"},
+        {DATA MODEL "train: {batch: 8, lr: 1, early_stop: {patience: 2}}\n",
+            "run.yaml:3:49: train.early_stop.patience: needs evaluations: data.valid, and train.eval_every other than "
+            "never"},
+        {DATA MODEL "train: {batch: 8, lr: 1}\ncheckpoint: {best: 1}\n",
+            "run.yaml:4:20: checkpoint.best: needs evaluations: data.valid, and train.eval_every other than never"},
         /* YAML itself */
         {"run: {name: a\n",
             "run.yaml:2:1: did not find expected ',' or '}' (while parsing a flow mapping that begins in line 1)"},
@@ -518,6 +527,9 @@ Test(config, print_shows_every_key)
                                  "  trust: 0.001\n"
                                  "  nesterov: false\n"
                                  "  clip_norm: 0\n"
+                                 "  clip_value: 0\n"
+                                 "  gradient_noise: 0\n"
+                                 "  gradient_noise_decay: 0.55\n"
                                  "  lr:\n"
                                  "    peak: 0.5\n"
                                  "    floor: 0\n"
@@ -525,15 +537,27 @@ Test(config, print_shows_every_key)
                                  "    decay: constant\n"
                                  "    every: null\n"
                                  "    factor: 0.1\n"
+                                 "    power: 2\n"
+                                 "    start: 0.04\n"
+                                 "    rise: 0.3\n"
+                                 "    decay_share: 0.1\n"
+                                 "    patience: 5\n"
+                                 "    threshold: 0.0001\n"
                                  "  precision: fp32\n"
                                  "  reduction: exact\n"
                                  "  bucket_bytes: 4194304\n"
                                  "  shard_optimizer: true\n"
                                  "  eval_every: 1 epoch\n"
                                  "  log_every: 10 steps\n"
+                                 "  early_stop:\n"
+                                 "    patience: 0\n"
+                                 "    metric: loss\n"
+                                 "    delta: 0\n"
                                  "checkpoint:\n"
                                  "  every: 1 epoch\n"
-                                 "  keep: 3\n");
+                                 "  keep: 3\n"
+                                 "  best: 0\n"
+                                 "  best_metric: loss\n");
     lk_buf_fini(&b);
     lk_config_destroy(&c);
 }

@@ -101,6 +101,28 @@ train: {{objective: regress, batch: 32, epochs: 2, log_every: 1 steps, lr: 1e-4}
         self.assertNotEqual(one[-1]["digest"], self.train("plain", 1)[-1]["digest"])
         self.same(one, self.train("aug3", 3, "--set", "data.readers=4", *augment), "3 ranks, augmented")
 
+    def test_schedules_and_changed_gradients(self):
+        """What evaluations decide, and what is done to the gradient, is the same on any number of ranks."""
+        config = os.path.join(SOURCE, "configs", "digits-mlp.yaml")
+        plateau = ["--set", "train.lr={peak: 0.01, warmup: 2, decay: plateau, patience: 1, threshold: 0.9, factor: 0.5}", "--set", "train.eval_every=4 steps"]
+        for name, options in (
+            ("plateau", plateau),
+            ("one_cycle", ["--set", "train.lr={peak: 0.01, decay: one_cycle}"]),
+            ("wsd", ["--set", "train.lr={peak: 0.01, decay: wsd, decay_share: 0.5}"]),
+            ("polynomial", ["--set", "train.lr={peak: 0.01, decay: polynomial}"]),
+            ("changed", ["--set", "train.clip_value=0.002", "--set", "train.gradient_noise=1e-4", "--set", "train.clip_norm=1"]),
+        ):
+            with self.subTest(name):
+                short = [*options, "--set", "train.steps=24", "--set", "train.log_every=1 steps"]
+                one = self.train(f"{name}1", 1, *short, config=config, steps=[])
+                self.same(one, self.train(f"{name}3", 3, *short, "--set", "run.threads=2", config=config, steps=[]), f"3 ranks, {name}")
+                self.same(one, self.train(f"{name}2", 2, *short, "--set", "train.shard_optimizer=false", config=config, steps=[]), f"2 ranks, {name}")
+                rates = [e["lr"] for e in one if e["event"] == "step"]
+                self.assertEqual(len(rates), 24)
+                if name == "plateau":
+                    # No loss is a tenth of the first, so that after it each evaluation halves the rate.
+                    self.assertEqual(rates[3:24:4], [0.01, 0.01, 0.005, 0.0025, 0.00125, 0.000625])
+
     def test_other_seeds_and_microbatches_give_other_bits(self):
         """The comparison above means something: what should change the bits does."""
         one = self.train("a", 1)

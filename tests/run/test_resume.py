@@ -116,6 +116,46 @@ class Resume(lockstep.Case):
                 self.check_code(done, 0)
                 self.check_end(run_dir, whole)
 
+    WATCH = ["--set", "train.steps=60", "--set", "train.log_every=1 steps", "--set", "train.eval_every=4 steps", "--set", "train.optimizer=adamw",
+             "--set", "train.lr={peak: 0.003, decay: plateau, patience: 2, threshold: 0.2, factor: 0.5}",
+             "--set", "train.early_stop={patience: 4, metric: accuracy, delta: 0.05}", "--set", "checkpoint={every: 5 steps, keep: 1, best: 2}"]
+
+    def watched(self, name, ranks, *options):
+        run_dir = os.path.join(self.dir, name)
+        args = ["train", os.path.join(SOURCE, "configs", "digits-mlp.yaml"), "--run-dir", run_dir, *self.WATCH, *options]
+        done = self.run_it(*(["launch", "-n", str(ranks)] if ranks > 1 else []), *args, timeout=120)
+        self.check_code(done, 0)
+        return run_dir
+
+    def kept(self, run_dir):
+        """Step folders, and what BEST names."""
+        folder = os.path.join(run_dir, "checkpoints")
+        with open(os.path.join(folder, "BEST")) as f:
+            best = f.read().strip()
+        return sorted(d for d in os.listdir(folder) if d.startswith("step-")), best
+
+    def test_evaluations_decide_the_same_after_a_resume(self):
+        whole = self.watched("watched", 1)
+        end = events(whole, "end")[-1]
+        self.assertTrue(end["stopped_early"])
+        self.assertLess(end["step"], 60)
+        evals = events(whole, "eval")
+        best = min(evals, key=lambda e: e["loss"])
+        steps, name = self.kept(whole)
+        self.assertEqual(name, f"step-{best['step']:08d}")
+        # The newest, and the two with the lowest loss.
+        lowest = sorted(evals, key=lambda e: e["loss"])[:2]
+        self.assertEqual(steps, sorted({f"step-{e['step']:08d}" for e in [*lowest, evals[-1]]}))
+
+        first = self.watched("resumed", 3, "--set", "train.steps=16")
+        self.assertFalse(events(first, "end")[-1]["stopped_early"])
+        resumed = self.watched("resumed", 2)
+        self.assertEqual(events(resumed, "end")[-1]["digest"], end["digest"])
+        self.assertEqual([(e["step"], e["lr"], e["loss"]) for e in events(resumed, "step")], [(e["step"], e["lr"], e["loss"]) for e in events(whole, "step")])
+        self.assertEqual(self.kept(resumed), (steps, name))
+        again = self.watched("resumed", 1)
+        self.assertEqual(events(again, "end")[-1]["step"], end["step"], "a run that stopped early is finished")
+
     def test_what_would_change_the_bits_is_refused(self):
         run_dir = os.path.join(self.dir, "run")
         self.assertEqual(self.train(run_dir, 1, "--set", "train.steps=10").code, 0)

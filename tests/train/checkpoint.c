@@ -825,3 +825,31 @@ Test(checkpoint, other_tools_read_it)
     EXPECT_HAS(out.text, "run: {name: t}");
     lk_buf_fini(&out);
 }
+
+/* ---- what evaluations have led to ---- */
+Test(checkpoint, the_best_stay_and_are_named)
+{
+    static memory m, back;
+    char *latest = NULL;
+
+    make_net(&small, 4);
+    for (int64_t step = 1; step <= 6; step++) {
+        lk_state s = filled(&small, &m, step, (uint32_t)step);
+        s.watch = (lk_watch){.lr_factor = 0.125, .lr_best = INFINITY, .lr_since = 3, .stop_best = -0.1, .stop_since = 2};
+        s.watch.n_best = step < 2 ? 0 : step < 4 ? 1 : 2; /* 2 is the best, 4 the next */
+        s.watch.best[0].step = 2;
+        s.watch.best[0].score = 0.1;
+        s.watch.best[1].step = 4;
+        s.watch.best[1].score = 1 / 3.0;
+        EXPECT_OK(lk_checkpoint_write("c", &small.graph, &s, &meta, 1, NULL));
+    }
+    expect_names("c", "BEST LATEST step-00000002 step-00000004 step-00000006");
+    lk_state r = state_in(&back);
+    EXPECT_OK(lk_checkpoint_read("c/step-00000006", &small.graph, &r, NULL));
+    const lk_watch *w = &r.watch;
+    cr_assert(w->lr_factor == 0.125 && w->lr_best == INFINITY && w->lr_since == 3 && w->stop_best == -0.1 && w->stop_since == 2);
+    cr_assert(w->n_best == 2 && w->best[0].step == 2 && w->best[0].score == 0.1 && w->best[1].step == 4 && w->best[1].score == 1 / 3.0);
+    EXPECT_OK(lk_file_read("c/BEST", 0, &latest, NULL));
+    cr_assert_str_eq(latest, "step-00000002\n");
+    lk_free(latest);
+}
