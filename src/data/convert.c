@@ -56,8 +56,56 @@ static void look_up(const float *restrict table, int64_t n, const uint8_t *restr
         out[i] = table[in[i]];
 }
 
+#define CONVERT_LAST(T) \
+    do { \
+        const T *in = stored; \
+        for (int64_t first = 0; first < c->row; first += n, in += n, out += n) \
+            for (int i = 0; i < n; i++) \
+                out[i] = (float)(((double)in[i] * c->scale - c->mean[i]) / c->std[i]); \
+    } while (0)
+
+/* The same formula, with a mean for each place in the last dimension. */
+static void convert_last(const lki_converter *c, const void *stored, float *out)
+{
+    const int n = c->n_norm;
+
+    switch (c->type) {
+    case LK_ELEM_U8:
+        CONVERT_LAST(uint8_t);
+        break;
+    case LK_ELEM_I8:
+        CONVERT_LAST(int8_t);
+        break;
+    case LK_ELEM_I16:
+        CONVERT_LAST(int16_t);
+        break;
+    case LK_ELEM_U16:
+        CONVERT_LAST(uint16_t);
+        break;
+    case LK_ELEM_I32:
+        CONVERT_LAST(int32_t);
+        break;
+    case LK_ELEM_U32:
+        CONVERT_LAST(uint32_t);
+        break;
+    case LK_ELEM_I64:
+        CONVERT_LAST(int64_t);
+        break;
+    case LK_ELEM_F32:
+        CONVERT_LAST(float);
+        break;
+    case LK_ELEM_F64:
+        CONVERT_LAST(double);
+        break;
+    }
+}
+
 void lki_convert(const lki_converter *c, const void *stored, float *out)
 {
+    if (c->last) {
+        convert_last(c, stored, out);
+        return;
+    }
     const int64_t run = c->row / c->n_norm;
     const size_t run_bytes = (size_t)run * lk_elem_size(c->type);
 
@@ -91,8 +139,12 @@ lk_status lki_converter_init(lki_converter *c, const lk_field_info *f, const lk_
     const int n = how->n_norm > 1 ? how->n_norm : 1;
     lk_status st;
 
-    *c = (lki_converter){.type = f->type, .row = f->row, .n_norm = n, .scale = how->scale};
-    if (n > 1 && (f->ndim != 3 || f->dim[0] != n))
+    const bool last = n > 1 && how->last;
+    *c = (lki_converter){.type = f->type, .row = f->row, .n_norm = n, .last = last, .scale = how->scale};
+    if (last && (f->ndim == 0 || f->dim[f->ndim - 1] != n))
+        return LK_FAIL(LK_E_SHAPE, "field \"%s\": %d means for samples with %" PRId64 " in their last dimension",
+            f->name, n, f->ndim > 0 ? f->dim[f->ndim - 1] : 1);
+    if (n > 1 && !last && (f->ndim != 3 || f->dim[0] != n))
         return LK_FAIL(LK_E_SHAPE,
             "field \"%s\": %d means for samples of rank %d with %" PRId64
             " in their first dimension; one mean, or one a channel of [channels,height,width]",
@@ -110,8 +162,8 @@ lk_status lki_converter_init(lki_converter *c, const lk_field_info *f, const lk_
         }
         plain = plain && c->mean[k] == 0 && c->std[k] == 1;
     }
-    c->copy = plain && f->type == LK_ELEM_F32;
-    if (lk_elem_size(f->type) == 1)
+    c->copy = plain && !last && f->type == LK_ELEM_F32;
+    if (lk_elem_size(f->type) == 1 && !last)
         LK_TRY_TO(st, fail, make_table(c));
     return LK_OK;
 

@@ -8,10 +8,11 @@ typedef struct lki_converter {
     lk_elem type;
     int64_t row; /* values of a sample */
     int n_norm; /* means and deviations: runs of row / n_norm values share one */
+    bool last; /* or every n_norm-th value does */
     double scale;
     double *mean, *std; /* [n_norm] */
     bool copy; /* float32 that stays as it is */
-    float *table; /* [n_norm][256] for stored bytes, else NULL */
+    float *table; /* [n_norm][256] for stored bytes whose runs share one, else NULL */
 } lki_converter;
 
 /* Copies what it needs of `how`. Errors: LK_E_SHAPE where the number of means fits no sample, LK_E_ARG for a deviation

@@ -551,8 +551,8 @@ static bool same_convert(const lki_converter *a, const lki_converter *b)
 {
     const size_t bytes = (size_t)a->n_norm * sizeof *a->mean;
 
-    return a->n_norm == b->n_norm && a->scale == b->scale && memcmp(a->mean, b->mean, bytes) == 0 &&
-           memcmp(a->std, b->std, bytes) == 0;
+    return a->n_norm == b->n_norm && a->last == b->last && a->scale == b->scale &&
+           memcmp(a->mean, b->mean, bytes) == 0 && memcmp(a->std, b->std, bytes) == 0;
 }
 
 static lk_status create_outputs(lk_loader *l)

@@ -9,12 +9,14 @@
 
 typedef struct lk_loader lk_loader;
 
-/* How stored values become inputs: (value * scale - mean[c]) / std[c], c the first dimension of the sample if it has 3
- * and mean has as many entries; one entry serves all. Computed in double, rounded once to float. */
+/* How stored values become inputs: (value * scale - mean[c]) / std[c], c the place in the first dimension of a sample
+ * [C,H,W], or in the last dimension of any, of as many entries as mean has; one entry serves all. Computed in double,
+ * rounded once to float. */
 typedef struct lk_convert {
     double scale;
     const double *mean, *std; /* [n_norm]; NULL: 0 and 1 */
     int n_norm;
+    bool last; /* c is the place in the last dimension */
 } lk_convert;
 
 enum { LK_LOADER_FIELDS = 8 };

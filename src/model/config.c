@@ -83,6 +83,11 @@ static const lk_field data_rows[] = {
         .help = "Further fields that are read with each sample: whole numbers as they are stored, others as float32."),
     LK_FIELD(lk_data_opts, scale, LK_T_REAL, .def = "0", .min = 0, .max = 1e30,
         .help = "Input values are multiplied by this; 0: by 1/255 where they are stored as uint8, else by 1."),
+    LK_FIELD(lk_data_opts, normalize, LK_T_ENUM, .def = "none", .choices = LK_NORMALIZE_CHOICES,
+        .help =
+            "In the place of mean and std: those of the scaled training inputs, taken at the start and kept in "
+            "checkpoints; one a channel of [C,H,W], one a place of the last dimension (of a series: a column), or one "
+            "of all."),
     LK_FIELD(lk_data_opts, mean, LK_T_REALS, .def = "",
         .help = "Subtracted from the scaled values: one number, or one a channel; unset: 0."),
     LK_FIELD(lk_data_opts, std, LK_T_REALS, .def = "", .min = 0, .max = 1e30,
@@ -385,6 +390,9 @@ static lk_status check_data(const lk_config *c)
         if (d->std.item[i] == 0)
             return key_fail(c, "data.std", "number %d is 0, and values are divided by it", i + 1);
     }
+    if (d->normalize != LK_NORMALIZE_NONE && (d->mean.n > 0 || d->std.n > 0))
+        return key_fail(c, "data.normalize", "given together with data.%s; inputs are normalized by one of the two",
+            d->mean.n > 0 ? "mean" : "std");
     if (d->mean.n > 0 && d->std.n > 0 && d->mean.n != d->std.n)
         return key_fail(c, "data.std", "%d numbers, but data.mean has %d", d->std.n, d->mean.n);
     return LK_OK;

@@ -5,6 +5,7 @@
 
 #include "base/table.h"
 #include "data/loader.h"
+#include "data/moments.h"
 
 typedef struct lk_run_opts {
     char *name; /* names the run directory; never NULL here: else the file's base name */
@@ -32,6 +33,7 @@ typedef struct lk_data_opts {
     char *input, *target; /* field names */
     lk_strings fields; /* further ones */
     double scale; /* of input values; 0: 1/255 for uint8, else 1 */
+    int normalize; /* lk_normalize */
     lk_reals mean, std; /* after scaling; one number, or one a channel; here as many of the one as of the other */
     int64_t block, window; /* sampler.h */
     int order; /* lk_order */

@@ -638,6 +638,7 @@ lk_status lk_checkpoint_read(const char *path, const lk_graph *g, lk_state *s, l
     if (m != NULL) {
         *m = f->meta;
         m->config = NULL; /* goes with the file */
+        f->meta.normalization = NULL;
     }
 out:
     lki_arrays_fini(&ours);

@@ -5,8 +5,9 @@
  * DIR/step-00001200/state.h5      /weights/LAYER/weight ..., /optimizer/STATE/LAYER/weight ...: float32 in PyTorch's shapes, each with
  *                                 attribute xxh3; optimizer state stands there for what the optimizer updates, not for statistics.
  *                                 Root attributes: format, lockstep (version), step, epoch, step_in_epoch, seed, model_hash, samples,
- *                                 batch, microbatches, reduction, digest, config (text), and the lk_watch: lr_factor, lr_best,
- *                                 lr_since, stop_best, stop_since, best (text: step, space, score; one a line). Equal states give equal files
+ *                                 batch, microbatches, reduction, digest, config (text), with data.normalize normalization (text:
+ *                                 means, then deviations), and the lk_watch: lr_factor, lr_best, lr_since, stop_best, stop_since,
+ *                                 best (text: step, space, score; one a line). Equal states give equal files
  * DIR/step-00001200/manifest.json {"file","bytes","xxh3","manifest"}, the last the hash of what stands before it
  * DIR/step-00001200.tmp.PID/      being written or removed by process PID; the next writer clears away those of dead ones
  * DIR/LATEST                      name of the newest good one
@@ -55,6 +56,7 @@ typedef struct lk_checkpoint_meta {
     int64_t samples, batch, microbatches;
     const char *config;    /* resolved text */
     const char *reduction; /* "exact" or "fast" */
+    const char *normalization; /* of the inputs, as text; NULL: none */
 } lk_checkpoint_meta;
 
 /* Digest of weights + optimizer state + cursor: XXH3-128 over, for each array of the file in the order of names ("optimizer/..." and
@@ -72,7 +74,7 @@ LK_MUST_USE lk_status lk_checkpoint_find(const char *dir, char **path);
  * LK_E_DATA "PATH: damaged: state.h5: 10233 bytes, manifest says 20480"; LK_E_NOT_FOUND, LK_E_FORMAT (no checkpoint at all), LK_E_IO. */
 LK_MUST_USE lk_status lk_checkpoint_verify(const char *path);
 /* Reads into a state with allocated arrays and state names set; places of the flat vectors that hold no array become 0. n_state 0 takes the
- * weights alone, whatever the optimizer was. *m (may be NULL) is filled but for its config, which is NULL. Errors: LK_E_CONFIG "PATH: made by
+ * weights alone, whatever the optimizer was. *m (may be NULL) is filled but for its config, which is NULL; its normalization is to be freed. Errors: LK_E_CONFIG "PATH: made by
  * another model: ..." (or optimizer) with the first array that differs, nothing read; LK_E_DATA damaged, the arrays are undefined then.
  * Whether model_hash, seed and batch are those of the run is for the caller to judge. */
 LK_MUST_USE lk_status lk_checkpoint_read(const char *path, const lk_graph *g, lk_state *s, lk_checkpoint_meta *m);

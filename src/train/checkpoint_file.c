@@ -200,6 +200,8 @@ static lk_status write_head(hid_t file, const lk_state *s, const lk_checkpoint_m
     LK_TRY(lk_h5_set_text(file, ".", "digest", hash));
     LK_TRY(write_watch(file, &s->watch));
     LK_TRY(set_long_text(file, "config", m->config != NULL ? m->config : ""));
+    if (m->normalization != NULL)
+        LK_TRY(set_long_text(file, "normalization", m->normalization));
     return LK_OK;
 }
 
@@ -293,7 +295,7 @@ static lk_status read_watch(hid_t file, lk_watch *w)
 
 static lk_status read_head(lki_file *f)
 {
-    char *format = NULL, *model = NULL, *reduction = NULL, *config = NULL, *end;
+    char *format = NULL, *model = NULL, *reduction = NULL, *config = NULL, *normalization = NULL, *end;
     int64_t seed;
     lk_status st;
 
@@ -323,6 +325,10 @@ static lk_status read_head(lki_file *f)
     LK_TRY_TO(st, out, read_watch(f->id, &f->watch));
     LK_TRY_TO(st, out, lk_h5_get_text(f->id, ".", "config", &config));
     f->meta.config = config;
+    if (lk_h5_has_attr(f->id, ".", "normalization")) {
+        LK_TRY_TO(st, out, lk_h5_get_text(f->id, ".", "normalization", &normalization));
+        f->meta.normalization = normalization;
+    }
 out:
     lk_free(format);
     lk_free(model);
@@ -405,6 +411,7 @@ void lki_file_close(lki_file **f)
     }
     lki_arrays_fini(&old->arrays);
     lk_free((char *)old->meta.config);
+    lk_free((char *)old->meta.normalization);
     lk_free(old->version);
     lk_free(old->path);
     lk_free(old);

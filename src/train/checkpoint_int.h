@@ -43,7 +43,7 @@ typedef struct lki_file {
     hid_t id;
     lk_cursor cursor;
     lk_watch watch;
-    lk_checkpoint_meta meta; /* config: owned */
+    lk_checkpoint_meta meta; /* config and normalization: owned */
     lk_hash digest; /* as written */
     char *version; /* of the lockstep that wrote it */
     lki_arrays arrays;

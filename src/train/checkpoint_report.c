@@ -119,6 +119,9 @@ static lk_status show_text(const char *folder, const lki_file *f, const array_st
         m->microbatches, m->samples);
     lk_buf_printf(out, "  reduction   %s\n", m->reduction);
     lk_buf_printf(out, "  model       %016" PRIx64 "\n", m->model_hash);
+    if (m->normalization != NULL)
+        lk_buf_printf(
+            out, "  inputs      %.60s%s\n", m->normalization, strlen(m->normalization) > 60 ? " ..." : "");
     lk_buf_printf(out, "  written by  lockstep %s\n", f->version);
     lk_buf_printf(out, "  holds       %d arrays, %s weights, %s\n\n", f->arrays.n, count, size);
     for (int i = 0; i < f->arrays.n; i++) {
@@ -153,12 +156,12 @@ static lk_status show_json(const char *folder, const lki_file *f, const array_st
     lk_hash_print(f->digest, digest);
     snprintf(model, sizeof model, "%016" PRIx64, m->model_hash);
     return add_json(
-        json_pack("{s:s, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:o}", "checkpoint",
+        json_pack("{s:s, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:s*, s:o}", "checkpoint",
             folder, "step", (json_int_t)f->cursor.step, "epoch", (json_int_t)f->cursor.epoch, "step_in_epoch",
             (json_int_t)f->cursor.step_in_epoch, "digest", digest, "seed", (json_int_t)m->seed, "batch",
             (json_int_t)m->batch, "microbatches", (json_int_t)m->microbatches, "samples", (json_int_t)m->samples,
             "reduction", m->reduction, "model_hash", model, "lockstep", f->version, "bytes", (json_int_t)bytes,
-            "weights", (json_int_t)count_weights(&f->arrays), "config", m->config, "arrays", arrays),
+            "weights", (json_int_t)count_weights(&f->arrays), "config", m->config, "normalization", m->normalization, "arrays", arrays),
         out);
 }
 

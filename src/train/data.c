@@ -1,9 +1,11 @@
 /* The data of a run: files to datasets, what a batch holds of them, and the order of samples. */
 #include "train/run_int.h"
 
+#include "base/mem.h"
 #include "data/windows.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 /* ---- opening ---- */
 
@@ -165,7 +167,7 @@ static lk_convert input_convert(const lk_run *r, const lk_field_info *f)
 
 lk_status lki_data_prepare(lk_run *r)
 {
-    const lk_dataset *d = r->train_data != NULL ? r->train_data : r->valid_data;
+    lk_dataset *d = r->train_data != NULL ? r->train_data : r->valid_data;
 
     const lk_order order = (lk_order)r->config->data.order;
 
@@ -177,6 +179,9 @@ lk_status lki_data_prepare(lk_run *r)
             .convert = {.scale = 1.0},
         };
     r->field[0].convert = input_convert(r, lk_dataset_field(d, 0));
+    if (r->train_data != NULL)
+        LK_TRY(lk_augment_check(r->config->augment, lk_dataset_field(d, 0)));
+    LK_TRY(lk_dataset_moments_count(d, 0, (lk_normalize)r->config->data.normalize, &r->n_norm));
     if (r->classes > 0)
         r->field[1].as = LK_AS_ID;
     if (r->train_data != NULL)
@@ -184,6 +189,76 @@ lk_status lki_data_prepare(lk_run *r)
     if (r->valid_data != NULL)
         LK_TRY(
             make_sampler(r, r->valid_data, order == LK_ORDER_STREAMS ? order : LK_ORDER_SEQUENTIAL, &r->valid_sampler));
+    return LK_OK;
+}
+
+/* ---- normalization ---- */
+
+/* "0.5 0.25 ...": means, then deviations; the digits give the same doubles again. */
+static lk_status print_norm(lk_run *r)
+{
+    lk_buf b = {0};
+
+    for (int i = 0; i < 2 * r->n_norm; i++)
+        lk_buf_printf(&b, "%s%.17g", i > 0 ? " " : "", r->norm[i]);
+    lk_status st = lk_buf_status(&b);
+    if (st == LK_OK)
+        st = lk_strdup(lk_buf_text(&b), &r->normalization);
+    lk_buf_fini(&b);
+    return st;
+}
+
+static lk_status parse_norm(lk_run *r)
+{
+    const char *at = r->normalization;
+    char *end;
+    int n = 0;
+
+    for (; n < 2 * r->n_norm; n++, at = end) {
+        r->norm[n] = strtod(at, &end);
+        if (end == at)
+            break;
+    }
+    if (n < 2 * r->n_norm || *at != 0)
+        return LK_FAIL(LK_E_CONFIG,
+            "%s: data.normalize asks for %d means and deviations of the inputs, the checkpoint was made with others: "
+            "set data.normalize back, or start anew with another --run-dir",
+            r->config->path, r->n_norm);
+    return LK_OK;
+}
+
+/* Rank 0. */
+static lk_status find_norm(lk_run *r)
+{
+    const lk_normalize how = (lk_normalize)r->config->data.normalize;
+
+    if (r->normalization != NULL)
+        return parse_norm(r);
+    if (r->cursor.step > 0 || r->train_data == NULL)
+        return LK_FAIL(
+            LK_E_CONFIG, "%s: data.normalize is on, but the checkpoint was made without it", r->config->path);
+    LK_TRY(lk_dataset_moments(r->train_data, 0, how, r->field[0].convert.scale, r->norm, r->norm + r->n_norm));
+    return print_norm(r);
+}
+
+lk_status lki_data_normalize(lk_run *r)
+{
+    char where[256];
+
+    if (r->n_norm == 0)
+        return lk_comm_agree(
+            r->comm, r->normalization == NULL
+                         ? LK_OK
+                         : LK_FAIL(LK_E_CONFIG, "%s: data.normalize is none, but the checkpoint was made with it",
+                               lk_config_where(r->config, "data.normalize", where, sizeof where)));
+    LK_TRY(lk_comm_agree(
+        r->comm, lk_alloc_array(2 * (int64_t)r->n_norm, sizeof *r->norm, "means and deviations", &r->norm)));
+    LK_TRY(lk_comm_agree(r->comm, r->rank == 0 ? find_norm(r) : LK_OK));
+    LK_TRY(lk_comm_bcast(r->comm, 0, r->norm, 2 * (size_t)r->n_norm * sizeof *r->norm));
+    r->field[0].convert.mean = r->norm;
+    r->field[0].convert.std = r->norm + r->n_norm;
+    r->field[0].convert.n_norm = r->n_norm;
+    r->field[0].convert.last = r->config->data.normalize == LK_NORMALIZE_FEATURE;
     return LK_OK;
 }
 

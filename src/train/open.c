@@ -258,6 +258,7 @@ static lk_status open_all(lk_run *r, const lk_train_args *a)
         LK_TRY(open_dir(r));
     if (r->mode != LK_RUN_BENCH)
         LK_TRY(resume(r, a->resume));
+    LK_TRY(lki_data_normalize(r));
     r->finished = r->mode == LK_RUN_TRAIN && (r->cursor.step >= r->total_steps || lki_watch_ended(r));
     if (r->mode != LK_RUN_EVAL) {
         LK_TRY(lk_comm_agree(r->comm, open_loader(r)));
@@ -320,6 +321,8 @@ void lk_run_close(lk_run **rp)
     }
     lk_free(r->rule);
     lk_free(r->opt_scratch);
+    lk_free(r->norm);
+    lk_free(r->normalization);
     lk_free(r->weights);
     lk_free(r->own_at);
     lk_free(r->stage);

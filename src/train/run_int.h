@@ -53,6 +53,9 @@ struct lk_run {
     lk_sampler train_sampler, valid_sampler;
     lk_loader_field field[LK_LOADER_FIELDS]; /* what a batch holds: input, target, those of data.fields */
     int n_fields;
+    double *norm;        /* [2][n_norm] means and deviations of the training inputs, where data.normalize asks for them */
+    int n_norm;
+    char *normalization; /* the same as text, for checkpoints; NULL until it is known */
     lk_loader *loader;
     lk_graph *graph;
     int64_t classes;
@@ -97,6 +100,9 @@ LK_MUST_USE lk_status lki_data_check_target(const lk_run *r, const lk_dataset *d
 LK_MUST_USE lk_status lki_data_prepare(lk_run *r);
 /* Rank 0 reads all class ids, the others none. */
 LK_MUST_USE lk_status lki_data_check_labels(const lk_run *r);
+/* With data.normalize: inputs are normalized by what the checkpoint says that the run goes on from, else by the training
+ * data. Collective. */
+LK_MUST_USE lk_status lki_data_normalize(lk_run *r);
 /* From the cursor on, for ever; or once through the validation data. */
 lk_loader_opts lki_loader_opts(const lk_run *r, bool training);
 

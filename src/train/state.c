@@ -56,6 +56,7 @@ static lk_status read_state(lk_run *r, const char *path)
             r->full.state[i] = r->state[i];
     }
     LK_TRY(lk_checkpoint_read(path, r->graph, &r->full, &m));
+    r->normalization = (char *)m.normalization;
     if (r->mode != LK_RUN_TRAIN)
         return LK_OK;
     const struct {
@@ -109,6 +110,7 @@ lk_status lki_state_save(lk_run *r)
             .batch = t->batch,
             .microbatches = t->microbatches,
             .config = r->config_text,
+            .normalization = r->normalization,
             .reduction = t->reduction == LK_REDUCTION_FAST ? "fast" : "exact",
         };
         st = lk_checkpoint_write(r->checkpoints, r->graph, &r->full, &m, r->config->checkpoint.keep, &path);

@@ -245,6 +245,28 @@ Test(loader, conversions_are_rounded_once)
     }
 }
 
+/* A mean for each place in the last dimension, whatever the type. */
+Test(loader, conversions_by_the_last_dimension)
+{
+    static const double mean[3] = {10, 20, 30}, std[3] = {1, 2, 4};
+    lk_dataset *d = open_thousand();
+    lk_loader *l = NULL;
+    const lk_batch *b = NULL;
+    lk_loader_opts o = options(d, make_sampler(d, LK_ORDER_SEQUENTIAL, 8, 1, 1, 1));
+
+    o.field[0].convert = (lk_convert){.scale = 0.5, .mean = mean, .std = std, .n_norm = 3, .last = true};
+    EXPECT_OK(lk_loader_create(&o, &l));
+    EXPECT_OK(lk_loader_map(l, &b));
+    for (int i = 0; i < 24; i++)
+        cr_expect(reals(&b->lane[0], 0)[i] == (float)((0.5 * (i / 3 + i % 3) - mean[i % 3]) / std[i % 3]));
+    lk_loader_unmap(l, &b);
+    lk_loader_destroy(&l);
+    o.field[0].convert.n_norm = 2;
+    EXPECT_FAIL(
+        lk_loader_create(&o, &l), LK_E_SHAPE, "field \"input\": 2 means for samples with 3 in their last dimension");
+    lk_dataset_close(&d);
+}
+
 Test(loader, float_targets_have_their_own_conversion)
 {
     lk_dataset *d = NULL;

@@ -255,6 +255,8 @@ Test(config, errors)
             "run.yaml:1:38: unknown key \"padd\" in crop (did you mean \"pad\"?)"},
         {"data: {train: a.h5, augment: [affine: {scale: 2}]}\n" MODEL TRAIN,
             "run.yaml:1:31: affine.scale: expected two numbers above 0, the smaller one first"},
+        {"data: {train: a.h5, normalize: all, std: 2}\n" MODEL TRAIN,
+            "run.yaml:1:32: data.normalize: given together with data.std; inputs are normalized by one of the two"},
         {"data: {train: a.h5, target: image}\n" MODEL TRAIN,
             "run.yaml:1:29: data.target: \"image\" is the input as well, and inputs are no class ids"},
         {"data: {train: a.h5, mean: [1, 2], std: [1, 2, 3]}\n" MODEL TRAIN,
@@ -491,6 +493,7 @@ Test(config, print_shows_every_key)
                                  "  target: label\n"
                                  "  fields: []\n"
                                  "  scale: 0\n"
+                                 "  normalize: none\n"
                                  "  mean: []\n"
                                  "  std: []\n"
                                  "  block: 64\n"

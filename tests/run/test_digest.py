@@ -94,6 +94,19 @@ train: {{objective: regress, batch: 32, epochs: 2, log_every: 1 steps, lr: 1e-4}
                 one = self.train(f"{name}1", 1, *options, config=config)
                 self.same(one, self.train(f"{name}3", 3, *options, "--set", "run.threads=2", config=config), f"3 ranks, {name}")
 
+    def test_normalized_by_the_training_data(self):
+        """Means and deviations are those of rank 0, go with the checkpoint, and are enough to evaluate by."""
+        normal = ["--set", "data.normalize=all"]
+        one = self.train("norm1", 1, *normal)
+        self.assertNotEqual(one[-1]["digest"], self.train("plain", 1)[-1]["digest"])
+        self.same(one, self.train("norm3", 3, *normal), "3 ranks, normalized")
+        want = [e for e in one if e["event"] == "eval"][-1]["loss"]
+        nowhere = ["--set", "data.train=/nowhere/*.h5", "--run-dir", os.path.join(self.dir, "norm1"), "--json"]
+        done = self.run_it("eval", CONFIG, *normal, *nowhere)
+        self.check_code(done, 0)
+        self.assertEqual(json.loads(done.out.splitlines()[-1])["loss"], want)
+        self.assertIn("data.normalize is none, but the checkpoint was made with it", self.run_it("eval", CONFIG, *nowhere).err)
+
     def test_augmented(self):
         """Crops, noise and covered squares belong to sample and epoch, whoever reads them."""
         augment = ["--set", "data.augment=[crop: 1, rotate: 10, noise: 0.1, {cutout: {size: 2}}]", "--set", "data.mean=0.3"]

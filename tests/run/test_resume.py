@@ -11,7 +11,8 @@ import lockstep
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 CONFIG = os.path.join(SOURCE, "configs", "digits-cnn.yaml")
-SET = ["--set", "train.steps=60", "--set", "train.log_every=1 steps", "--set", "checkpoint.every=10 steps", "--set", "train.lr.warmup=5"]
+SET = ["--set", "train.steps=60", "--set", "train.log_every=1 steps", "--set", "checkpoint.every=10 steps", "--set", "train.lr.warmup=5",
+       "--set", "data.normalize=all", "--set", "data.augment=[crop: 1]"]
 
 
 def events(run_dir, kind):

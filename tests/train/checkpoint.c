@@ -216,6 +216,7 @@ Test(checkpoint, comes_back_bit_by_bit)
     memset(config, 'c', sizeof config - 1);
     m.config = config;
     m.reduction = "fast";
+    m.normalization = "0.5 0.25";
     const lk_state s = filled(&small, &out, 1234, 7);
     EXPECT_OK(lk_checkpoint_write("runs/a/checkpoints", &small.graph, &s, &m, 3, &path));
     EXPECT_TEXT(path, "runs/a/checkpoints/step-00001234");
@@ -234,6 +235,8 @@ Test(checkpoint, comes_back_bit_by_bit)
     cr_expect(r.cursor.step == 1234 && r.cursor.epoch == 12 && r.cursor.step_in_epoch == 34);
     cr_expect(got.seed == 17 && got.model_hash == meta.model_hash && got.samples == 1000 && got.batch == 64 && got.microbatches == 8);
     EXPECT_TEXT(got.reduction, "fast");
+    EXPECT_TEXT(got.normalization, "0.5 0.25");
+    lk_free((char *)got.normalization);
 
     /* The weights alone, for evaluation. */
     memset(&back, 0xff, sizeof back);
