@@ -21,6 +21,8 @@ static inline lk_status run_import(const char *format, const char *line)
         lk_import_idx_opts idx;
         lk_import_text_opts text;
         lk_import_labelled_opts labelled;
+        lk_import_wav_opts wav;
+        lk_import_images_opts images;
     } opts = {0};
 
     lk_buf_clear(&report);

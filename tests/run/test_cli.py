@@ -18,6 +18,8 @@ COMMANDS = {
     "data import idx": (["IMAGES", "LABELS", "DEST"], ["--input", "--label", "--rows"]),
     "data import text": (["SOURCE", "DEST"], ["--also", "--level", "--split", "--rest"]),
     "data import labelled-text": (["SOURCE", "DEST"], ["--level", "--max-length", "--split", "--rest", "--seed"]),
+    "data import wav": (["SOURCE", "DEST"], ["--label-pattern", "--match", "--except", "--window", "--hop", "--bands", "--max-frames"]),
+    "data import images": (["SOURCE", "DEST"], ["--size", "--gray", "--split", "--rest", "--seed"]),
     "data inspect": (["FILE"], ["--json"]),
     "data verify": (["FILE"], []),
     "digest": (["PATH"], ["--json"]),

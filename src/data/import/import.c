@@ -20,6 +20,16 @@ static lk_status run_labelled(const void *opts, lk_buf *report)
     return lk_import_labelled(opts, report);
 }
 
+static lk_status run_wav(const void *opts, lk_buf *report)
+{
+    return lk_import_wav(opts, report);
+}
+
+static lk_status run_images(const void *opts, lk_buf *report)
+{
+    return lk_import_images(opts, report);
+}
+
 const lk_importer lk_importers[] = {
     {.name = "csv", .help = "Tables in text, one sample a line.", .table = &lk_import_csv_table, .run = run_csv},
     {.name = "idx", .help = "The files of MNIST and its kin.", .table = &lk_import_idx_table, .run = run_idx},
@@ -28,5 +38,10 @@ const lk_importer lk_importers[] = {
         .help = "Lines of a label and a text.",
         .table = &lk_import_labelled_table,
         .run = run_labelled},
+    {.name = "wav", .help = "Recordings as log-mel spectrograms.", .table = &lk_import_wav_table, .run = run_wav},
+    {.name = "images",
+        .help = "Folders of JPEG and PNG pictures.",
+        .table = &lk_import_images_table,
+        .run = run_images},
 };
 const int lk_n_importers = sizeof lk_importers / sizeof lk_importers[0];

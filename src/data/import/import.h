@@ -88,4 +88,36 @@ extern const lk_table lk_import_labelled_table;
  * all of them, sorted by bytes (attribute `classes` of the field, one a line). */
 LK_MUST_USE lk_status lk_import_labelled(const lk_import_labelled_opts *o, lk_buf *report);
 
+typedef struct lk_import_wav_opts {
+    char *source, *dest;
+    char *label_pattern;
+    lk_strings match, except;
+    double window, hop; /* ms */
+    int64_t bands, max_frames;
+    double split;
+    char *rest;
+    int64_t seed;
+    char *shard_rows;
+} lk_import_wav_opts;
+extern const lk_table lk_import_wav_table;
+/* A folder of .wav files of 16-bit PCM, all of one rate: fields `mel` float32 [n, frames, bands], log-mel spectra
+ * (import_int.h has the formula) padded with the value of silence (attribute `silence`); `length` int32 [n], frames;
+ * `label` int64 [n]. In an order drawn by the seed. */
+LK_MUST_USE lk_status lk_import_wav(const lk_import_wav_opts *o, lk_buf *report);
+
+typedef struct lk_import_images_opts {
+    char *source, *dest;
+    lk_ints size; /* height, width; empty: as they are */
+    bool gray;
+    double split;
+    char *rest;
+    int64_t seed;
+    char *shard_rows;
+} lk_import_images_opts;
+extern const lk_table lk_import_images_table;
+/* JPEG and PNG files in class folders: `image` uint8 [n, 3 or 1, H, W] and `label` int64 [n], the number of the folder
+ * among all that have pictures, sorted by name. In an order drawn by the seed. Alpha is left out; resampling is
+ * lk_image_resize. */
+LK_MUST_USE lk_status lk_import_images(const lk_import_images_opts *o, lk_buf *report);
+
 #endif

@@ -211,6 +211,67 @@ LK_MUST_USE lk_status lki_labelled_next(lki_labelled *l, bool *more);
 /* The next character or byte of its text; *more is false where there is none. Errors: LK_E_FORMAT. */
 LK_MUST_USE lk_status lki_labelled_take(lki_labelled *l, bool chars, uint32_t *code, bool *more);
 
+/* ---- folders whose files are samples ---- */
+
+typedef struct lki_item {
+    char *path, *class_name;
+    int label; /* number of its class */
+} lki_item;
+
+typedef struct lki_items {
+    lki_item *item; /* [n], sorted by folder and name */
+    int64_t n, room;
+    lki_names classes;
+} lki_items;
+
+void lki_items_fini(lki_items *f);
+/* The files with one of the endings (".jpg"; NULL ends the list; whatever their case) in the folders of a folder, whose
+ * names are the classes. Hidden files and folders are passed over. Errors: LK_E_NOT_FOUND; LK_E_FORMAT where there is
+ * none. The caller calls lki_items_fini in any case. */
+LK_MUST_USE lk_status lki_items_by_folder(lki_items *f, const char *folder, const char *const *endings);
+/* The files of a folder that match one of the patterns `match` (none: all) and none of `except`. The class is the part
+ * of the name that {} stands for in the pattern; classes are those of all files with such an ending. Errors: LK_E_ARG,
+ * LK_E_NOT_FOUND, LK_E_FORMAT. */
+LK_MUST_USE lk_status lki_items_by_name(lki_items *f, const char *folder, const char *const *endings,
+    const char *pattern, const lk_strings *match, const lk_strings *except);
+/* The first and shortest part of a name that fits; false: none does. */
+bool lki_label_in_name(const char *pattern, const char *name, size_t *first, size_t *length);
+
+/* ---- sound ---- */
+
+typedef struct lki_wav {
+    lki_source *source; /* borrowed */
+    int channels;
+    int64_t rate; /* Hz */
+    int64_t samples, done; /* of each channel; given out */
+    int64_t byte; /* read so far */
+} lki_wav;
+
+/* Reads up to the sound: 16-bit PCM with any number of channels; other chunks are passed over. Errors: LK_E_FORMAT. */
+LK_MUST_USE lk_status lki_wav_init(lki_wav *w, lki_source *source);
+/* The next n samples, in [-1,1): the mean of all channels. Errors: LK_E_FORMAT where the file ends too soon. */
+LK_MUST_USE lk_status lki_wav_read(lki_wav *w, int64_t n, double *out);
+
+/* Log-mel spectra: a Hann window, padded with zeros to a power of two; the power spectrum |X|^2 (no scaling); `bands`
+ * triangles of height 1 on HTK's mel scale from 0 to half the rate; the natural logarithm of their sums, which are at
+ * least LKI_MEL_FLOOR. All in double. */
+#define LKI_MEL_FLOOR 1e-10
+typedef struct lki_mel {
+    double rate;
+    int64_t window, hop, fft, bands; /* samples; points of the transform */
+    double *taper; /* [window] */
+    double *turn; /* [fft/2] pairs: roots of 1 */
+    double *z; /* [fft] pairs */
+    double *weight; /* [bands, fft/2 + 1] */
+} lki_mel;
+/* window >= 2. Errors: LK_E_ARG for so many bands that one has no frequency. */
+LK_MUST_USE lk_status lki_mel_init(lki_mel *m, int64_t rate, int64_t window, int64_t hop, int64_t bands);
+void lki_mel_fini(lki_mel *m);
+/* samples [window] -> out [bands] */
+void lki_mel_frame(lki_mel *m, const double *samples, float *out);
+/* How many frames so many samples have: all that fit whole; 1 for fewer than a window, which zeros follow. */
+int64_t lki_mel_frames(int64_t samples, int64_t window, int64_t hop);
+
 /* ---- samples ---- */
 
 typedef struct lki_shards lki_shards;
@@ -226,7 +287,9 @@ typedef struct lki_attr { /* beside those that all shards have */
     const char *field; /* that has it; "." the file */
     const char *name;
     const char *text; /* NULL: a number */
+    bool is_real;
     int64_t number;
+    double real;
 } lki_attr;
 
 /* What is alike in all shards of an import; texts and names are borrowed until destroy. */

@@ -267,6 +267,8 @@ static lk_status begin_shard(lki_shards *s, part *p)
         const lki_attr *a = &s->origin.attr[i];
         if (a->text != NULL)
             LK_TRY(lk_h5_set_text(p->file, a->field, a->name, a->text));
+        else if (a->is_real)
+            LK_TRY(lk_h5_set_f64(p->file, a->field, a->name, a->real));
         else
             LK_TRY(lk_h5_set_i64(p->file, a->field, a->name, a->number));
     }
