@@ -109,11 +109,6 @@ static char *rows_of(const output *o, int64_t at)
     return o->rows + (size_t)(at * o->stride) * o->elem;
 }
 
-static bool is_mixed(const lk_loader_opts *o)
-{
-    return o->mix.mixup > 0 || o->mix.cutmix > 0;
-}
-
 static lk_status put_class(const lk_loader *l, int i, int64_t id, float *to)
 {
     const int64_t classes = l->o.field[i].classes;
@@ -258,7 +253,7 @@ static lk_status fill_lane(reader *r, int64_t i, int lane)
     }
     LK_TRY(fill_from_cache(r, sample, 0, n_cached, at));
     LK_TRY(fill_directly(r, sample, n_cached, valid, at));
-    if (is_mixed(&l->o) && valid > 0)
+    if (lk_is_mixed(&l->o.mix) && valid > 0)
         mix(r, at, step, l->o.first_lane + lane, sample, valid);
 
     memset(sample + valid, 0, (size_t)(s->rows - valid) * sizeof *sample);
@@ -480,7 +475,7 @@ static lk_status check_changes(const lk_loader_opts *o)
 {
     const lk_field_info *f = &o->data->field[o->field[0].field];
 
-    if (lk_augment_steps(o->augment) > 0 || is_mixed(o)) {
+    if (lk_augment_steps(o->augment) > 0 || lk_is_mixed(&o->mix)) {
         if (o->field[0].as != LK_AS_REAL || o->field[0].classes > 0)
             return LK_FAIL(LK_E_ARG, "loader: augmentation and mixing of ids");
         LK_TRY(lk_augment_check(o->augment, f));
@@ -557,7 +552,8 @@ static bool same_convert(const lki_converter *a, const lki_converter *b)
 
 static lk_status create_outputs(lk_loader *l)
 {
-    const bool changed = lk_augment_steps(l->o.augment) > 0 || is_mixed(&l->o); /* then field 0 is like no other */
+    const bool changed =
+        lk_augment_steps(l->o.augment) > 0 || lk_is_mixed(&l->o.mix); /* then field 0 is like no other */
 
     for (int i = 0; i < l->o.n_fields; i++) {
         const lk_loader_field *f = &l->o.field[i];
@@ -638,7 +634,7 @@ static lk_status create_readers(lk_loader *l, int64_t places)
             LK_TRY(alloc_counted(l, l->part_at[l->n_parts], 1, "a sample as stored", &r->sample));
         if (lk_augment_steps(l->o.augment) > 0)
             LK_TRY(alloc_counted(l, l->out[0].row, sizeof(float), "a sample as it was", &r->scratch));
-        if (is_mixed(&l->o)) {
+        if (lk_is_mixed(&l->o.mix)) {
             LK_TRY(alloc_counted(l, rows, sizeof(double), "shares of a mixed microbatch", &r->share));
             LK_TRY(alloc_counted(l, widest, sizeof(float), "a microbatch as it was", &r->unmixed));
         }

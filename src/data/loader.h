@@ -41,6 +41,10 @@ typedef struct lk_loader_field {
 typedef struct lk_mix {
     double mixup, cutmix; /* alpha, 0: none; with both, each microbatch takes one of the two, as likely */
 } lk_mix;
+static inline bool lk_is_mixed(const lk_mix *m)
+{
+    return m->mixup > 0 || m->cutmix > 0;
+}
 
 typedef struct lk_loader_opts {
     lk_dataset *data; /* borrowed until destroy */

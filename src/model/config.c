@@ -71,6 +71,17 @@ static const lk_field sequence_rows[] = {
 static const lk_table sequence_table = LK_TABLE(lk_sequence_opts, "data.sequence",
     "Samples that are cut out of long series, which run through all files: as many as fit whole.", sequence_rows);
 
+static const lk_field mix_rows[] = {
+    LK_FIELD(lk_mix, mixup, LK_T_REAL, .def = "0", .min = 0, .max = 1e3,
+        .help = "Inputs and targets become weighted means of two rows; the weight is from Beta(alpha, alpha), and this is "
+                "alpha. 0: none."),
+    LK_FIELD(lk_mix, cutmix, LK_T_REAL, .def = "0", .min = 0, .max = 1e3,
+        .help = "A box of another row's picture is pasted in, as large as 1 less a number from Beta(alpha, alpha), and the "
+                "targets are mixed by the areas; this is alpha. 0: none. With both, each microbatch takes one of them."),
+};
+static const lk_table mix_table = LK_TABLE(
+    lk_mix, "data.mix", "Training on mixtures of the rows of a microbatch, with objective classify.", mix_rows);
+
 static const lk_field data_rows[] = {
     LK_FIELD(lk_data_opts, train, LK_T_STRINGS, .def = "",
         .help = "HDF5 files to train on: paths or globs, relative to the config's folder (also with --set)."),
@@ -109,6 +120,7 @@ static const lk_field data_rows[] = {
         .help = "Windows of a series as samples."),
     LK_FIELD(lk_data_opts, augment, LK_T_NODE, .def = "",
         .help = "Steps that change the inputs of training at random: see Augmentation below."),
+    LK_FIELD(lk_data_opts, mix, LK_T_TABLE, .def = "", .sub = &mix_table, .help = "Mixtures of samples."),
     LK_FIELD(lk_data_opts, synthetic, LK_T_TABLE, .def = "", .sub = &synthetic_table,
         .help = "Made-up data in place of files."),
 };
@@ -374,6 +386,9 @@ static lk_status check_data(const lk_config *c)
     else if (d->train.n == 0)
         return key_fail(c, "data.train", "no data: give HDF5 files here, or a shape in data.synthetic.input");
     LK_TRY(check_sequence(c));
+    if (lk_is_mixed(&d->mix) && c->train.objective != LK_OBJECTIVE_CLASSIFY)
+        return key_fail(c, d->mix.mixup > 0 ? "data.mix.mixup" : "data.mix.cutmix",
+            "targets are mixed as shares of classes, so train.objective must be classify");
     if (d->input == NULL || d->input[0] == 0)
         return key_fail(c, "data.input", "a field needs a name");
     if (d->target == NULL || d->target[0] == 0)

@@ -40,6 +40,7 @@ typedef struct lk_data_opts {
     int64_t readers, prefetch;
     lk_sequence_opts sequence;
     const lk_yaml *augment; /* in the document; read into lk_config.augment */
+    lk_mix mix;
     lk_synthetic_opts synthetic;
 } lk_data_opts;
 

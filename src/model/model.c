@@ -55,6 +55,8 @@ static lk_status add_loss(lki_builder *b, const lk_config *c, int output, int ta
         lk_buf_fini(&last);
         return st;
     }
+    if (lk_is_mixed(&c->data.mix))
+        g->value[target].shape = y; /* shares of classes */
     def.op = LK_OP_CROSS_ENTROPY;
     LK_TRY(lk_graph_add(g, &def, NULL));
     *classes = y.dim[1];
@@ -81,7 +83,7 @@ lk_status lk_model_build(const lk_config *c, const lk_model_input *in, lk_graph 
         lk_err_prefix(st, "%s: data.input: ", lk_config_where(c, "data.input", where, sizeof where));
         goto out;
     }
-    st = lk_graph_input(g, "target", &target_sample, regress ? LK_DT_REAL : LK_DT_I64, &target);
+    st = lk_graph_input(g, "target", &target_sample, regress || lk_is_mixed(&c->data.mix) ? LK_DT_REAL : LK_DT_I64, &target);
     if (st != LK_OK) {
         lk_err_prefix(st, "%s: data.target: ", lk_config_where(c, "data.target", where, sizeof where));
         goto out;

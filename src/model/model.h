@@ -12,7 +12,7 @@ typedef struct lk_model_input {
 } lk_model_input;
 
 /* Builds the graph of the config's model for microbatches of batch / microbatches rows: inputs 0 "input" (REAL) and
- * 1 "target" (I64 [rows] for classify, REAL for regress), the layers, and the node "loss" by objective. Local.
+ * 1 "target" (I64 [rows] for classify, with data.mix REAL [rows, K]; REAL for regress), the layers, and the node "loss" by objective. Local.
  *   input    [rows, sample...]; a sample [H,W] counts as [1,H,W] where the first layer that minds wants a picture
  *            (conv, pooling, batch_norm)
  *   target   regress: [rows, target_sample...], in the output's shape where the two differ in sizes of 1 only or one

@@ -182,7 +182,9 @@ lk_status lki_data_prepare(lk_run *r)
     if (r->train_data != NULL)
         LK_TRY(lk_augment_check(r->config->augment, lk_dataset_field(d, 0)));
     LK_TRY(lk_dataset_moments_count(d, 0, (lk_normalize)r->config->data.normalize, &r->n_norm));
-    if (r->classes > 0)
+    if (r->classes > 0 && lk_is_mixed(&r->config->data.mix))
+        r->field[1].classes = r->classes;
+    else if (r->classes > 0)
         r->field[1].as = LK_AS_ID;
     if (r->train_data != NULL)
         LK_TRY(make_sampler(r, r->train_data, order, &r->train_sampler));
@@ -276,6 +278,7 @@ lk_loader_opts lki_loader_opts(const lk_run *r, bool training)
         .readers = (int)r->config->data.readers,
         .prefetch = (int)r->config->data.prefetch,
         .augment = training ? r->config->augment : NULL,
+        .mix = training ? r->config->data.mix : (lk_mix){0},
     };
 
     for (int f = 0; f < r->n_fields; f++)

@@ -257,6 +257,8 @@ Test(config, errors)
             "run.yaml:1:31: affine.scale: expected two numbers above 0, the smaller one first"},
         {"data: {train: a.h5, normalize: all, std: 2}\n" MODEL TRAIN,
             "run.yaml:1:32: data.normalize: given together with data.std; inputs are normalized by one of the two"},
+        {"data: {train: a.h5, mix: {cutmix: 1}}\n" MODEL "train: {batch: 8, lr: 1, objective: regress}\n",
+            "run.yaml:1:35: data.mix.cutmix: targets are mixed as shares of classes, so train.objective must be classify"},
         {"data: {train: a.h5, target: image}\n" MODEL TRAIN,
             "run.yaml:1:29: data.target: \"image\" is the input as well, and inputs are no class ids"},
         {"data: {train: a.h5, mean: [1, 2], std: [1, 2, 3]}\n" MODEL TRAIN,
@@ -508,6 +510,9 @@ Test(config, print_shows_every_key)
                                  "    target_length: null\n"
                                  "    columns: []\n"
                                  "  augment: null\n"
+                                 "  mix:\n"
+                                 "    mixup: 0\n"
+                                 "    cutmix: 0\n"
                                  "  synthetic:\n"
                                  "    input: []\n"
                                  "    classes: 10\n"

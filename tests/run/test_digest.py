@@ -107,6 +107,13 @@ train: {{objective: regress, batch: 32, epochs: 2, log_every: 1 steps, lr: 1e-4}
         self.assertEqual(json.loads(done.out.splitlines()[-1])["loss"], want)
         self.assertIn("data.normalize is none, but the checkpoint was made with it", self.run_it("eval", CONFIG, *nowhere).err)
 
+    def test_mixed(self):
+        """Partners are rows of the same microbatch, so mixtures do not depend on the ranks either."""
+        mix = ["--set", "data.mix={mixup: 0.4, cutmix: 1}"]
+        one = self.train("mix1", 1, *mix)
+        self.assertNotEqual(one[-1]["digest"], self.train("plain", 1)[-1]["digest"])
+        self.same(one, self.train("mix3", 3, "--set", "data.readers=4", *mix), "3 ranks, mixed")
+
     def test_augmented(self):
         """Crops, noise and covered squares belong to sample and epoch, whoever reads them."""
         augment = ["--set", "data.augment=[crop: 1, rotate: 10, noise: 0.1, {cutout: {size: 2}}]", "--set", "data.mean=0.3"]
