@@ -145,6 +145,33 @@ void lk_optim_update(const lk_optim *o, const lk_optim_step *s, int64_t first, i
     }
 }
 
+void lk_optim_average(const lk_optim *o, double decay, int64_t t, int64_t first, int64_t end, const void *weights, void *mean)
+{
+    const lk_graph *g = o->graph;
+    const double soon = (double)t / ((double)t + 9.0), rest = 1.0 - (decay < soon ? decay : soon);
+
+    if (first >= end)
+        return;
+    for (int i = param_at(g, first); i < g->n_params && g->param[i].first < end; i++) {
+        const lk_param *p = &g->param[i];
+        const int64_t from = p->first > first ? p->first : first;
+        const int64_t to = p->first + p->count < end ? p->first + p->count : end;
+        const double share = p->info.kind == LK_PARAM_WEIGHT ? rest : 1;
+
+        for (int64_t e = from; e < to; e++) {
+            if (o->backend->real_size == sizeof(double)) {
+                double *const m = (double *)mean + (e - first);
+                const double w = ((const double *)weights)[e];
+                *m = share == 1 ? w : *m + share * (w - *m);
+            } else {
+                float *const m = (float *)mean + (e - first);
+                const float w = ((const float *)weights)[e];
+                *m = share == 1 ? w : *m + (float)share * (w - *m);
+            }
+        }
+    }
+}
+
 void lk_optim_tile_squares(const lk_optim *o, int64_t first, int64_t end, const void *sum, double *tiles)
 {
     const lk_graph *g = o->graph;

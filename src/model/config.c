@@ -213,6 +213,9 @@ static const lk_field train_rows[] = {
         .help = "Variance of normal noise that is added to the gradient at the first step; 0: none."),
     LK_FIELD(lk_train_opts, gradient_noise_decay, LK_T_REAL, .def = "0.55", .min = 0, .max = 100,
         .help = "The variance at step t, from 1, is divided by t to this power."),
+    LK_FIELD(lk_train_opts, ema, LK_T_REAL, .def = "0", .min = 0, .max = 1,
+        .help = "A running mean of the weights is kept, this share of which stays at each step (of step t at most t / (t + "
+                "9)); evaluation, eval and predict take it; 0: none. For instance 0.999."),
     LK_FIELD(lk_train_opts, lr, LK_T_TABLE, .sub = &lr_table, .help = "Learning rate: a number, or a map."),
     LK_FIELD(lk_train_opts, precision, LK_T_ENUM, .def = "fp32", .choices = "fp32",
         .help = "Numbers that are computed with."),
@@ -430,6 +433,8 @@ static lk_status check_train(const lk_config *c)
         return key_fail(c, "train.nesterov", "has a meaning with optimizers sgd and muon only");
     if (t->nesterov && t->momentum == 0)
         return key_fail(c, "train.nesterov", "needs a momentum above 0");
+    if (t->ema == 1)
+        return key_fail(c, "train.ema", "must be below 1");
     const bool adam = t->optimizer == LK_OPT_ADAMW || t->optimizer == LK_OPT_ADAM || t->optimizer == LK_OPT_LAMB ||
                       t->optimizer == LK_OPT_MUON;
     if ((adam || t->optimizer == LK_OPT_LION) && t->beta1 == 1)

@@ -72,6 +72,7 @@ typedef struct lk_train_opts {
     bool nesterov;
     double clip_norm, clip_value; /* 0: none */
     double gradient_noise, gradient_noise_decay;
+    double ema; /* 0: none */
     lk_lr_opts lr;
     int precision; /* fp32 */
     int reduction; /* exact|fast */

@@ -555,16 +555,16 @@ out:
 
 /* ---- reading ---- */
 
-static bool is_weights(const lki_array *a)
+/* Arrays of one kind have the same first letter: weights, optimizer, ema. */
+static lk_status fail_other(const char *folder, char kind, const lki_array *theirs, const lki_array *ours)
 {
-    return a->name[0] == 'w';
-}
-
-static lk_status fail_other(const char *folder, bool weights, const lki_array *theirs, const lki_array *ours)
-{
-    const char *what = weights ? "model" : "optimizer";
     char a[LK_SHAPE_TEXT], b[LK_SHAPE_TEXT];
 
+    if (kind == 'e' && theirs == NULL)
+        return LK_FAIL(LK_E_CONFIG, "%s: holds no running means of the weights (%s): it was made without train.ema", folder, ours->name);
+    if (kind == 'e' && ours == NULL)
+        return LK_FAIL(LK_E_CONFIG, "%s: holds running means of the weights (%s): it was made with train.ema, which the config does not set", folder, theirs->name);
+    const char *what = kind == 'o' ? "optimizer" : "model";
     if (ours == NULL)
         return LK_FAIL(LK_E_CONFIG, "%s: made by another %s: it holds %s %s, which the config has no place for", folder,
             what, theirs->name, lk_shape_print(&theirs->shape, a));
@@ -575,25 +575,24 @@ static lk_status fail_other(const char *folder, bool weights, const lki_array *t
         lk_shape_print(&theirs->shape, a), lk_shape_print(&ours->shape, b));
 }
 
-/* Fails with the first array, among the weights or among the others, that differs in name or shape. Both lists are
- * sorted. */
-static lk_status compare_names(const char *folder, const lki_arrays *theirs, const lki_arrays *ours, bool weights)
+/* Fails with the first array of a kind that differs in name or shape. Both lists are sorted. */
+static lk_status compare_names(const char *folder, const lki_arrays *theirs, const lki_arrays *ours, char kind)
 {
     int i = 0, k = 0;
 
     for (;;) {
-        while (i < theirs->n && is_weights(&theirs->item[i]) != weights)
+        while (i < theirs->n && theirs->item[i].name[0] != kind)
             i++;
-        while (k < ours->n && is_weights(&ours->item[k]) != weights)
+        while (k < ours->n && ours->item[k].name[0] != kind)
             k++;
         const lki_array *a = i < theirs->n ? &theirs->item[i++] : NULL, *b = k < ours->n ? &ours->item[k++] : NULL;
         if (a == NULL && b == NULL)
             return LK_OK;
         const int order = a == NULL ? 1 : b == NULL ? -1 : strcmp(a->name, b->name);
         if (order != 0)
-            return fail_other(folder, weights, order < 0 ? a : NULL, order > 0 ? b : NULL);
+            return fail_other(folder, kind, order < 0 ? a : NULL, order > 0 ? b : NULL);
         if (!lk_shape_equal(&a->shape, &b->shape))
-            return fail_other(folder, weights, a, b);
+            return fail_other(folder, kind, a, b);
     }
 }
 
@@ -602,11 +601,18 @@ static lk_status read_arrays(const lki_file *f, const lki_arrays *ours, const lk
     memset(s->weights, 0, (size_t)g->flat * sizeof(float));
     for (int k = 0; k < s->n_state; k++)
         memset(s->state[k], 0, (size_t)g->flat * sizeof(float));
+    if (s->ema != NULL)
+        memset(s->ema, 0, (size_t)g->flat * sizeof(float));
     for (int i = 0, k = 0; k < ours->n; i++) {
         if (strcmp(f->arrays.item[i].name, ours->item[k].name) != 0)
-            continue; /* optimizer state that was not asked for */
+            continue; /* what was not asked for */
         LK_TRY(lki_file_read(f, i, ours->item[k].data));
         k++;
+    }
+    for (int i = 0; s->ema != NULL && i < g->n_params; i++) {
+        const lk_param *p = &g->param[i];
+        if (p->info.kind != LK_PARAM_WEIGHT)
+            memcpy(s->ema + p->first, s->weights + p->first, (size_t)p->count * sizeof(float));
     }
     return LK_OK;
 }
@@ -625,9 +631,11 @@ lk_status lk_checkpoint_read(const char *path, const lk_graph *g, lk_state *s, l
         lki_checkpoint_fail(st, folder);
         goto out;
     }
-    LK_TRY_TO(st, out, compare_names(folder, &f->arrays, &ours, true));
+    LK_TRY_TO(st, out, compare_names(folder, &f->arrays, &ours, 'w'));
     if (s->n_state > 0)
-        LK_TRY_TO(st, out, compare_names(folder, &f->arrays, &ours, false));
+        LK_TRY_TO(st, out, compare_names(folder, &f->arrays, &ours, 'o'));
+    if (s->n_state > 0 || s->ema != NULL)
+        LK_TRY_TO(st, out, compare_names(folder, &f->arrays, &ours, 'e'));
     st = read_arrays(f, &ours, g, s);
     if (st != LK_OK) {
         lki_checkpoint_fail(st, folder);

@@ -2,8 +2,8 @@
  * renamed, verified; damaged ones are told from good ones before anything is taken from them. All local: the caller gathers and broadcasts.
  * One process at a time writes below a folder; readers need no lock.
  *
- * DIR/step-00001200/state.h5      /weights/LAYER/weight ..., /optimizer/STATE/LAYER/weight ...: float32 in PyTorch's shapes, each with
- *                                 attribute xxh3; optimizer state stands there for what the optimizer updates, not for statistics.
+ * DIR/step-00001200/state.h5      /weights/LAYER/weight ..., /ema/LAYER/weight ..., /optimizer/STATE/LAYER/weight ...: float32 in PyTorch's shapes, each with
+ *                                 attribute xxh3; running means and optimizer state stand there for what the optimizer updates, not for statistics.
  *                                 Root attributes: format, lockstep (version), step, epoch, step_in_epoch, seed, model_hash, samples,
  *                                 batch, microbatches, reduction, digest, config (text), with data.normalize normalization (text:
  *                                 means, then deviations), and the lk_watch: lr_factor, lr_best, lr_since, stop_best, stop_since,
@@ -49,6 +49,7 @@ typedef struct lk_state {
     int n_state;
     const char *state_name[LK_MAX_OPT_STATE];
     float *state[LK_MAX_OPT_STATE];  /* [graph->flat] */
+    float *ema;                      /* [graph->flat] running mean of the weights; statistics are as in weights. NULL: none */
 } lk_state;
 
 typedef struct lk_checkpoint_meta {
@@ -59,8 +60,8 @@ typedef struct lk_checkpoint_meta {
     const char *normalization; /* of the inputs, as text; NULL: none */
 } lk_checkpoint_meta;
 
-/* Digest of weights + optimizer state + cursor: XXH3-128 over, for each array of the file in the order of names ("optimizer/..." and
- * "weights/..." paths, bytewise), name, 0, ndim, dims (int64), data; then epoch and step. What lies between the arrays of the flat vector
+/* Digest of weights + their running means + optimizer state + cursor: XXH3-128 over, for each array of the file in the order of names ("ema/...",
+ * "optimizer/..." and "weights/..." paths, bytewise), name, 0, ndim, dims (int64), data; then epoch and step. What lies between the arrays of the flat vector
  * does not count. */
 LK_MUST_USE lk_status lk_state_digest(const lk_graph *g, const lk_state *s, lk_hash *out);
 /* Writes, reads back and verifies, updates LATEST and BEST, then removes what is older than the newest `keep` good ones and none of the best
@@ -74,7 +75,8 @@ LK_MUST_USE lk_status lk_checkpoint_find(const char *dir, char **path);
  * LK_E_DATA "PATH: damaged: state.h5: 10233 bytes, manifest says 20480"; LK_E_NOT_FOUND, LK_E_FORMAT (no checkpoint at all), LK_E_IO. */
 LK_MUST_USE lk_status lk_checkpoint_verify(const char *path);
 /* Reads into a state with allocated arrays and state names set; places of the flat vectors that hold no array become 0. n_state 0 takes the
- * weights alone, whatever the optimizer was. *m (may be NULL) is filled but for its config, which is NULL; its normalization is to be freed. Errors: LK_E_CONFIG "PATH: made by
+ * weights alone (and the running means where there is a place for them), whatever the optimizer was. *m (may be NULL) is filled but for its
+ * config, which is NULL; its normalization is to be freed. Errors: LK_E_CONFIG "PATH: made by
  * another model: ..." (or optimizer) with the first array that differs, nothing read; LK_E_DATA damaged, the arrays are undefined then.
  * Whether model_hash, seed and batch are those of the run is for the caller to judge. */
 LK_MUST_USE lk_status lk_checkpoint_read(const char *path, const lk_graph *g, lk_state *s, lk_checkpoint_meta *m);

@@ -41,10 +41,12 @@ lk_status lki_arrays_of_state(const lk_graph *g, const lk_state *s, lki_arrays *
     lki_arrays a = {0};
     lk_status st = LK_OK;
 
-    LK_TRY(lk_alloc_array((int64_t)g->n_params * (1 + s->n_state), sizeof a.item[0], "list of arrays", &a.item));
+    LK_TRY(lk_alloc_array((int64_t)g->n_params * (2 + s->n_state), sizeof a.item[0], "list of arrays", &a.item));
     for (int i = 0; i < g->n_params; i++) {
         const lk_param *p = &g->param[i];
         LK_TRY_TO(st, fail, add_array(&a, "weights", "", g, p, s->weights));
+        if (s->ema != NULL && p->info.kind == LK_PARAM_WEIGHT)
+            LK_TRY_TO(st, fail, add_array(&a, "ema", "", g, p, s->ema));
         for (int k = 0; k < s->n_state && p->info.kind == LK_PARAM_WEIGHT; k++)
             LK_TRY_TO(st, fail, add_array(&a, "optimizer", s->state_name[k], g, p, s->state[k]));
     }
@@ -341,8 +343,8 @@ static lk_status read_array_head(hid_t file, const char *name, lki_array *out)
     lk_h5_shape s;
 
     LK_TRY(lk_h5_array_shape(file, name, &s));
-    if (strncmp(name, "weights/", 8) != 0 && strncmp(name, "optimizer/", 10) != 0)
-        return LK_FAIL(LK_E_DATA, "array \"%s\" lies neither below weights nor below optimizer", name);
+    if (strncmp(name, "weights/", 8) != 0 && strncmp(name, "optimizer/", 10) != 0 && strncmp(name, "ema/", 4) != 0)
+        return LK_FAIL(LK_E_DATA, "array \"%s\" lies neither below weights nor below optimizer nor below ema", name);
     if (s.type != LK_ELEM_F32 || s.ndim > LK_MAX_DIMS)
         return LK_FAIL(LK_E_DATA, "array \"%s\" is %s of rank %d, not float32 of rank up to %d", name,
             lk_elem_name(s.type), s.ndim, LK_MAX_DIMS);

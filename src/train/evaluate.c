@@ -7,6 +7,7 @@
 
 typedef struct eval_wave {
     lk_run *r;
+    const float *weights;
     const lk_batch *batch;
     double *sums; /* [n_lanes][steps][LK_MAX_METRICS] */
     int64_t steps;
@@ -27,12 +28,12 @@ static lk_status eval_lane(void *arg, int worker, int i)
         .grad_scale = 1.0,
         .metrics = w->sums + (lane * w->steps + w->batch->step) * LK_MAX_METRICS,
     };
-    const lk_exec_run_args args = {.micro = &micro, .input = {b->field[0], b->field[1]}, .weights = r->weights, .packed = r->evaluator.packed};
+    const lk_exec_run_args args = {.micro = &micro, .input = {b->field[0], b->field[1]}, .weights = w->weights, .packed = r->evaluator.packed};
 
     return lk_exec_run(r->evaluator.exec[worker], &args);
 }
 
-static lk_status eval_lanes(lk_run *r, double *sums)
+static lk_status eval_lanes(lk_run *r, const float *weights, double *sums)
 {
     const int width = lk_pool_size(r->pool);
     const lk_loader_opts opts = lki_loader_opts(r, false);
@@ -40,13 +41,13 @@ static lk_status eval_lanes(lk_run *r, double *sums)
     const lk_batch *b = NULL;
     lk_status st;
 
-    LK_TRY(lki_engine_pack(r, &r->evaluator));
+    LK_TRY(lki_engine_pack(r, &r->evaluator, weights));
     LK_TRY(lk_loader_create(&opts, &loader));
     for (;;) {
         LK_TRY_TO(st, done, lk_loader_map(loader, &b));
         if (b == NULL)
             break;
-        eval_wave w = {.r = r, .batch = b, .sums = sums, .steps = r->valid_sampler.steps};
+        eval_wave w = {.r = r, .weights = weights, .batch = b, .sums = sums, .steps = r->valid_sampler.steps};
         for (w.first = 0; w.first < r->n_lanes && st == LK_OK; w.first += width) {
             w.n = r->n_lanes - w.first < width ? r->n_lanes - w.first : width;
             st = lk_pool_run(r->pool, w.n, eval_lane, &w);
@@ -64,14 +65,16 @@ lk_status lki_evaluate(lk_run *r, double *loss, double metric[LK_MAX_METRICS], i
 {
     const int64_t steps = r->valid_sampler.steps;
     double *mine = NULL, *all = NULL;
+    const float *weights = NULL;
     lk_status st;
 
     lk_record_note(r->record, LK_PHASE_EVAL, r->cursor.epoch, r->cursor.step);
+    LK_TRY(lki_state_evaluated(r, &weights));
     st = lk_alloc_array(r->n_lanes * steps * LK_MAX_METRICS, sizeof *mine, "evaluation sums", &mine);
     if (st == LK_OK)
         st = lk_alloc_array(steps * LK_MAX_METRICS, sizeof *all, "evaluation sums", &all);
     if (st == LK_OK)
-        st = eval_lanes(r, mine);
+        st = eval_lanes(r, weights, mine);
     LK_TRY_TO(st, done, lk_comm_agree(r->comm, st));
     LK_TRY_TO(st, done, lk_reduce_small(r->comm, r->leaves, (int)(steps * LK_MAX_METRICS), mine, all));
     memset(metric, 0, LK_MAX_METRICS * sizeof *metric);

@@ -319,6 +319,9 @@ void lk_run_close(lk_run **rp)
             lk_free(r->full.state[i]);
         lk_free(r->state[i]);
     }
+    if (r->sharded)
+        lk_free(r->full.ema);
+    lk_free(r->ema);
     lk_free(r->rule);
     lk_free(r->opt_scratch);
     lk_free(r->norm);

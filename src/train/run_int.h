@@ -73,6 +73,7 @@ struct lk_run {
     /* Optimizer state: this rank's slices of all buckets one after the other, or, without sharding, the whole flat vector. */
     float *state[LK_MAX_OPT_STATE];
     int n_state;
+    float *ema; /* likewise: running mean of the weights; NULL: none */
     bool sharded;
     int64_t *own_at;  /* [n_buckets + 1] first element of a bucket's piece in `state` */
     float *stage;     /* flat: what a rank gives when a checkpoint is collected */
@@ -109,7 +110,7 @@ lk_loader_opts lki_loader_opts(const lk_run *r, bool training);
 /* step.c */
 LK_MUST_USE lk_status lki_engine_create(lk_run *r, bool training, lki_engine *e);
 void lki_engine_destroy(lki_engine *e);
-LK_MUST_USE lk_status lki_engine_pack(lk_run *r, lki_engine *e);
+LK_MUST_USE lk_status lki_engine_pack(lk_run *r, lki_engine *e, const float *weights);
 /* Allocates what a step needs: reduction, optimizer state, scratch. Collective. */
 LK_MUST_USE lk_status lki_step_prepare(lk_run *r);
 /* One step on a batch: microbatches, reduction, update. `loaded` is what the loader said of the batch; a rank without one takes part with a failure
@@ -127,6 +128,9 @@ bool lki_watch_ended(const lk_run *r);
 
 /* state.c: collects and spreads the state. Collective. */
 LK_MUST_USE lk_status lki_state_collect(lk_run *r);
+/* The weights that evaluation takes, flat and whole: the running means where there are any, else the weights. Valid until the next step or
+ * collection. */
+LK_MUST_USE lk_status lki_state_evaluated(lk_run *r, const float **weights);
 LK_MUST_USE lk_status lki_state_restore(lk_run *r, const char *path);
 LK_MUST_USE lk_status lki_state_save(lk_run *r);
 LK_MUST_USE lk_status lki_state_print_digest(lk_run *r, char text[LK_HASH_TEXT]);

@@ -39,7 +39,38 @@ lk_status lki_state_collect(lk_run *r)
         copy_slices(r, r->state[i], flat, true);
         LK_TRY(lk_reduce_collect(r->reduce, 0, flat));
     }
-    return LK_OK;
+    if (r->ema == NULL)
+        return LK_OK;
+    if (!r->sharded) {
+        r->full.ema = r->ema;
+        return LK_OK;
+    }
+    float *flat = r->rank == 0 ? r->full.ema : r->stage;
+    copy_slices(r, r->ema, flat, true);
+    return lk_reduce_collect(r->reduce, 0, flat);
+}
+
+lk_status lki_state_evaluated(lk_run *r, const float **weights)
+{
+    *weights = r->ema == NULL ? r->weights : r->sharded ? r->stage : r->ema;
+    if (r->ema == NULL || !r->sharded)
+        return LK_OK;
+    copy_slices(r, r->ema, r->stage, true);
+    return lk_reduce_gather(r->reduce, r->stage);
+}
+
+/* Rank 0, to evaluate only: the running means take the weights' place. */
+static lk_status read_evaluated(lk_run *r, const char *path, lk_checkpoint_meta *m)
+{
+    const size_t bytes = (size_t)r->graph->flat * sizeof(float);
+
+    LK_TRY(lk_alloc(bytes, "running mean of the weights", &r->full.ema));
+    const lk_status st = lk_checkpoint_read(path, r->graph, &r->full, m);
+    if (st == LK_OK)
+        memcpy(r->weights, r->full.ema, bytes);
+    lk_free(r->full.ema);
+    r->full.ema = NULL;
+    return st;
 }
 
 /* Rank 0: reads the checkpoint and holds it against the run; what would change the bits of a resumed run is refused. */
@@ -55,7 +86,10 @@ static lk_status read_state(lk_run *r, const char *path)
         if (!r->sharded)
             r->full.state[i] = r->state[i];
     }
-    LK_TRY(lk_checkpoint_read(path, r->graph, &r->full, &m));
+    if (!r->sharded && r->ema != NULL)
+        r->full.ema = r->ema;
+    const bool evaluates = r->mode == LK_RUN_EVAL && r->config->train.ema > 0;
+    LK_TRY(evaluates ? read_evaluated(r, path, &m) : lk_checkpoint_read(path, r->graph, &r->full, &m));
     r->normalization = (char *)m.normalization;
     if (r->mode != LK_RUN_TRAIN)
         return LK_OK;
@@ -91,6 +125,12 @@ lk_status lki_state_restore(lk_run *r, const char *path)
         if (r->sharded)
             copy_slices(r, r->state[i], flat, false);
     }
+    if (r->ema == NULL)
+        return LK_OK;
+    float *flat = !r->sharded ? r->ema : r->rank == 0 ? r->full.ema : r->stage;
+    LK_TRY(lk_comm_bcast(r->comm, 0, flat, bytes));
+    if (r->sharded)
+        copy_slices(r, r->ema, flat, false);
     return LK_OK;
 }
 

@@ -36,20 +36,20 @@ void lki_engine_destroy(lki_engine *e)
 }
 
 typedef struct pack_job {
-    lk_run *r;
     lki_engine *e;
+    const float *weights;
 } pack_job;
 
 static lk_status pack_part(void *arg, int worker, int i)
 {
     const pack_job *j = arg;
 
-    return lk_plan_pack(j->e->plan, j->r->weights, j->e->packed, lk_exec_arena(j->e->exec[worker]), i, j->e->workers);
+    return lk_plan_pack(j->e->plan, j->weights, j->e->packed, lk_exec_arena(j->e->exec[worker]), i, j->e->workers);
 }
 
-lk_status lki_engine_pack(lk_run *r, lki_engine *e)
+lk_status lki_engine_pack(lk_run *r, lki_engine *e, const float *weights)
 {
-    pack_job j = {r, e};
+    pack_job j = {e, weights};
 
     if (!e->stale)
         return LK_OK;
@@ -80,8 +80,20 @@ static lk_status create_state(lk_run *r)
     r->own_at[p->n_buckets] = own;
     for (int i = 0; i < r->n_state; i++)
         LK_TRY(lk_alloc_array(own, sizeof(float), "optimizer state", &r->state[i]));
+    if (r->config->train.ema > 0) {
+        LK_TRY(lk_alloc_array(own, sizeof(float), "running mean of the weights", &r->ema));
+        for (int b = 0; b < p->n_buckets; b++) {
+            int64_t first = p->bucket[b], end = p->bucket[b + 1];
+
+            if (r->sharded)
+                lk_reduce_slice(r->reduce, b, r->rank, &first, &end);
+            memcpy(r->ema + r->own_at[b], r->weights + first, (size_t)(end - first) * sizeof(float));
+        }
+    }
     if (!r->sharded)
         return LK_OK;
+    if (r->rank == 0 && r->ema != NULL)
+        LK_TRY(lk_alloc_array(r->graph->flat, sizeof(float), "whole running mean", &r->full.ema));
     LK_TRY(lk_alloc_array(r->graph->flat, sizeof *r->stage, "staging of the state", &r->stage));
     for (int i = 0; r->rank == 0 && i < r->n_state; i++)
         LK_TRY(lk_alloc_array(r->graph->flat, sizeof(float), "whole optimizer state", &r->full.state[i]));
@@ -305,6 +317,8 @@ static lk_status update_whole(void *arg, int worker, int i)
         for (int s = 0; s < r->n_state; s++)
             state[s] = r->state[s] + p->first;
         lk_optim_update(&r->optim, &step, p->first, p->first + p->count, r->weights, state, (void *)lk_reduce_sum(r->reduce));
+        if (r->ema != NULL)
+            lk_optim_average(&r->optim, r->config->train.ema, step.t, p->first, p->first + p->count, r->weights, r->ema + p->first);
     }
     return LK_OK;
 }
@@ -329,6 +343,8 @@ static lk_status update_part(void *arg, int worker, int i)
         for (int k = 0; k < r->n_state; k++)
             state[k] = r->state[k] + r->own_at[b] + (from - first);
         lk_optim_update(&r->optim, &j->step, from, to, r->weights, state, (void *)lk_reduce_sum(r->reduce));
+        if (r->ema != NULL)
+            lk_optim_average(&r->optim, r->config->train.ema, j->step.t, from, to, r->weights, r->ema + r->own_at[b] + (from - first));
     }
     return LK_OK;
 }
@@ -375,7 +391,7 @@ lk_status lki_step(lk_run *r, const lk_batch *b, lk_status loaded, lki_step_resu
     lk_record_note(r->record, LK_PHASE_FORWARD, r->cursor.epoch, r->cursor.step + 1);
     memset(r->rows_sent, 0, (size_t)r->n_lanes * LKI_COLS * sizeof *r->rows_sent);
     if (local == LK_OK)
-        local = lki_engine_pack(r, &r->trainer);
+        local = lki_engine_pack(r, &r->trainer, r->weights);
     lk_err_take(&why);
     LK_TRY(local == LK_OK ? run_lanes(r, b, &local, &why) : send_unfilled(r));
     r->rows_sent[LKI_COL_FAILED] = local != LK_OK;

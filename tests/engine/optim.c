@@ -173,6 +173,33 @@ Test(optim, clipping_by_value_and_noise)
     lk_graph_destroy(&g);
 }
 
+/* Weights 10 and then 20, from a mean of 0: 1/10 stays at step 1 and 2/11 at step 2, then `decay`. Any cut gives the same. */
+Test(optim, running_mean)
+{
+    lk_graph *g = net_cnn(2);
+    const lk_optim o = {.graph = g, .backend = &lk_backend_cpu};
+    float *w = calloc((size_t)g->flat, sizeof *w), *m[2];
+    const float value[] = {10, 20, -5};
+
+    for (int v = 0; v < 2; v++)
+        m[v] = calloc((size_t)g->flat, sizeof *m[v]);
+    for (int t = 1; t <= 3; t++) {
+        for (int64_t e = 0; e < g->flat; e++)
+            w[e] = value[t - 1];
+        lk_optim_average(&o, 0.15, t, 0, g->flat, w, m[0]);
+        for (int64_t first = 0; first < g->flat; first += 3 * LK_TILE)
+            lk_optim_average(&o, 0.15, t, first, first + 3 * LK_TILE < g->flat ? first + 3 * LK_TILE : g->flat, w, m[1] + first);
+    }
+    cr_assert_eq(memcmp(m[0], m[1], (size_t)g->flat * sizeof *w), 0);
+    const double first = 9, second = first + 0.85 * (20 - first), want = second + 0.85 * (-5 - second); /* 2/11 is above 0.15 */
+    for (int i = 0; i < g->n_params; i++)
+        cr_assert_float_eq(m[0][g->param[i].first], g->param[i].info.kind == LK_PARAM_WEIGHT ? want : -5, 1e-5);
+    for (int v = 0; v < 2; v++)
+        free(m[v]);
+    free(w);
+    lk_graph_destroy(&g);
+}
+
 /* Against PyTorch 1.13's OneCycleLR(max_lr=2, total_steps=10, pct_start=0.4, div_factor=25, final_div_factor=4). */
 Test(schedule, one_cycle)
 {

@@ -286,6 +286,7 @@ Test(config, errors)
             "run.yaml:3:36: train.nesterov: has a meaning with optimizers sgd and muon only"},
         {DATA MODEL "train: {batch: 8, lr: 1, optimizer: sgd, momentum: 0, nesterov: true}\n",
             "run.yaml:3:65: train.nesterov: needs a momentum above 0"},
+        {DATA MODEL "train: {batch: 8, lr: 1, ema: 1}\n", "run.yaml:3:31: train.ema: must be below 1"},
         {DATA MODEL "train: {batch: 8, lr: 1, beta1: 1}\n", "run.yaml:3:33: train.beta1: must be below 1"},
         {DATA MODEL "train: {batch: 8, lr: 1, beta2: 1}\n", "run.yaml:3:33: train.beta2: must be below 1"},
         {DATA MODEL "train: {batch: 8, lr: {peak: 1, decay: step}}\n",
@@ -538,6 +539,7 @@ Test(config, print_shows_every_key)
                                  "  clip_value: 0\n"
                                  "  gradient_noise: 0\n"
                                  "  gradient_noise_decay: 0.55\n"
+                                 "  ema: 0\n"
                                  "  lr:\n"
                                  "    peak: 0.5\n"
                                  "    floor: 0\n"

@@ -121,6 +121,24 @@ train: {{objective: regress, batch: 32, epochs: 2, log_every: 1 steps, lr: 1e-4}
         self.assertNotEqual(one[-1]["digest"], self.train("plain", 1)[-1]["digest"])
         self.same(one, self.train("aug3", 3, "--set", "data.readers=4", *augment), "3 ranks, augmented")
 
+    def test_running_mean_of_the_weights(self):
+        """Kept in slices or whole, evaluated in the place of the weights, by eval as well."""
+        ema = ["--set", "train.ema=0.95", "--set", "train.eval_every=10 steps"]
+        one = self.train("ema1", 1, *ema)
+        plain = self.train("noema", 1, "--set", "train.eval_every=10 steps")
+        losses = [[e["loss"] for e in log if e["event"] == kind] for log in (one, plain) for kind in ("step", "eval")]
+        self.assertEqual(losses[0], losses[2], "the weights themselves do not see their mean")
+        self.assertEqual(len(losses[1]), 3)
+        self.assertNotEqual(losses[1], losses[3])
+        self.assertNotEqual(one[-1]["digest"], plain[-1]["digest"])
+        self.same(one, self.train("ema3", 3, "--set", "run.threads=2", *ema), "3 ranks, running mean")
+        self.same(one, self.train("ema2", 2, "--set", "train.shard_optimizer=false", *ema), "2 ranks, running mean, not sharded")
+        muon = self.train("emamuon1", 1, *ema, "--set", "train.optimizer=muon")
+        self.same(muon, self.train("emamuon3", 3, *ema, "--set", "train.optimizer=muon"), "3 ranks, running mean, whole parameters")
+        done = self.run_it("eval", CONFIG, "--from", os.path.join(self.dir, "ema3"), "--json", *ema)
+        self.check_code(done, 0)
+        self.assertEqual(json.loads(done.out.splitlines()[-1])["loss"], losses[1][-1])
+
     def test_schedules_and_changed_gradients(self):
         """What evaluations decide, and what is done to the gradient, is the same on any number of ranks."""
         config = os.path.join(SOURCE, "configs", "digits-mlp.yaml")

@@ -117,7 +117,7 @@ class Resume(lockstep.Case):
                 self.check_code(done, 0)
                 self.check_end(run_dir, whole)
 
-    WATCH = ["--set", "train.steps=60", "--set", "train.log_every=1 steps", "--set", "train.eval_every=4 steps", "--set", "train.optimizer=adamw",
+    WATCH = ["--set", "train.steps=60", "--set", "train.log_every=1 steps", "--set", "train.eval_every=4 steps", "--set", "train.ema=0.9",
              "--set", "train.lr={peak: 0.003, decay: plateau, patience: 2, threshold: 0.2, factor: 0.5}",
              "--set", "train.early_stop={patience: 4, metric: accuracy, delta: 0.05}", "--set", "checkpoint={every: 5 steps, keep: 1, best: 2}"]
 

@@ -856,3 +856,47 @@ Test(checkpoint, the_best_stay_and_are_named)
     cr_assert_str_eq(latest, "step-00000002\n");
     lk_free(latest);
 }
+
+/* Running means: for weights alone, in the digest, refused where the config is another. */
+Test(checkpoint, running_means)
+{
+    static memory m, back;
+    static float ema[FLAT_MAX], ema_back[FLAT_MAX];
+    lk_hash without, with;
+    char *path = NULL;
+
+    make_net(&small, 4);
+    lk_state s = filled(&small, &m, 3, 3), r = state_in(&back);
+    EXPECT_OK(lk_state_digest(&small.graph, &s, &without));
+    for (int i = 0; i < FLAT_MAX; i++)
+        ema[i] = (float)i * 0.5f;
+    s.ema = ema;
+    EXPECT_OK(lk_state_digest(&small.graph, &s, &with));
+    cr_assert(!lk_hash_equal(with, without));
+    EXPECT_OK(lk_checkpoint_write("c", &small.graph, &s, &meta, 1, &path));
+    EXPECT_OK(lk_checkpoint_verify(path));
+    EXPECT_FAIL_WITH(lk_checkpoint_read(path, &small.graph, &r, NULL), LK_E_CONFIG,
+        "c/step-00000003: holds running means of the weights (ema/batch_norm1/bias): it was made with train.ema, which the config does not set");
+    r.ema = ema_back;
+    EXPECT_OK(lk_checkpoint_read(path, &small.graph, &r, NULL));
+    for (int i = 0; i < small.graph.n_params; i++) {
+        const lk_param *p = &small.param[i];
+        const float *want = p->info.kind == LK_PARAM_WEIGHT ? ema : m.weights;
+        cr_assert(memcmp(ema_back + p->first, want + p->first, (size_t)p->count * sizeof(float)) == 0, "%s", p->info.suffix);
+    }
+    /* To evaluate, without the optimizer's state. */
+    memset(ema_back, 0, sizeof ema_back);
+    r.n_state = 0;
+    EXPECT_OK(lk_checkpoint_read(path, &small.graph, &r, NULL));
+    cr_assert(memcmp(ema_back + small.param[0].first, ema + small.param[0].first, (size_t)small.param[0].count * sizeof(float)) == 0);
+    r.ema = NULL;
+    EXPECT_OK(lk_checkpoint_read(path, &small.graph, &r, NULL));
+    lk_free(path);
+
+    s.ema = NULL;
+    EXPECT_OK(lk_checkpoint_write("d", &small.graph, &s, &meta, 1, &path));
+    r.ema = ema_back;
+    EXPECT_FAIL_WITH(lk_checkpoint_read(path, &small.graph, &r, NULL), LK_E_CONFIG,
+        "d/step-00000003: holds no running means of the weights (ema/batch_norm1/bias): it was made without train.ema");
+    lk_free(path);
+}
