@@ -124,6 +124,13 @@ typedef struct lk_attr_noise {
     int ndim; /* 0: the shape of the input */
     int64_t dim[LK_MAX_DIMS - 1]; /* of a sample */
 } lk_attr_noise;
+typedef struct lk_attr_attention {
+    int64_t heads, kv_heads; /* of queries; of keys and values, which divides it: each serves heads / kv_heads neighbours; 0: heads */
+    bool causal;             /* query i sees keys 0 to i */
+    bool rotary;             /* turns queries and keys by their place, see lki_rotary_angle */
+    double scale;            /* of the products of queries and keys; 0: 1 / sqrt(size of a head) */
+    double rate;             /* share of the probabilities that dropout drops, in [0,1) */
+} lk_attr_attention;
 
 typedef union lk_attrs {
     lk_attr_linear linear;
@@ -137,6 +144,7 @@ typedef union lk_attrs {
     lk_attr_add add;
     lk_attr_embedding embedding;
     lk_attr_positions positions;
+    lk_attr_attention attention;
     lk_attr_loss loss;
     lk_attr_cross_entropy cross_entropy;
     lk_attr_bce_logits bce_logits;

@@ -54,6 +54,29 @@ LK_MUST_USE lk_status lki_id_fail(const lk_micro *m, int64_t row, int64_t id, in
  * sin(t / 10000^(c / units)) where c is even, the cosine of the same angle behind it. */
 double lki_sinusoid(int64_t t, int64_t c, int64_t units);
 
+/* How attention's inputs lie. A row of a sequence of q is heads times d numbers, of k and v kv_heads times d. */
+typedef struct lki_heads {
+    int64_t batch, t, s; /* samples, queries, keys each */
+    int64_t heads, kv_heads, d;
+    int kv_in; /* input that holds keys and values; 0: packed with the queries */
+    int lengths_in; /* input of lengths; -1: none */
+    int64_t q_row, kv_row; /* elements from a row of a sequence to the next */
+    int64_t k_at, v_at; /* place in such a row */
+    double scale;
+} lki_heads;
+/* Errors: LK_E_SHAPE, LK_E_RANGE. */
+LK_MUST_USE lk_status lki_heads_check(const lk_opspec *s, lki_heads *out);
+/* The same after a successful infer. */
+lki_heads lki_heads_of(const lk_opspec *s);
+/* Keys of sample b that count: 0 in padding rows, else all or `lengths`; LK_E_DATA where that is outside [0, s]. */
+LK_MUST_USE lk_status lki_keys(const lki_heads *h, const lk_micro *m, const int64_t *lengths, int64_t b, int64_t *n);
+/* Dropout of probability (head, i, j) of a sample is by this word of its row of lki_dropout_stream, plus j; a multiple
+ * of 4. */
+uint64_t lki_probability_word(const lki_heads *h, int64_t head, int64_t i);
+/* Rotary positions (Su et al. 2021, RoFormer, section 3.2.2, base 10000), in halves as in GPT-NeoX: elements c and
+ * c + d/2 of a head are a point that is turned by this angle at place t of the sequence. */
+double lki_rotary_angle(int64_t t, int64_t c, int64_t d);
+
 /* The error of a class id outside [0, classes): LK_E_DATA with sample and value. */
 LK_MUST_USE lk_status lki_class_fail(const lk_micro *m, int64_t row, int64_t id, int64_t classes);
 

@@ -21,6 +21,7 @@
     X(ADD, add) /* two or more values of one shape */ \
     X(EMBEDDING, embedding) /* ids I64 [B,...] -> [B,...,C] */ \
     X(POSITIONS, positions) /* [B,T,C] plus a vector of its own for each of the T places */ \
+    X(ATTENTION, attention) /* packed q k v [B,T,(H+2G)D], or q [B,T,HD] and packed k v [B,S,2GD]; then lengths I64 [B] if any */ \
     X(REORDER, reorder)             /* PLAIN <-> NHWC: put in by the plan where neighbours differ; identity in ref */ \
     X(GAUSSIAN, gaussian)           /* x0 mean, x1 log variance, same shape: draws from that normal distribution */ \
     X(NOISE, noise)                 /* x0 [B,...] tells the rows: standard normal draws */ \

@@ -300,6 +300,27 @@ static const kern_case cases_positions[] = {
     {.attr.positions = {.max = 130, .deviation = 1}, .in = {S(4, 128, 33)}, .large = true},
 };
 
+/* Blocks of the cpu kernel: 32 queries, 256 keys. */
+static const kern_case cases_attention[] = {
+    {.attr.attention = {.heads = 1}, .in = {S(1, 1, 3)}},
+    {.attr.attention = {.heads = 2}, .in = {S(3, 5, 18)}, .padding = 1},
+    {.attr.attention = {.heads = 2, .causal = true}, .in = {S(2, 7, 24)}},
+    {.attr.attention = {.heads = 4, .kv_heads = 2, .causal = true, .rotary = true}, .in = {S(2, 5, 48)}, .padding = 1},
+    {.attr.attention = {.heads = 3, .kv_heads = 1, .scale = 0.3}, .in = {S(2, 4, 25)}},
+    {.attr.attention = {.heads = 2, .rotary = true}, .in = {S(4, 6, 24), S(4)}, .ids[1] = {0, 7}, .padding = 1},
+    {.attr.attention = {.heads = 2, .causal = true}, .in = {S(3, 9, 12), S(3)}, .ids[1] = {0, 10}},
+    {.attr.attention = {.heads = 2}, .in = {S(2, 5, 6), S(2, 7, 12)}, .padding = 1},
+    {.attr.attention = {.heads = 4, .kv_heads = 2, .rotary = true}, .in = {S(2, 3, 16), S(2, 9, 16)}},
+    {.attr.attention = {.heads = 1}, .in = {S(3, 4, 5), S(3, 6, 10), S(3)}, .ids[2] = {1, 7}},
+    {.attr.attention = {.heads = 2}, .in = {S(2, 5, 12), S(2)}, .ids[1] = {0, 1}}, /* no key at all */
+    {.attr.attention = {.heads = 2, .rate = 0.3}, .in = {S(3, 6, 18)}, .padding = 1},
+    {.attr.attention = {.heads = 2, .kv_heads = 1, .causal = true, .rate = 0.5}, .in = {S(2, 7, 20), S(2)}, .ids[1] = {3, 8}},
+    {.attr.attention = {.heads = 2, .causal = true}, .in = {S(2, 33, 96)}, .large = true},
+    {.attr.attention = {.heads = 2, .rate = 0.1}, .in = {S(2, 31, 102), S(2)}, .ids[1] = {20, 32}, .large = true},
+    {.attr.attention = {.heads = 1, .causal = true, .rotary = true, .rate = 0.2}, .in = {S(1, 300, 24)}, .large = true},
+    {.attr.attention = {.heads = 2, .kv_heads = 1}, .in = {S(1, 40, 32), S(1, 523, 32)}, .large = true},
+};
+
 static const kern_case cases_reorder[] = {
     {.in = {S(1, 1, 1, 1)}},
     {.in = {S(2, 3, 4, 5)}, .padding = 1},

@@ -26,6 +26,7 @@ static const double tolerance[LK_OP_COUNT] = {
     [LK_OP_ADD] = 1e-6, /* with any activation behind it */
     [LK_OP_EMBEDDING] = 1e-6,
     [LK_OP_POSITIONS] = 1e-6,
+    [LK_OP_ATTENTION] = 4e-6,
     [LK_OP_REORDER] = 0,
     [LK_OP_GAUSSIAN] = 1e-6,
     [LK_OP_NOISE] = 2e-7,

@@ -295,6 +295,44 @@ Test(shapes, sequences)
     check_error(s, LK_E_SHAPE, "input [4,9] has 2 dimensions, expected [batch, places, features]");
 }
 
+Test(shapes, attention)
+{
+    lk_opspec s = inferred((lk_opspec){
+        .op = LK_OP_ATTENTION, .attr.attention = {.heads = 4, .kv_heads = 2}, .n_in = 1, .in = {SHAPE(3, 5, 64)}});
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(3, 5, 32)) && s.n_params == 0);
+    cr_assert(lk_op_info(s.op)->flops(&s) == 4.0 * 3 * 5 * 32 * 5);
+    s.in[0] = SHAPE(3, 5, 60);
+    check_error(s, LK_E_SHAPE, "input [3,5,60]: the last dimension must be a multiple of 8 (heads + 2 kv_heads)");
+    s.attr.attention.kv_heads = 3;
+    check_error(s, LK_E_RANGE, "heads 4, kv_heads 3: both must be at least 1, and kv_heads divide heads");
+    s.attr.attention = (lk_attr_attention){.heads = 4, .rotary = true};
+    check_error(s, LK_E_SHAPE, "rotary turns pairs of numbers, but a head has 5");
+    s.attr.attention = (lk_attr_attention){.heads = 4, .rate = 1};
+    check_error(s, LK_E_RANGE, "rate is 1, must be in [0, 1)");
+    s.attr.attention = (lk_attr_attention){.heads = 4, .scale = -1};
+    check_error(s, LK_E_RANGE, "scale is -1, must be in [0, 1e6] (0: by the size of a head)");
+
+    s = (lk_opspec){.op = LK_OP_ATTENTION,
+        .attr.attention = {.heads = 4},
+        .n_in = 2,
+        .in = {SHAPE(3, 5, 32), SHAPE(3, 7, 64)}};
+    s = inferred(s);
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(3, 5, 32)));
+    s.in[1] = SHAPE(3, 7, 32);
+    check_error(s, LK_E_SHAPE, "queries [3,5,32] and keys with values [3,7,32] do not fit: these must be [3,places,64]");
+    s.in[0] = SHAPE(3, 5, 30);
+    check_error(s, LK_E_SHAPE, "input [3,5,30]: the last dimension must be a multiple of 4 (heads)");
+    s.in[0] = SHAPE(3, 5, 96);
+    s.in[1] = SHAPE(4);
+    s.in_dtype[1] = LK_DT_I64;
+    check_error(s, LK_E_SHAPE, "input [3,5,96] and lengths [4] do not fit: one length a sample");
+    s.in[1] = SHAPE(3, 1);
+    check_error(s, LK_E_SHAPE, "lengths [3,1] has 2 dimensions, expected [batch]");
+    s.n_in = 3;
+    check_error(s, LK_E_SHAPE,
+        "takes packed queries, keys and values, or queries and packed keys and values, and lengths");
+}
+
 Test(shapes, losses)
 {
     lk_opspec s = {

@@ -199,6 +199,90 @@ Test(values, sequences)
         (const double *[]){zero}, (const double *[]){w}, w);
 }
 
+/* Queries of 0 see all their keys alike: the mean of the values seen. Turned by their places, (1,0) times (1,0) is the
+ * cosine of the distance. */
+Test(values, attention)
+{
+    const lk_shape in = {3, {1, 3, 3}}, pairs = {3, {1, 3, 6}};
+    const double x[] = {0, 5, 1, 0, -7, 2, 0, 9, 6}, causal[] = {1, 1.5, 3}, all[] = {3, 3, 3};
+    lk_attrs a = {.attention = {.heads = 1, .causal = true}};
+    check_forward(LK_OP_ATTENTION, &a, true, &in, (const double *[]){x}, NULL, causal);
+    a.attention.causal = false;
+    check_forward(LK_OP_ATTENTION, &a, true, &in, (const double *[]){x}, NULL, all);
+
+    const double turning[] = {1, 0, 1, 0, 1, 10, 1, 0, 1, 0, 2, 20, 1, 0, 1, 0, 4, 40};
+    double want[6];
+    for (int i = 0; i < 3; i++) {
+        double sum = 0, v = 0;
+        for (int j = 0; j <= i; j++) {
+            sum += exp(3 * cos(i - j));
+            v += exp(3 * cos(i - j)) * (1 << j);
+        }
+        want[2 * i] = v / sum;
+        want[2 * i + 1] = 10 * v / sum;
+    }
+    a.attention = (lk_attr_attention){.heads = 1, .causal = true, .rotary = true, .scale = 3};
+    check_forward(LK_OP_ATTENTION, &a, true, &pairs, (const double *[]){turning}, NULL, want);
+}
+
+/* Without keys 0, in both directions; a length beyond the keys is an error that names the sample, padding rows are not
+ * looked at. */
+static void check_lengths(const lk_backend *be)
+{
+    double q[] = {1, 2, 3, 4, 5, 6}, kv[] = {1, 10, NAN, NAN, 3, 30, 4, 40, 5, 50, 6, 60}, dy[] = {1, 1, 1, 1, 0, 0};
+    int64_t length[] = {1, 0, -9}, sample[] = {7, 8, 9};
+    kern_data d = {.spec = {.op = LK_OP_ATTENTION,
+                       .attr.attention = {.heads = 1},
+                       .training = true,
+                       .n_in = 3,
+                       .in = {{3, {3, 2, 1}}, {3, {3, 2, 2}}, {1, {3}}},
+                       .in_dtype = {LK_DT_REAL, LK_DT_REAL, LK_DT_I64}},
+        .micro = {.rows = 3, .valid = 2, .sample = sample},
+        .x = {q, kv},
+        .id[2] = length,
+        .dy = dy};
+    const double want[] = {10, 10, 0, 0, 0, 0}, none[6] = {0}, share[] = {0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    kern_result r;
+    KERN_OK(lk_op_info(d.spec.op)->infer(&d.spec));
+    KERN_OK(kern_run(be, &d.spec, &d, &(kern_opts){.poison = 0xFF}, &r));
+    cr_assert(kern_distance(6, r.y, want) == 0);
+    cr_assert(kern_distance(6, r.dx[0], none) == 0);
+    cr_assert(kern_distance(12, r.dx[1], share) == 0);
+    kern_result_fini(&r);
+    length[1] = 3;
+    cr_assert(kern_run(be, &d.spec, &d, &(kern_opts){.poison = 0xFF}, &r) == LK_E_DATA);
+    cr_assert_str_eq(lk_err_last()->message, "sample 8: length 3 is outside [0, 2]");
+    length[1] = -1;
+    cr_assert(kern_run(be, &d.spec, &d, &(kern_opts){.poison = 0xFF}, &r) == LK_E_DATA);
+    cr_assert_str_eq(lk_err_last()->message, "sample 8: length -1 is outside [0, 2]");
+}
+
+Test(values, lengths)
+{
+    check_lengths(&lk_backend_ref);
+    check_lengths(&lk_backend_cpu);
+}
+
+/* Twice the length is at most twice the memory, dropout included. */
+Test(values, attention_memory)
+{
+    size_t bytes[2];
+    for (int i = 0; i < 2; i++) {
+        lk_opspec s = {.op = LK_OP_ATTENTION,
+            .attr.attention = {.heads = 4, .causal = true, .rotary = true, .rate = 0.1},
+            .training = true,
+            .n_in = 1,
+            .in = {{3, {2, 4096 << i, 3 * 4 * 32}}}};
+        KERN_OK(lk_op_info(s.op)->infer(&s));
+        const int64_t before = lk_mem_bytes();
+        lk_kern_plan p;
+        KERN_OK(lk_backend_cpu.kernel[s.op]->plan(&s, &p));
+        bytes[i] = p.saved_bytes + p.scratch_forward + p.scratch_backward + (size_t)(lk_mem_bytes() - before);
+        lk_backend_cpu.kernel[s.op]->destroy(p.state);
+    }
+    cr_assert(bytes[0] > 0 && bytes[1] <= 2 * bytes[0], "%zu and %zu bytes", bytes[0], bytes[1]);
+}
+
 /* An id that is not below `size` is an error that names the sample, but only where there is a sample. */
 static void check_ids(const lk_backend *be)
 {

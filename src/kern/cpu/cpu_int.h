@@ -90,8 +90,8 @@ void lki_act_backward(lk_act act, double alpha, int64_t n, const float *v, const
 /* c [m][n] = a [m][k] times b [n][k] transposed. */
 void lki_gemm_nt(const lki_tiles *t, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
     int64_t ldb, float *c, int64_t ldc);
-/* c [m][n] = a times b [k][n]; a's element (i,j) at a[i a_row + j a_k], so either way round. */
+/* c [m][n] = a times b [k][n]; a's element (i,j) at a[i a_row + j a_k], so either way round; added to c where `add`. */
 void lki_gemm_nn(const lki_tiles *t, int64_t m, int64_t n, int64_t k, const float *a, int64_t a_row, int64_t a_k,
-    const float *b, int64_t ldb, float *c, int64_t ldc);
+    const float *b, int64_t ldb, float *c, int64_t ldc, bool add);
 
 #endif

@@ -27,7 +27,7 @@ void lki_gemm_nt(const lki_tiles *t, int64_t m, int64_t n, int64_t k, const floa
 enum { BLOCK_K = 512, VECTORS = 3 };
 
 void lki_gemm_nn(const lki_tiles *t, int64_t m, int64_t n, int64_t k, const float *a, int64_t a_row, int64_t a_k,
-    const float *b, int64_t ldb, float *c, int64_t ldc)
+    const float *b, int64_t ldb, float *c, int64_t ldc, bool add)
 {
     const int64_t wide = VECTORS * t->lanes;
     int64_t row_a[LK_TILE_ROWS], row_c[LK_TILE_ROWS];
@@ -47,7 +47,7 @@ void lki_gemm_nn(const lki_tiles *t, int64_t m, int64_t n, int64_t k, const floa
                 .a_k = a_k,
                 .b_k = ldb,
                 .n = (int)cols,
-                .add = k0 > 0};
+                .add = add || k0 > 0};
             /* Tiles of nearly equal height. */
             for (int64_t i = 0, left = (m + most - 1) / most; left > 0; left--) {
                 const int64_t rows = (m - i + left - 1) / left;

@@ -65,9 +65,9 @@ static lk_status backward(const lk_call *c)
         dz = c->scratch;
     }
     if (c->dx[0])
-        lki_gemm_nn(lki_tiles_get(), rows, features, units, dz, units, 1, c->param[0], features, c->dx[0], features);
+        lki_gemm_nn(lki_tiles_get(), rows, features, units, dz, units, 1, c->param[0], features, c->dx[0], features, false);
     if (c->dparam[0])
-        lki_gemm_nn(lki_tiles_get(), units, features, rows, dz, 1, units, c->x[0], features, c->dparam[0], features);
+        lki_gemm_nn(lki_tiles_get(), units, features, rows, dz, 1, units, c->x[0], features, c->dparam[0], features, false);
     if (a->bias && c->dparam[1])
         lki_column_sums(rows, units, dz, c->dparam[1]);
     return LK_OK;

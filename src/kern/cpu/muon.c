@@ -43,9 +43,9 @@ void lk_opt_cpu_muon(int64_t n, void *p, void *const state[LK_MAX_OPT_STATE], co
     scaled(n, (float)(1 / (sqrt(lki_cpu_sum_squares(n, x)) + LKI_MUON_EPS)), x);
     for (int step = 0; step < LKI_MUON_STEPS; step++) {
         lki_gemm_nt(t, side, side, wide, x, wide, x, wide, aa, side);
-        lki_gemm_nn(t, side, side, side, aa, side, 1, aa, side, b, side);
+        lki_gemm_nn(t, side, side, side, aa, side, 1, aa, side, b, side, false);
         mixed(side * side, (float)LKI_MUON_B, aa, (float)LKI_MUON_C, b);
-        lki_gemm_nn(t, side, wide, side, b, side, 1, x, wide, y, wide);
+        lki_gemm_nn(t, side, wide, side, b, side, 1, x, wide, y, wide, false);
         mixed(n, (float)LKI_MUON_A, x, 1, y);
         float *const next = y;
         y = x;
