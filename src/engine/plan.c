@@ -86,7 +86,7 @@ static lk_status new_node(compiler *c, const char *name, const char *where, cons
 /* Both layouts are the same bytes when there is one channel or one pixel. */
 static bool layouts_differ(const lk_shape *s)
 {
-    return s->ndim == 4 && s->dim[1] > 1 && s->dim[2] * s->dim[3] > 1;
+    return lk_shape_spatial(s) && s->dim[1] > 1 && lk_shape_row(s) > s->dim[1];
 }
 
 /* The value in the wanted layout: itself, or what a reorder makes of it (one reorder a value, however many ask). */
@@ -131,8 +131,8 @@ static lk_act *fusible_act(lk_opspec *s, double **alpha)
     case LK_OP_LINEAR:
         *alpha = &s->attr.linear.alpha;
         return &s->attr.linear.act;
-    case LK_OP_CONV2D:
-        return &s->attr.conv2d.act;
+    case LK_OP_CONV:
+        return &s->attr.conv.act;
     case LK_OP_BATCH_NORM:
         return &s->attr.batch_norm.act;
     case LK_OP_ADD:
@@ -186,13 +186,13 @@ static lk_status compile_node(compiler *c, const lk_node *n)
     else if (!info->loss && kernel->in_rule == LK_LAYOUTS_ANY)
         want = c->value[c->map[n->in[0]]].layout;
     for (int k = 0; k < spec.n_in; k++) {
-        const bool spatial = spec.in[k].ndim == 4;
+        const bool spatial = lk_shape_spatial(&spec.in[k]);
 
         LK_TRY(in_layout(c, c->map[n->in[k]], spatial ? want : LK_LAYOUT_PLAIN, n->name, n->where, &in[k]));
     }
-    spec.in_layout = spec.in[0].ndim == 4 ? want : LK_LAYOUT_PLAIN;
+    spec.in_layout = lk_shape_spatial(&spec.in[0]) ? want : LK_LAYOUT_PLAIN;
     spec.out_layout = LK_LAYOUT_PLAIN;
-    if (!info->loss && spec.out.ndim == 4) {
+    if (!info->loss && lk_shape_spatial(&spec.out)) {
         if (kernel->out_rule == LK_LAYOUTS_NHWC)
             spec.out_layout = LK_LAYOUT_NHWC;
         else if (kernel->out_rule == LK_LAYOUTS_ANY)

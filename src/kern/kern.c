@@ -86,6 +86,11 @@ bool lk_shape_equal(const lk_shape *a, const lk_shape *b)
     return true;
 }
 
+bool lk_shape_spatial(const lk_shape *s)
+{
+    return s->ndim >= 3 && s->ndim <= 2 + LK_MAX_AXES;
+}
+
 const char *lk_shape_print(const lk_shape *s, char text[LK_SHAPE_TEXT])
 {
     /* '[', six numbers of at most 20 characters, five commas, ']' and the end: 128. */
@@ -130,7 +135,22 @@ int64_t lki_shape_lead(const lk_shape *s)
 
 int64_t lki_shape_area(const lk_shape *s)
 {
-    return s->ndim == 4 ? s->dim[2] * s->dim[3] : 1;
+    int64_t n = 1;
+    for (int i = 2; i < s->ndim; i++)
+        n *= s->dim[i];
+    return n;
+}
+
+void lki_axes(const lk_shape *s, const int64_t v[LK_MAX_AXES], int64_t fill, int64_t out[LK_MAX_AXES])
+{
+    const int axes = s->ndim - 2;
+    for (int i = 0; i < LK_MAX_AXES; i++)
+        out[i] = i < LK_MAX_AXES - axes ? fill : v[i - (LK_MAX_AXES - axes)];
+}
+
+void lki_axes_size(const lk_shape *s, int64_t out[LK_MAX_AXES])
+{
+    lki_axes(s, s->dim + 2, 1, out);
 }
 
 /* ---- draws and data ---- */
@@ -263,36 +283,47 @@ lk_status lki_param_add(lk_opspec *s, lk_param_info p)
     return LK_OK;
 }
 
-lk_status lki_window_count(
-    const lk_shape *in, int axis, int64_t kernel, int64_t stride, int64_t before, int64_t after, int64_t *out)
+const char *lki_axis_name(int ndim, int axis)
 {
-    const char *const side = axis == 2 ? "height" : "width";
-    char text[LK_SHAPE_TEXT];
+    static const char *const names[LK_MAX_AXES] = {"depth", "height", "width"};
+    return ndim == 3 ? "length" : names[axis - 2 + LK_MAX_AXES - (ndim - 2)];
+}
+
+lk_status lki_window_count(const lk_shape *in, int axis, int64_t kernel, int64_t stride, int64_t dilation,
+    int64_t before, int64_t after, int64_t *out)
+{
+    const char *const side = lki_axis_name(in->ndim, axis);
+    char text[LK_SHAPE_TEXT], apart[64] = "";
     if (kernel < 1 || kernel > WINDOW_MAX || stride < 1 || stride > WINDOW_MAX)
         return LK_FAIL(LK_E_RANGE, "kernel %s %" PRId64 " and stride %" PRId64 " must be at least 1 (and below 2^30)",
             side, kernel, stride);
+    if (dilation < 1 || dilation > WINDOW_MAX)
+        return LK_FAIL(
+            LK_E_RANGE, "dilation %" PRId64 " of the %s must be at least 1 (and below 2^30)", dilation, side);
     if (before < 0 || before > WINDOW_MAX || after < 0 || after > WINDOW_MAX)
         return LK_FAIL(LK_E_RANGE,
             "padding %" PRId64 " and %" PRId64 " of the %s must not be negative (and below 2^30)", before, after, side);
-    const int64_t room = in->dim[axis] + before + after;
-    if (room < kernel)
+    const int64_t room = in->dim[axis] + before + after, reach = (kernel - 1) * dilation + 1;
+    if (dilation > 1)
+        snprintf(apart, sizeof apart, " with dilation %" PRId64, dilation);
+    if (room < reach)
         return LK_FAIL(LK_E_SHAPE,
-            "input %s: kernel %s %" PRId64 " is larger than the input's %" PRId64 " with padding %" PRId64
+            "input %s: kernel %s %" PRId64 "%s is larger than the input's %" PRId64 " with padding %" PRId64
             " + %" PRId64,
-            lk_shape_print(in, text), side, kernel, in->dim[axis], before, after);
-    *out = (room - kernel) / stride + 1;
+            lk_shape_print(in, text), side, kernel, apart, in->dim[axis], before, after);
+    *out = (room - reach) / stride + 1;
     return LK_OK;
 }
 
-lk_status lki_pool2d_infer(lk_opspec *s)
+lk_status lki_pool_infer(lk_opspec *s)
 {
-    const lk_attr_pool2d *const a = &s->attr.pool2d;
-    LK_TRY(lki_input_check(s, 0, 4, 4, "[batch, channels, height, width]"));
+    const lk_attr_pool *const a = &s->attr.pool;
+    LK_TRY(lki_input_check(s, 0, 3, 5, LKI_SPATIAL_FORM));
     s->n_params = 0;
     s->out = s->in[0];
-    for (int i = 0; i < 2; i++) {
-        LK_TRY(
-            lki_window_count(&s->in[0], 2 + i, a->kernel[i], a->stride[i], a->pad[i], a->pad[i], &s->out.dim[2 + i]));
+    for (int i = 0; i < s->in[0].ndim - 2; i++) {
+        LK_TRY(lki_window_count(
+            &s->in[0], 2 + i, a->kernel[i], a->stride[i], 1, a->pad[i], a->pad[i], &s->out.dim[2 + i]));
         /* So that every window holds at least one element of the input. */
         if (a->pad[i] >= a->kernel[i])
             return LK_FAIL(

@@ -5,7 +5,7 @@
  * An operation is one row in ops.h, one file op/NAME.c (lk_op_NAME: the rules), one file a backend (lk_kern_ref_NAME,
  * lk_kern_cpu_NAME) and one row in tests/kern/cases.h.
  *
- * Dimension letters: B rows (samples) of a microbatch, C channels or features, H W height and width, K classes. */
+ * Dimension letters: B rows (samples) of a microbatch, C channels or features, L length, D H W depth, height and width, K classes. */
 #ifndef LK_KERN_KERN_H
 #define LK_KERN_KERN_H
 
@@ -14,6 +14,7 @@
 #include <stddef.h>
 
 #define LK_MAX_DIMS 6
+#define LK_MAX_AXES 3 /* of a convolution or a pooling window */
 #define LK_MAX_IN 6
 #define LK_MAX_PARAMS 8
 #define LK_MAX_METRICS 8
@@ -25,8 +26,8 @@ typedef struct lk_shape {
     int64_t dim[LK_MAX_DIMS];
 } lk_shape;
 
-/* Order in memory of a value of 4 dimensions [B,C,H,W]; the shape is always written B,C,H,W. Values of other rank are plain. */
-typedef enum lk_layout { LK_LAYOUT_PLAIN /* B C H W */, LK_LAYOUT_NHWC /* B H W C */ } lk_layout;
+/* Order in memory of a value [B,C,L], [B,C,H,W] or [B,C,D,H,W]; the shape is always written so. Values of other rank are plain. */
+typedef enum lk_layout { LK_LAYOUT_PLAIN /* B C H W */, LK_LAYOUT_NHWC /* B H W C: channels last */ } lk_layout;
 
 /* What a value is made of. REAL is the backend's own: double in ref, float in cpu. */
 typedef enum lk_dtype { LK_DT_REAL, LK_DT_I64 } lk_dtype;
@@ -53,13 +54,16 @@ typedef struct lk_attr_linear {
     lk_act act;
     double alpha;
 } lk_attr_linear;
-typedef struct lk_attr_conv2d {
+/* Lists go by axis: L, or H W, or D H W. */
+typedef struct lk_attr_conv {
     int64_t filters;
-    int64_t kernel[2], stride[2];
-    int64_t pad_before[2], pad_after[2]; /* top, left; bottom, right; zeros */
+    int64_t kernel[LK_MAX_AXES], stride[LK_MAX_AXES];
+    int64_t dilation[LK_MAX_AXES]; /* distance of the kernel's elements; 0: 1 */
+    int64_t pad_before[LK_MAX_AXES], pad_after[LK_MAX_AXES]; /* front, top, left; back, bottom, right; zeros */
+    int64_t groups; /* channels and filters in so many parts that see only each other; 0: 1 */
     bool bias;
     lk_act act; /* NONE or RELU */
-} lk_attr_conv2d;
+} lk_attr_conv;
 typedef struct lk_attr_batch_norm {
     double eps, momentum; /* running = (1-momentum) running + momentum batch, as in PyTorch */
     lk_act act;           /* NONE or RELU */
@@ -68,9 +72,10 @@ typedef struct lk_attr_activation {
     lk_act act; /* not NONE */
     double alpha;
 } lk_attr_activation;
-typedef struct lk_attr_pool2d { /* max_pool2d, avg_pool2d */
-    int64_t kernel[2], stride[2], pad[2]; /* pad on both sides; average counts the padding, as in PyTorch; max ignores it */
-} lk_attr_pool2d;
+typedef struct lk_attr_pool { /* max_pool, avg_pool */
+    int64_t kernel[LK_MAX_AXES], stride[LK_MAX_AXES];
+    int64_t pad[LK_MAX_AXES]; /* on both sides; average counts the padding, as in PyTorch; max ignores it */
+} lk_attr_pool;
 typedef struct lk_attr_norm { /* layer_norm, rms_norm, group_norm */
     double eps;
     int64_t groups; /* group_norm: of neighbouring channels */
@@ -134,12 +139,12 @@ typedef struct lk_attr_attention {
 
 typedef union lk_attrs {
     lk_attr_linear linear;
-    lk_attr_conv2d conv2d;
+    lk_attr_conv conv;
     lk_attr_batch_norm batch_norm;
     lk_attr_activation activation;
     lk_attr_norm norm;
     lk_attr_glu glu;
-    lk_attr_pool2d pool2d;
+    lk_attr_pool pool;
     lk_attr_dropout dropout;
     lk_attr_add add;
     lk_attr_embedding embedding;
@@ -177,7 +182,7 @@ typedef struct lk_opspec {
     int n_in;
     lk_shape in[LK_MAX_IN];
     lk_dtype in_dtype[LK_MAX_IN];
-    lk_layout in_layout; /* of all 4-d inputs */
+    lk_layout in_layout; /* of all inputs of 3 to 5 dimensions */
     lk_shape out;        /* by infer; losses: {1,{1}}, the mean loss's place holder, no memory */
     lk_layout out_layout;
     int n_params;
@@ -309,6 +314,8 @@ const char *lk_act_name(lk_act act);
 int64_t lk_shape_count(const lk_shape *s);
 int64_t lk_shape_row(const lk_shape *s);
 bool lk_shape_equal(const lk_shape *a, const lk_shape *b);
+/* [B,C,L], [B,C,H,W] or [B,C,D,H,W]: such values may lie channels last. */
+bool lk_shape_spatial(const lk_shape *s);
 /* "[8,3,32,32]" */
 #define LK_SHAPE_TEXT 128
 const char *lk_shape_print(const lk_shape *s, char text[LK_SHAPE_TEXT]);

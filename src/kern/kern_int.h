@@ -90,8 +90,14 @@ double lki_act_flops(lk_act act);
 /* The last dimension, and the product of all before it. */
 int64_t lki_shape_last(const lk_shape *s);
 int64_t lki_shape_lead(const lk_shape *s);
-/* Height times width of [B,C,H,W]; 1 for [B,C]. */
+/* Places of a channel: the product of all dimensions behind [B,C]. */
 int64_t lki_shape_area(const lk_shape *s);
+/* Places in lists of three axes. */
+enum { AT_D, AT_H, AT_W };
+/* A list by axis of a spatial shape s as D, H, W: `fill` for those that s has not. */
+void lki_axes(const lk_shape *s, const int64_t v[LK_MAX_AXES], int64_t fill, int64_t out[LK_MAX_AXES]);
+/* The same of its own sizes: D, H, W, with 1 for those that it has not. */
+void lki_axes_size(const lk_shape *s, int64_t out[LK_MAX_AXES]);
 
 /* ---- for op/NAME.c ---- */
 /* The operation has its number of inputs, and input i is real numbers of `low` to `high` dimensions; `form` names them
@@ -103,11 +109,15 @@ LK_MUST_USE lk_status lki_ids_check(const lk_opspec *s, int i, int low, int high
 LK_MUST_USE lk_status lki_act_check(lk_act act, double alpha, bool any);
 /* One parameter more. */
 LK_MUST_USE lk_status lki_param_add(lk_opspec *s, lk_param_info p);
-/* Number of places for a window of `kernel` on an axis of `size` with padding, at least 1. */
-LK_MUST_USE lk_status lki_window_count(
-    const lk_shape *in, int axis, int64_t kernel, int64_t stride, int64_t before, int64_t after, int64_t *out);
+/* What the inputs of operations over windows look like, for lki_input_check with 3 to 5 dimensions. */
+#define LKI_SPATIAL_FORM "[batch, channels, length], [batch, channels, height, width] or [batch, channels, depth, height, width]"
+/* "height": the name of dimension `axis` of a spatial value of `ndim` dimensions. */
+const char *lki_axis_name(int ndim, int axis);
+/* Number of places for a window of `kernel` elements `dilation` apart on dimension `axis` with padding, at least 1. */
+LK_MUST_USE lk_status lki_window_count(const lk_shape *in, int axis, int64_t kernel, int64_t stride, int64_t dilation,
+    int64_t before, int64_t after, int64_t *out);
 /* Output of a pooling operation. */
-LK_MUST_USE lk_status lki_pool2d_infer(lk_opspec *s);
+LK_MUST_USE lk_status lki_pool_infer(lk_opspec *s);
 /* Output of an element by element operation: the shape of input 0. */
 LK_MUST_USE lk_status lki_same_infer(lk_opspec *s);
 /* A loss: no output, and a share (`scale`, or NULL) that is 0 or above 0. */

@@ -5,7 +5,7 @@
 /* NAME, name of its files and of lk_op_NAME, lk_kern_BACKEND_NAME */
 #define LK_OP_LIST(X) \
     X(LINEAR, linear) \
-    X(CONV2D, conv2d) \
+    X(CONV, conv) \
     X(BATCH_NORM, batch_norm) \
     X(ACTIVATION, activation) /* a function of one number, element by element */ \
     X(LAYER_NORM, layer_norm) /* over the last dimension */ \
@@ -13,9 +13,9 @@
     X(GROUP_NORM, group_norm) /* [B,C,...]: each sample's groups of channels */ \
     X(SOFTMAX, softmax)       /* over the last dimension */ \
     X(GLU, glu)               /* [B,...,2n] -> [B,...,n]: first half times act(second half) */ \
-    X(MAX_POOL2D, max_pool2d) \
-    X(AVG_POOL2D, avg_pool2d) \
-    X(GLOBAL_AVG_POOL, global_avg_pool) /* [B,C,H,W] -> [B,C] */ \
+    X(MAX_POOL, max_pool) \
+    X(AVG_POOL, avg_pool) \
+    X(GLOBAL_AVG_POOL, global_avg_pool) /* [B,C,...] -> [B,C] */ \
     X(FLATTEN, flatten)                 /* [B,...] -> [B,n], n in C H W order whatever the layout */ \
     X(DROPOUT, dropout) \
     X(ADD, add) /* two or more values of one shape */ \

@@ -31,7 +31,7 @@ static const lk_table conv_table = LK_TABLE(conv_opts, "conv",
 
 /* `same`: ceil(in / stride) outputs; an odd row of padding goes to the bottom, a column to the right, as in TensorFlow.
  */
-static void pad_same(const lk_shape *in, lk_attr_conv2d *a)
+static void pad_same(const lk_shape *in, lk_attr_conv *a)
 {
     for (int i = 0; i < 2 && in->ndim == 4; i++) {
         const int64_t size = in->dim[2 + i];
@@ -44,7 +44,7 @@ static void pad_same(const lk_shape *in, lk_attr_conv2d *a)
     }
 }
 
-static lk_status conv_pad(const lki_layer *l, const lk_shape *in, lk_attr_conv2d *a)
+static lk_status conv_pad(const lki_layer *l, const lk_shape *in, lk_attr_conv *a)
 {
     const lk_strings *pad = &LKI_OPTS(l, conv_opts)->pad;
     char text[160];
@@ -75,13 +75,13 @@ static lk_status conv_attrs(const lki_layer *l, const lk_shape *in, lk_attrs *ou
 {
     const conv_opts *o = LKI_OPTS(l, conv_opts);
 
-    out->conv2d = (lk_attr_conv2d){.filters = o->filters, .bias = o->bias};
-    LK_TRY(lki_sides(l, "kernel", &o->kernel, 2, out->conv2d.kernel));
-    LK_TRY(lki_sides(l, "stride", &o->stride, 2, out->conv2d.stride));
-    return conv_pad(l, in, &out->conv2d);
+    out->conv = (lk_attr_conv){.filters = o->filters, .bias = o->bias};
+    LK_TRY(lki_sides(l, "kernel", &o->kernel, 2, out->conv.kernel));
+    LK_TRY(lki_sides(l, "stride", &o->stride, 2, out->conv.stride));
+    return conv_pad(l, in, &out->conv);
 }
 
-const lki_layer_kind lki_layer_conv = {.table = &conv_table, .input = LKI_INPUT_IMAGE, .op = LK_OP_CONV2D, .attrs = conv_attrs};
+const lki_layer_kind lki_layer_conv = {.table = &conv_table, .input = LKI_INPUT_IMAGE, .op = LK_OP_CONV, .attrs = conv_attrs};
 
 /* ---- batch norm ---- */
 typedef struct batch_norm_opts {
@@ -139,21 +139,21 @@ static lk_status pool_attrs(const lki_layer *l, const lk_shape *in, lk_attrs *ou
     const pool_opts *o = LKI_OPTS(l, pool_opts);
 
     (void)in;
-    out->pool2d = (lk_attr_pool2d){0};
-    LK_TRY(lki_sides(l, "size", &o->size, 2, out->pool2d.kernel));
-    LK_TRY(lki_sides(l, "stride", o->stride.n > 0 ? &o->stride : &o->size, 2, out->pool2d.stride));
-    return lki_sides(l, "pad", &o->pad, 2, out->pool2d.pad);
+    out->pool = (lk_attr_pool){0};
+    LK_TRY(lki_sides(l, "size", &o->size, 2, out->pool.kernel));
+    LK_TRY(lki_sides(l, "stride", o->stride.n > 0 ? &o->stride : &o->size, 2, out->pool.stride));
+    return lki_sides(l, "pad", &o->pad, 2, out->pool.pad);
 }
 
 const lki_layer_kind lki_layer_max_pool = {.table = &max_pool_table,
     .short_form = "size",
     .input = LKI_INPUT_IMAGE,
-    .op = LK_OP_MAX_POOL2D,
+    .op = LK_OP_MAX_POOL,
     .attrs = pool_attrs};
 const lki_layer_kind lki_layer_avg_pool = {.table = &avg_pool_table,
     .short_form = "size",
     .input = LKI_INPUT_IMAGE,
-    .op = LK_OP_AVG_POOL2D,
+    .op = LK_OP_AVG_POOL,
     .attrs = pool_attrs};
 
 static const lk_field global_pool_rows[] = {LKI_LAYER_ROWS(lki_layer_opts)};

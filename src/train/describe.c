@@ -22,8 +22,8 @@ static lk_act fused_act(const lk_opspec *s)
     switch (s->op) {
     case LK_OP_LINEAR:
         return s->attr.linear.act;
-    case LK_OP_CONV2D:
-        return s->attr.conv2d.act;
+    case LK_OP_CONV:
+        return s->attr.conv.act;
     case LK_OP_BATCH_NORM:
         return s->attr.batch_norm.act;
     case LK_OP_ADD:

@@ -23,8 +23,8 @@ static inline int net_add(lk_graph *g, const char *name, lk_op op, lk_attrs attr
 }
 
 #define LINEAR(n) ((lk_attrs){.linear = {.units = (n), .bias = true}})
-#define CONV(n, k, p) ((lk_attrs){.conv2d = {.filters = (n), .kernel = {k, k}, .stride = {1, 1}, .pad_before = {p, p}, .pad_after = {p, p}, .bias = true}})
-#define POOL(k) ((lk_attrs){.pool2d = {.kernel = {k, k}, .stride = {k, k}}})
+#define CONV(n, k, p) ((lk_attrs){.conv = {.filters = (n), .kernel = {k, k}, .stride = {1, 1}, .pad_before = {p, p}, .pad_after = {p, p}, .bias = true}})
+#define POOL(k) ((lk_attrs){.pool = {.kernel = {k, k}, .stride = {k, k}}})
 #define NORM ((lk_attrs){.batch_norm = {.eps = 1e-5, .momentum = 0.1}})
 #define DROP(p) ((lk_attrs){.dropout = {.rate = (p)}})
 #define ACT(f) ((lk_attrs){.activation = {.act = LK_ACT_##f}})
@@ -59,16 +59,16 @@ static inline lk_graph *net_cnn(int64_t rows)
     OK(lk_graph_create(rows, &g));
     OK(lk_graph_input(g, "input", &(lk_shape){3, {3, 6, 6}}, LK_DT_REAL, &x));
     OK(lk_graph_input(g, "target", &(lk_shape){0, {0}}, LK_DT_I64, &t));
-    h = net_add(g, "conv1", LK_OP_CONV2D, CONV(5, 3, 1), x, 0);
+    h = net_add(g, "conv1", LK_OP_CONV, CONV(5, 3, 1), x, 0);
     h = net_add(g, "batch_norm1", LK_OP_BATCH_NORM, NORM, h, 0);
     h = net_add(g, "relu1", LK_OP_ACTIVATION, ACT(RELU), h, 0);
-    a = net_add(g, "conv2", LK_OP_CONV2D, CONV(5, 3, 1), h, 0);
+    a = net_add(g, "conv2", LK_OP_CONV, CONV(5, 3, 1), h, 0);
     a = net_add(g, "relu2", LK_OP_ACTIVATION, ACT(RELU), a, 0);
-    a = net_add(g, "conv3", LK_OP_CONV2D, CONV(5, 1, 0), a, 0);
+    a = net_add(g, "conv3", LK_OP_CONV, CONV(5, 1, 0), a, 0);
     h = net_add(g, "add1", LK_OP_ADD, NO_ATTR, h, a);
     h = net_add(g, "relu3", LK_OP_ACTIVATION, ACT(RELU), h, 0);
-    h = net_add(g, "max_pool1", LK_OP_MAX_POOL2D, POOL(2), h, 0);
-    h = net_add(g, "avg_pool1", LK_OP_AVG_POOL2D, (lk_attrs){.pool2d = {.kernel = {2, 2}, .stride = {1, 1}}}, h, 0);
+    h = net_add(g, "max_pool1", LK_OP_MAX_POOL, POOL(2), h, 0);
+    h = net_add(g, "avg_pool1", LK_OP_AVG_POOL, (lk_attrs){.pool = {.kernel = {2, 2}, .stride = {1, 1}}}, h, 0);
     h = net_add(g, "flatten1", LK_OP_FLATTEN, NO_ATTR, h, 0);
     h = net_add(g, "linear1", LK_OP_LINEAR, LINEAR(4), h, 0);
     net_add(g, "loss", LK_OP_CROSS_ENTROPY, NO_ATTR, h, t);
@@ -84,8 +84,8 @@ static inline lk_graph *net_regress(int64_t rows)
     OK(lk_graph_create(rows, &g));
     OK(lk_graph_input(g, "input", &(lk_shape){3, {2, 5, 4}}, LK_DT_REAL, &x));
     OK(lk_graph_input(g, "target", &(lk_shape){1, {2}}, LK_DT_REAL, &t));
-    a = net_add(g, "conv1", LK_OP_CONV2D, CONV(3, 3, 1), x, 0);
-    b = net_add(g, "conv2", LK_OP_CONV2D, CONV(3, 1, 0), x, 0);
+    a = net_add(g, "conv1", LK_OP_CONV, CONV(3, 3, 1), x, 0);
+    b = net_add(g, "conv2", LK_OP_CONV, CONV(3, 1, 0), x, 0);
     h = net_add(g, "add1", LK_OP_ADD, NO_ATTR, a, b);
     h = net_add(g, "batch_norm1", LK_OP_BATCH_NORM, NORM, h, 0);
     h = net_add(g, "gelu1", LK_OP_ACTIVATION, ACT(GELU), h, 0);

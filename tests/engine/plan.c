@@ -30,7 +30,7 @@ Test(plan, fuses_an_activation_into_its_only_source)
 
     cr_assert_null(find(p, "relu1"));
     cr_assert_eq(find(p, "batch_norm1")->spec.attr.batch_norm.act, LK_ACT_RELU);
-    cr_assert_eq(find(p, "conv2")->spec.attr.conv2d.act, LK_ACT_RELU);
+    cr_assert_eq(find(p, "conv2")->spec.attr.conv.act, LK_ACT_RELU);
     cr_assert_eq(find(p, "add1")->spec.attr.add.act, LK_ACT_RELU);
     lk_plan_destroy(&p);
     lk_graph_destroy(&g);

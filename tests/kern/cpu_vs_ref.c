@@ -10,7 +10,7 @@
  * to 4e-6, and so is x - mean: 1e-5. */
 static const double tolerance[LK_OP_COUNT] = {
     [LK_OP_LINEAR] = 4e-6,
-    [LK_OP_CONV2D] = 4e-6,
+    [LK_OP_CONV] = 4e-6,
     [LK_OP_BATCH_NORM] = 1e-5,
     [LK_OP_ACTIVATION] = 1e-6,
     [LK_OP_LAYER_NORM] = 1e-5, /* as batch norm */
@@ -18,8 +18,8 @@ static const double tolerance[LK_OP_COUNT] = {
     [LK_OP_GROUP_NORM] = 1e-5, /* as batch norm */
     [LK_OP_SOFTMAX] = 1e-6,
     [LK_OP_GLU] = 1e-6,
-    [LK_OP_MAX_POOL2D] = 1e-6, /* sums of gradients under overlapping windows; y is exact */
-    [LK_OP_AVG_POOL2D] = 1e-6,
+    [LK_OP_MAX_POOL] = 1e-6, /* sums of gradients under overlapping windows; y is exact */
+    [LK_OP_AVG_POOL] = 1e-6,
     [LK_OP_GLOBAL_AVG_POOL] = 1e-6,
     [LK_OP_FLATTEN] = 0,
     [LK_OP_DROPOUT] = 2e-7,
@@ -98,7 +98,7 @@ static void check_spec(const kern_data *d, const lk_opspec *s)
     const double size = 2; /* of what goes in, see kern_grid */
     if (!info->loss)
         compare(
-            label, "y", 0, lk_shape_count(&s->out), got.y, want.y, 0.1 * size, s->op == LK_OP_MAX_POOL2D ? 0 : limit);
+            label, "y", 0, lk_shape_count(&s->out), got.y, want.y, 0.1 * size, s->op == LK_OP_MAX_POOL ? 0 : limit);
     for (int i = 0; info->loss && i < LK_MAX_METRICS && info->metric[i]; i++)
         compare(label, info->metric[i], i, 1, &got.metrics[i], &want.metrics[i], 0.1 * size,
             i == LK_METRIC_WEIGHT || i == LK_METRIC_COUNT || strcmp(info->metric[i], "accuracy") == 0 ? 0 : limit);
@@ -146,16 +146,16 @@ static void check_spec(const kern_data *d, const lk_opspec *s)
 static void check_layouts(const kern_data *d, lk_opspec s)
 {
     const lk_kernel *const k = lk_backend_cpu.kernel[s.op];
-    bool four = false;
+    bool spatial = false;
     for (int i = 0; i < s.n_in; i++)
-        four = four || s.in[i].ndim == 4;
+        spatial = spatial || (lk_op_info(s.op)->loss ? s.in[i].ndim == 4 : lk_shape_spatial(&s.in[i]));
     for (int in = LK_LAYOUT_PLAIN; in <= LK_LAYOUT_NHWC; in++) {
-        if (in == LK_LAYOUT_NHWC && (!four || k->in_rule == LK_LAYOUTS_PLAIN))
+        if (in == LK_LAYOUT_NHWC && (!spatial || k->in_rule == LK_LAYOUTS_PLAIN))
             continue;
-        if (in == LK_LAYOUT_PLAIN && four && k->in_rule == LK_LAYOUTS_NHWC)
+        if (in == LK_LAYOUT_PLAIN && spatial && k->in_rule == LK_LAYOUTS_NHWC)
             continue;
         s.in_layout = (lk_layout)in;
-        s.out_layout = s.out.ndim != 4                   ? LK_LAYOUT_PLAIN
+        s.out_layout = !lk_shape_spatial(&s.out)         ? LK_LAYOUT_PLAIN
                        : k->out_rule == LK_LAYOUTS_PLAIN ? LK_LAYOUT_PLAIN
                        : k->out_rule == LK_LAYOUTS_NHWC  ? LK_LAYOUT_NHWC
                                                          : s.in_layout;
@@ -246,8 +246,8 @@ static void check_nan(lk_op op)
         }
         d.x[0][lk_shape_count(&d.spec.in[0]) / 3] = NAN;
         lk_opspec s = d.spec;
-        s.in_layout = s.in[0].ndim == 4 && k->in_rule == LK_LAYOUTS_NHWC ? LK_LAYOUT_NHWC : LK_LAYOUT_PLAIN;
-        if (s.out.ndim == 4)
+        s.in_layout = lk_shape_spatial(&s.in[0]) && k->in_rule == LK_LAYOUTS_NHWC ? LK_LAYOUT_NHWC : LK_LAYOUT_PLAIN;
+        if (lk_shape_spatial(&s.out))
             s.out_layout = k->out_rule == LK_LAYOUTS_NHWC ? LK_LAYOUT_NHWC : s.in_layout;
         kern_result want, got;
         KERN_OK(kern_run(&lk_backend_ref, &d.spec, &d, &opts, &want));

@@ -72,7 +72,7 @@ static void check_gradient(
 static void check_statistics(const kern_data *d, const kern_result *r)
 {
     const lk_shape *const in = &d->spec.in[0];
-    const int64_t area = in->ndim == 4 ? in->dim[2] * in->dim[3] : 1, n = d->micro.valid * area;
+    const int64_t area = lk_shape_row(in) / in->dim[1], n = d->micro.valid * area;
     for (int64_t c = 0; c < in->dim[1]; c++) {
         long double mean = 0, var = 0;
         for (int64_t i = 0; i < n; i++)

@@ -100,12 +100,12 @@ static inline void kern_buf_fini(kern_buf *b)
 }
 
 /* ---- plain doubles <-> a backend's numbers in a layout ---- */
-/* Place in a [B,C,H,W] array of that layout of the element that is the i-th in plain order. */
+/* Place in a [B,C,...] array of that layout of the element that is the i-th in plain order. */
 static inline int64_t kern_place(const lk_shape *s, lk_layout layout, int64_t i)
 {
-    if (s->ndim != 4 || layout == LK_LAYOUT_PLAIN)
+    if (!lk_shape_spatial(s) || layout == LK_LAYOUT_PLAIN)
         return i;
-    const int64_t channels = s->dim[1], area = s->dim[2] * s->dim[3];
+    const int64_t channels = s->dim[1], area = lk_shape_row(s) / channels;
     const int64_t b = i / (channels * area), c = i / area % channels, at = i % area;
     return (b * area + at) * channels + c;
 }
@@ -276,7 +276,7 @@ static inline void kern_data_fill(kern_data *d, lk_op op, const kern_case *k, in
         d->dy[i] = 0;
     lk_opspec bare = *s;
     lk_act *const act = op == LK_OP_LINEAR       ? &bare.attr.linear.act
-                        : op == LK_OP_CONV2D     ? &bare.attr.conv2d.act
+                        : op == LK_OP_CONV     ? &bare.attr.conv.act
                         : op == LK_OP_BATCH_NORM ? &bare.attr.batch_norm.act
                         : op == LK_OP_ADD        ? &bare.attr.add.act
                                                  : NULL;

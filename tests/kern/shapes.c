@@ -105,10 +105,13 @@ Test(shapes, linear)
         LK_E_SHAPE, "takes 1 input, got 2");
 }
 
-Test(shapes, conv2d)
+#define SPATIAL \
+    "[batch, channels, length], [batch, channels, height, width] or [batch, channels, depth, height, width]"
+
+Test(shapes, conv)
 {
-    lk_opspec s = {.op = LK_OP_CONV2D,
-        .attr.conv2d =
+    lk_opspec s = {.op = LK_OP_CONV,
+        .attr.conv =
             {.filters = 6, .kernel = {3, 4}, .stride = {2, 1}, .pad_before = {0, 1}, .pad_after = {1, 2}, .bias = true},
         .n_in = 1,
         .in = {SHAPE(2, 5, 9, 8)}};
@@ -120,23 +123,56 @@ Test(shapes, conv2d)
 
     lk_opspec bad = s;
     bad.in[0] = SHAPE(2, 80);
-    check_error(bad, LK_E_SHAPE, "input [2,80] has 2 dimensions, expected [batch, channels, height, width]");
+    check_error(bad, LK_E_SHAPE, "input [2,80] has 2 dimensions, expected " SPATIAL);
     bad.in[0] = SHAPE(2, 5, 1, 8);
     check_error(bad, LK_E_SHAPE, "input [2,5,1,8]: kernel height 3 is larger than the input's 1 with padding 0 + 1");
     bad.in[0] = SHAPE(2, 5, 9, 0);
     check_error(bad, LK_E_SHAPE, "input [2,5,9,0]: dimension 3 is 0, must be at least 1");
     bad = s;
-    bad.attr.conv2d.stride[1] = 0;
+    bad.attr.conv.stride[1] = 0;
     check_error(bad, LK_E_RANGE, "kernel width 4 and stride 0 must be at least 1 (and below 2^30)");
     bad = s;
-    bad.attr.conv2d.pad_after[0] = -1;
+    bad.attr.conv.pad_after[0] = -1;
     check_error(bad, LK_E_RANGE, "padding 0 and -1 of the height must not be negative (and below 2^30)");
     bad = s;
-    bad.attr.conv2d.filters = -3;
+    bad.attr.conv.filters = -3;
     check_error(bad, LK_E_RANGE, "filters is -3, must be at least 1");
     bad = s;
-    bad.attr.conv2d.act = LK_ACT_GELU;
+    bad.attr.conv.act = LK_ACT_GELU;
     check_error(bad, LK_E_UNSUPPORTED, "gelu cannot be fused behind this operation");
+}
+
+Test(shapes, conv_axes)
+{
+    lk_opspec s = {.op = LK_OP_CONV,
+        .attr.conv = {.filters = 6, .kernel = {3, 2, 4}, .stride = {1, 2, 1}, .dilation = {2, 1, 0}, .groups = 3},
+        .n_in = 1,
+        .in = {SHAPE(2, 9, 7, 8, 9)}};
+    s = inferred(s);
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(2, 6, 3, 4, 6)) && s.n_params == 1);
+    check_param(&s, 0, "weight", SHAPE(6, 3, 3, 2, 4), LK_PARAM_WEIGHT, LK_INIT_UNIFORM, 1 / sqrt(72));
+    cr_assert(s.attr.conv.dilation[2] == 1);
+    cr_assert(lk_op_info(s.op)->flops(&s) == 2.0 * 2 * 6 * 3 * 4 * 6 * 72);
+
+    lk_opspec bad = s;
+    bad.in[0] = SHAPE(2, 9, 4, 8, 9);
+    check_error(bad, LK_E_SHAPE,
+        "input [2,9,4,8,9]: kernel depth 3 with dilation 2 is larger than the input's 4 with padding 0 + 0");
+    bad = s;
+    bad.attr.conv.dilation[1] = -1;
+    check_error(bad, LK_E_RANGE, "dilation -1 of the height must be at least 1 (and below 2^30)");
+    bad = s;
+    bad.attr.conv.groups = 2;
+    check_error(bad, LK_E_RANGE,
+        "groups is 2, must be at least 1 and divide the input's 9 channels and the 6 filters");
+
+    s = inferred((lk_opspec){.op = LK_OP_CONV,
+        .attr.conv = {.filters = 4, .kernel = {3}, .stride = {2}},
+        .n_in = 1,
+        .in = {SHAPE(2, 5, 8)}});
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(2, 4, 3)) && s.attr.conv.groups == 1 && s.attr.conv.dilation[0] == 1);
+    s.in[0] = SHAPE(2, 5, 2);
+    check_error(s, LK_E_SHAPE, "input [2,5,2]: kernel length 3 is larger than the input's 2 with padding 0 + 0");
 }
 
 Test(shapes, batch_norm)
@@ -153,12 +189,9 @@ Test(shapes, batch_norm)
     check_param(&s, 3, "running_var", SHAPE(5), LK_PARAM_STATISTIC, LK_INIT_CONSTANT, 1);
     cr_assert(s.param[2].momentum == 0.2 && s.param[3].momentum == 0.2);
 
-    s.in[0] = SHAPE(2, 5, 3);
-    check_error(s, LK_E_SHAPE,
-        "input [2,5,3] has 3 dimensions, expected [batch, channels] or [batch, channels, height, width]");
     s.in[0] = SHAPE(2);
     check_error(
-        s, LK_E_SHAPE, "input [2] has 1 dimension, expected [batch, channels] or [batch, channels, height, width]");
+        s, LK_E_SHAPE, "input [2] has 1 dimension, expected [batch, channels] or [batch, channels, ...] with one to three axes");
     s.in[0] = SHAPE(2, 5);
     s.attr.batch_norm.eps = 0;
     check_error(s, LK_E_RANGE, "eps is 0, must be above 0; momentum is 0.2, must be in [0, 1]");
@@ -201,24 +234,26 @@ Test(shapes, norms)
 
 Test(shapes, pools)
 {
-    lk_opspec s = {.op = LK_OP_MAX_POOL2D,
-        .attr.pool2d = {.kernel = {3, 2}, .stride = {2, 2}, .pad = {1, 0}},
+    lk_opspec s = {.op = LK_OP_MAX_POOL,
+        .attr.pool = {.kernel = {3, 2}, .stride = {2, 2}, .pad = {1, 0}},
         .n_in = 1,
         .in = {SHAPE(2, 5, 7, 9)}};
     s = inferred(s);
     cr_assert(lk_shape_equal(&s.out, &SHAPE(2, 5, 4, 4)) && s.n_params == 0);
-    s.attr.pool2d.pad[1] = 2;
+    s.attr.pool.pad[1] = 2;
     check_error(s, LK_E_RANGE, "padding 2 must be smaller than the kernel's 2");
-    s.op = LK_OP_AVG_POOL2D;
-    s.attr.pool2d = (lk_attr_pool2d){.kernel = {3, 11}, .stride = {1, 1}};
+    s.op = LK_OP_AVG_POOL;
+    s.attr.pool = (lk_attr_pool){.kernel = {3, 11}, .stride = {1, 1}};
     check_error(s, LK_E_SHAPE, "input [2,5,7,9]: kernel width 11 is larger than the input's 9 with padding 0 + 0");
 
     s = inferred((lk_opspec){.op = LK_OP_GLOBAL_AVG_POOL, .n_in = 1, .in = {SHAPE(2, 5, 7, 9)}});
     cr_assert(lk_shape_equal(&s.out, &SHAPE(2, 5)));
-    s.in[0] = SHAPE(2, 5, 7);
-    check_error(s, LK_E_SHAPE, "input [2,5,7] has 3 dimensions, expected [batch, channels, height, width]");
+    s = inferred((lk_opspec){.op = LK_OP_GLOBAL_AVG_POOL, .n_in = 1, .in = {SHAPE(2, 5, 7)}});
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(2, 5)));
+    s.in[0] = SHAPE(2, 5);
+    check_error(s, LK_E_SHAPE, "input [2,5] has 2 dimensions, expected " SPATIAL);
     s.op = LK_OP_REORDER;
-    check_error(s, LK_E_SHAPE, "input [2,5,7] has 3 dimensions, expected [batch, channels, height, width]");
+    check_error(s, LK_E_SHAPE, "input [2,5] has 2 dimensions, expected " SPATIAL);
 }
 
 Test(shapes, elements)

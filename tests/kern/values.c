@@ -40,27 +40,27 @@ Test(values, linear)
 
 /* 1 2 3   a row of zeros above, a column of zeros to the right; filter 1 10 / 100 1000 with steps of 2 down and 1
  * across: 4 5 6   row -1..0: 100*1+1000*2, 100*2+1000*3, 100*3; row 1..2: 4+50+700+8000, 5+60+800+9000, 6+900. 7 8 9 */
-Test(values, conv2d)
+Test(values, conv)
 {
     const lk_shape in = {4, {1, 1, 3, 3}};
     const double w[] = {1, 10, 100, 1000}, b[] = {0.5};
     const double want[] = {2100.5, 3200.5, 300.5, 8754.5, 9865.5, 906.5};
     const lk_attrs a = {
-        .conv2d = {
+        .conv = {
             .filters = 1, .kernel = {2, 2}, .stride = {2, 1}, .pad_before = {1, 0}, .pad_after = {0, 1}, .bias = true}};
-    check_forward(LK_OP_CONV2D, &a, true, &in, (const double *[]){one_to_twelve}, (const double *[]){w, b}, want);
+    check_forward(LK_OP_CONV, &a, true, &in, (const double *[]){one_to_twelve}, (const double *[]){w, b}, want);
 }
 
 /* Two samples, two channels of 1 x 1, two filters of the two channels. */
-Test(values, conv2d_channels)
+Test(values, conv_channels)
 {
     const lk_shape in = {4, {2, 2, 1, 1}};
     const double w[] = {1, 10, 100, -1000};
     const double want[] = {21, -1900, 43, -3700}, relu[] = {21, 0, 43, 0};
-    lk_attrs a = {.conv2d = {.filters = 2, .kernel = {1, 1}, .stride = {1, 1}}};
-    check_forward(LK_OP_CONV2D, &a, true, &in, (const double *[]){one_to_twelve}, (const double *[]){w}, want);
-    a.conv2d.act = LK_ACT_RELU;
-    check_forward(LK_OP_CONV2D, &a, true, &in, (const double *[]){one_to_twelve}, (const double *[]){w}, relu);
+    lk_attrs a = {.conv = {.filters = 2, .kernel = {1, 1}, .stride = {1, 1}}};
+    check_forward(LK_OP_CONV, &a, true, &in, (const double *[]){one_to_twelve}, (const double *[]){w}, want);
+    a.conv.act = LK_ACT_RELU;
+    check_forward(LK_OP_CONV, &a, true, &in, (const double *[]){one_to_twelve}, (const double *[]){w}, relu);
 }
 
 /* Not in training: (x - mean) / sqrt(var + eps) * w + b by the running numbers. In training: columns 1,3 and 2,4 ->
@@ -146,10 +146,10 @@ Test(values, pools)
     double x[12];
     for (int i = 0; i < 12; i++)
         x[i] = -one_to_twelve[i];
-    const lk_attrs a = {.pool2d = {.kernel = {3, 2}, .stride = {2, 2}, .pad = {1, 0}}};
+    const lk_attrs a = {.pool = {.kernel = {3, 2}, .stride = {2, 2}, .pad = {1, 0}}};
     const double top[] = {-1, -3, -5, -7}, mean[] = {-14 / 6.0, -22 / 6.0, -30 / 6.0, -38 / 6.0}, all[] = {-6.5};
-    check_forward(LK_OP_MAX_POOL2D, &a, true, &in, (const double *[]){x}, NULL, top);
-    check_forward(LK_OP_AVG_POOL2D, &a, true, &in, (const double *[]){x}, NULL, mean);
+    check_forward(LK_OP_MAX_POOL, &a, true, &in, (const double *[]){x}, NULL, top);
+    check_forward(LK_OP_AVG_POOL, &a, true, &in, (const double *[]){x}, NULL, mean);
     check_forward(LK_OP_GLOBAL_AVG_POOL, &a, true, &in, (const double *[]){x}, NULL, all);
 }
 
@@ -544,13 +544,13 @@ Test(values, nan_is_kept)
     const lk_shape in = {4, {1, 1, 2, 2}};
     const double x[] = {-1, NAN, 3, 2}, dy[] = {1, 1, 1, 1};
     for (int v = 0; v < 2; v++) {
-        kern_data d = {.spec = {.op = v ? LK_OP_MAX_POOL2D : LK_OP_ACTIVATION, .n_in = 1, .in = {in}, .training = true},
+        kern_data d = {.spec = {.op = v ? LK_OP_MAX_POOL : LK_OP_ACTIVATION, .n_in = 1, .in = {in}, .training = true},
             .micro = {.rows = 1, .valid = 1},
             .x = {(double *)x},
             .dy = (double *)dy};
         d.spec.attr.activation.act = LK_ACT_RELU;
         if (v)
-            d.spec.attr.pool2d = (lk_attr_pool2d){.kernel = {2, 2}, .stride = {1, 1}};
+            d.spec.attr.pool = (lk_attr_pool){.kernel = {2, 2}, .stride = {1, 1}};
         kern_result r;
         KERN_OK(lk_op_info(d.spec.op)->infer(&d.spec));
         KERN_OK(kern_run(&lk_backend_ref, &d.spec, &d, &(kern_opts){.poison = 0}, &r));

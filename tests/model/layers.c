@@ -26,7 +26,7 @@ static lk_status build_with(const char *model, const char *train, const lk_shape
     return st;
 }
 
-/* "conv1 conv2d 0 -> [8,32,8,8]\n" a node */
+/* "conv1 conv 0 -> [8,32,8,8]\n" a node */
 static void describe(const lk_graph *g, lk_buf *out)
 {
     char shape[LK_SHAPE_TEXT];
@@ -87,13 +87,13 @@ Test(layers, each_kind)
                  "- dropout\n"
                  "- linear: 10\n",
         TRAIN, &image, &scalar,
-        "conv1 conv2d 0 -> 2 [8,4,8,8]\n"
+        "conv1 conv 0 -> 2 [8,4,8,8]\n"
         "batch_norm1 batch_norm 2 -> 3 [8,4,8,8]\n"
         "relu1 relu 3 -> 4 [8,4,8,8]\n"
-        "max_pool1 max_pool2d 4 -> 5 [8,4,4,4]\n"
-        "conv2 conv2d 5 -> 6 [8,6,4,2]\n"
+        "max_pool1 max_pool 4 -> 5 [8,4,4,4]\n"
+        "conv2 conv 5 -> 6 [8,6,4,2]\n"
         "gelu1 gelu 6 -> 7 [8,6,4,2]\n"
-        "avg_pool1 avg_pool2d 7 -> 8 [8,6,5,2]\n"
+        "avg_pool1 avg_pool 7 -> 8 [8,6,5,2]\n"
         "global_pool1 global_avg_pool 8 -> 9 [8,6]\n"
         "dropout1 dropout 9 -> 10 [8,6]\n"
         "linear1 linear 10 -> 11 [8,10]\n"
@@ -116,14 +116,14 @@ Test(layers, attributes)
 
     EXPECT_OK(build_with(model, TRAIN, &image, &scalar, &g, &classes));
     cr_expect(classes == 7);
-    const lk_attr_conv2d *conv = &g->node[0].spec.attr.conv2d;
+    const lk_attr_conv *conv = &g->node[0].spec.attr.conv;
     cr_expect(conv->filters == 4 && !conv->bias && conv->kernel[0] == 3 && conv->kernel[1] == 5 &&
               conv->stride[0] == 2 && conv->stride[1] == 2);
     cr_expect(
         conv->pad_before[0] == 1 && conv->pad_after[0] == 1 && conv->pad_before[1] == 2 && conv->pad_after[1] == 2);
     cr_expect(g->node[1].spec.attr.batch_norm.eps == 0.5 && g->node[1].spec.attr.batch_norm.momentum == 0.25);
     cr_expect(g->node[2].spec.attr.activation.act == LK_ACT_GELU_TANH && g->node[3].spec.attr.activation.act == LK_ACT_GELU);
-    const lk_attr_pool2d *max = &g->node[4].spec.attr.pool2d, *avg = &g->node[5].spec.attr.pool2d;
+    const lk_attr_pool *max = &g->node[4].spec.attr.pool, *avg = &g->node[5].spec.attr.pool;
     cr_expect(max->kernel[0] == 3 && max->kernel[1] == 3 && max->stride[0] == 2 && max->stride[1] == 1 &&
               max->pad[0] == 1 && max->pad[1] == 1);
     cr_expect(
@@ -134,8 +134,8 @@ Test(layers, attributes)
 
     EXPECT_OK(build_with("- conv: {filters: 4, kernel: 3}\n- batch_norm\n- gelu\n- dropout\n- flatten\n- linear: 2\n",
         TRAIN, &image, &scalar, &g, &classes));
-    cr_expect(g->node[0].spec.attr.conv2d.bias && g->node[0].spec.attr.conv2d.stride[0] == 1 &&
-              g->node[0].spec.attr.conv2d.pad_before[0] == 0);
+    cr_expect(g->node[0].spec.attr.conv.bias && g->node[0].spec.attr.conv.stride[0] == 1 &&
+              g->node[0].spec.attr.conv.pad_before[0] == 0);
     cr_expect(g->node[1].spec.attr.batch_norm.eps == 1e-5 && g->node[1].spec.attr.batch_norm.momentum == 0.1);
     cr_expect(g->node[2].spec.attr.activation.act == LK_ACT_GELU && g->node[3].spec.attr.dropout.rate == 0.5 &&
               g->node[5].spec.attr.linear.bias);
@@ -201,7 +201,7 @@ Test(layers, pad_same)
                     kernel, stride);
                 EXPECT_OK(build_with(model, TRAIN, &sample, &scalar, &g, &classes));
                 const lk_opspec *s = &g->node[0].spec;
-                const int64_t before = s->attr.conv2d.pad_before[0], after = s->attr.conv2d.pad_after[0];
+                const int64_t before = s->attr.conv.pad_before[0], after = s->attr.conv.pad_after[0];
                 cr_expect(s->out.dim[2] == (size + stride - 1) / stride && s->out.dim[3] == 8,
                     "size %d kernel %d stride %d: %d", (int)size, (int)kernel, (int)stride, (int)s->out.dim[2]);
                 cr_expect(after == before || after == before + 1);
@@ -265,9 +265,9 @@ Test(layers, residual_with_shortcut)
                  "- global_pool\n"
                  "- linear: 2\n",
         TRAIN, &image, &scalar,
-        "conv1 conv2d 0 -> 2 [8,6,4,4]\n"
+        "conv1 conv 0 -> 2 [8,6,4,4]\n"
         "batch_norm1 batch_norm 2 -> 3 [8,6,4,4]\n"
-        "conv2 conv2d 0 -> 4 [8,6,4,4]\n"
+        "conv2 conv 0 -> 4 [8,6,4,4]\n"
         "residual1 add 3 4 -> 5 [8,6,4,4]\n"
         "relu1 relu 5 -> 6 [8,6,4,4]\n"
         "global_pool1 global_avg_pool 6 -> 7 [8,6]\n"
@@ -380,7 +380,7 @@ typedef struct fault {
 Test(layers, errors_in_the_list)
 {
     static const fault faults[] = {
-        {"- conv2d: {filters: 2}\n", "run.yaml:2:3: unknown layer \"conv2d\" (did you mean \"conv\"?)"},
+        {"- convv: {filters: 2}\n", "run.yaml:2:3: unknown layer \"convv\" (did you mean \"conv\"?)"},
         {"- maxpool\n", "run.yaml:2:3: unknown layer \"maxpool\" (did you mean \"max_pool\"?)"},
         {"- linear: {units: 3, from: linear9}\n- linear: 4\n", "run.yaml:2:28: linear.from: no earlier layer and no field of the data is called \"linear9\""},
         {"- take\n", "run.yaml:2:3: take.from: must be given: the name of a layer or of a field"},
@@ -450,12 +450,12 @@ Test(layers, errors_in_shapes)
                            "\"- flatten\" in front"},
         {"- max_pool: 2\n- linear: 10\n", "run.yaml:3:3: layer linear1 (linear): max_pool1 (run.yaml:2:3) gives "
                                           "[8,3,4,4], with height and width; put \"- flatten\" in front"},
-        {"- conv: {filters: 2, kernel: 9}\n", "run.yaml:2:3: layer conv1 (conv2d): input [8,3,8,8]: kernel height 9 is "
+        {"- conv: {filters: 2, kernel: 9}\n", "run.yaml:2:3: layer conv1 (conv): input [8,3,8,8]: kernel height 9 is "
                                               "larger than the input's 8 with padding 0 + 0; \"input\" is [8,3,8,8]"},
         {"- flatten\n- conv: {filters: 2, kernel: 3, pad: same}\n",
-            "run.yaml:3:3: layer conv1 (conv2d): input [8,192] has 2 dimensions, expected [batch, channels, height, "
+            "run.yaml:3:3: layer conv1 (conv): input [8,192] has 2 dimensions, expected [batch, channels, height, "
             "width]; flatten1 (run.yaml:2:3) gives [8,192]"},
-        {"- max_pool: {size: 2, pad: 2}\n", "run.yaml:2:3: layer max_pool1 (max_pool2d): padding 2 must be smaller "
+        {"- max_pool: {size: 2, pad: 2}\n", "run.yaml:2:3: layer max_pool1 (max_pool): padding 2 must be smaller "
                                             "than the kernel's 2; \"input\" is [8,3,8,8]"},
         {"- dropout: 1\n",
             "run.yaml:2:3: layer dropout1 (dropout): rate is 1, must be in [0, 1); \"input\" is [8,3,8,8]"},
@@ -480,7 +480,7 @@ Test(layers, errors_in_shapes)
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
         expect_build_fail(faults[i].model, TRAIN, &image, &scalar, faults[i].message);
     expect_build_fail("- conv: {filters: 2, kernel: 3}\n", TRAIN, &(lk_shape){1, {8}}, &scalar,
-        "run.yaml:2:3: layer conv1 (conv2d): input [8,8] has 2 dimensions, expected [batch, channels, height, width]; "
+        "run.yaml:2:3: layer conv1 (conv): input [8,8] has 2 dimensions, expected [batch, channels, height, width]; "
         "\"input\" is [8,8]");
     expect_build_fail("- flatten\n- batch_norm\n- linear: 2\n", "train: {batch: 8, lr: 1}\n", &image, &scalar,
         "run.yaml:3:3: layer batch_norm1 (batch_norm): a microbatch of 1 row has 1 value a channel, and no variance; "

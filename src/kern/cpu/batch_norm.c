@@ -18,7 +18,7 @@ static view view_make(const lk_opspec *s, int64_t batch)
 {
     const int64_t channels = s->in[0].dim[1], area = lki_shape_area(&s->in[0]);
     view v;
-    if (s->in[0].ndim == 4 && s->in_layout == LK_LAYOUT_PLAIN)
+    if (lk_shape_spatial(&s->in[0]) && s->in_layout == LK_LAYOUT_PLAIN)
         v = (view){channels, 1, batch, area, area, channels * area, {0}};
     else
         v = (view){1, channels, 1, batch * area, 0, 0, {0}};

@@ -5,41 +5,44 @@
 /* ---- one sample with zeros around ---- */
 static bool in_place(const lki_padded *p)
 {
-    return p->top == 0 && p->left == 0 && p->h <= p->in_h && p->w <= p->in_w;
+    return p->top == 0 && p->left == 0 && p->h <= p->in[AT_H] && p->w <= p->in[AT_W];
 }
 
 int64_t lki_padded_row(const lki_padded *p)
 {
-    return (in_place(p) ? p->in_w : p->w) * p->depth;
+    return (in_place(p) ? p->in[AT_W] : p->w) * p->depth;
+}
+
+int64_t lki_padded_plane(const lki_padded *p)
+{
+    return (in_place(p) ? p->in[AT_H] : p->h) * lki_padded_row(p);
 }
 
 size_t lki_padded_bytes(const lki_padded *p)
 {
-    return in_place(p) ? 0 : lki_floats(p->h * p->w * p->depth);
-}
-
-static void zero(int64_t n, float *x)
-{
-    memset(x, 0, (size_t)n * sizeof *x);
+    return in_place(p) ? 0 : lki_floats(p->in[AT_D] * lki_padded_plane(p));
 }
 
 /* All of it: the copies of samples overwrite the same part each time. */
 void lki_padded_clear(const lki_padded *p, float *room)
 {
     if (!in_place(p))
-        zero(p->h * p->w * p->depth, room);
+        memset(room, 0, lki_padded_bytes(p));
 }
 
 const float *lki_padded_sample(const lki_padded *p, const float *in, float *room)
 {
     if (in_place(p))
         return in;
-    const int64_t rows = lki_min(p->in_h, p->h - p->top), n = lki_min(p->in_w, p->w - p->left) * p->depth;
+    const int64_t rows = lki_min(p->in[AT_H], p->h - p->top), n = lki_min(p->in[AT_W], p->w - p->left) * p->depth;
     if (n <= 0) /* windows that see zeros alone */
         return room;
-    float *to = room + (p->top * p->w + p->left) * p->depth;
-    for (int64_t i = 0; i < rows; i++, to += p->w * p->depth, in += p->in_w * p->depth)
-        memcpy(to, in, (size_t)n * sizeof *to);
+    for (int64_t d = 0; d < p->in[AT_D]; d++) {
+        const float *from = in + d * p->in[AT_H] * p->in[AT_W] * p->depth;
+        float *to = room + d * p->h * p->w * p->depth + (p->top * p->w + p->left) * p->depth;
+        for (int64_t i = 0; i < rows; i++, to += p->w * p->depth, from += p->in[AT_W] * p->depth)
+            memcpy(to, from, (size_t)n * sizeof *to);
+    }
     return room;
 }
 
@@ -54,60 +57,71 @@ static int64_t whole_lanes(const lki_tiles *t, int64_t n)
 /* The number of places that wastes least: share of lanes in use times share of taps that are no zeros. */
 static int64_t best_places(const lki_pass *p, const lki_tiles *t)
 {
+    const int64_t kw = p->kernel[AT_W], sw = p->stride[AT_W];
     int64_t best = 1;
-    if (p->out_place != p->cols)
+    if (!p->dense || p->out_step[AT_W] != p->cols)
         return 1;
-    for (int64_t n = 2; n <= p->out_w && n * p->cols <= PANEL * t->lanes; n++) {
-        const int64_t cost = whole_lanes(t, n * p->cols) * (p->kw + (n - 1) * p->sw);
-        const int64_t best_cost = whole_lanes(t, best * p->cols) * (p->kw + (best - 1) * p->sw);
+    for (int64_t n = 2; n <= p->out[AT_W] && n * p->cols <= PANEL * t->lanes; n++) {
+        const int64_t cost = whole_lanes(t, n * p->cols) * (kw + (n - 1) * sw);
+        const int64_t best_cost = whole_lanes(t, best * p->cols) * (kw + (best - 1) * sw);
         if (cost * best < best_cost * n)
             best = n;
     }
     return best;
 }
 
-/* Sum over places of one axis of the taps that lie inside. */
-static int64_t taps_inside(int64_t places, int64_t stride, int64_t before, int64_t kernel, int64_t size)
+/* Share of the taps along an axis that lie inside, over all places. */
+static double share_inside(const lki_pass *p, int axis)
 {
     int64_t sum = 0;
-    for (int64_t i = 0; i < places; i++) {
-        const int64_t first = i * stride - before;
-        const int64_t from = first < 0 ? 0 : first, to = lki_min(first + kernel, size);
-        sum += to > from ? to - from : 0;
+    for (int64_t i = 0; i < p->out[axis]; i++) {
+        int64_t from, to;
+        lki_taps_inside(
+            i * p->stride[axis] - p->before[axis], p->kernel[axis], p->dilation[axis], p->in[axis], &from, &to);
+        sum += to - from;
     }
-    return sum;
+    return (double)sum / ((double)p->out[axis] * (double)p->kernel[axis]);
 }
 
 /* Zeros are left out where rows are samples, and multiplied where they are places. */
 enum { MIN_BATCH = 8 };
 static const double most_inside = 0.93;
 
+static int64_t reach(const lki_pass *p, int axis)
+{
+    return (p->out[axis] - 1) * p->stride[axis] + (p->kernel[axis] - 1) * p->dilation[axis] + 1;
+}
+
 static lki_padded padded(const lki_pass *p)
 {
-    return (lki_padded){
-        p->in_h, p->in_w, p->depth, p->top, p->left, (p->out_h - 1) * p->sh + p->kh, (p->out_w - 1) * p->sw + p->kw};
+    return (lki_padded){{p->in[AT_D], p->in[AT_H], p->in[AT_W]}, p->in_place, p->before[AT_H], p->before[AT_W],
+        reach(p, AT_H), reach(p, AT_W)};
 }
 
 void lki_pass_init(lki_pass *p, const lki_tiles *t)
 {
     p->tiles = t;
+    p->dense = p->depth == p->in_place && p->dilation[AT_W] == 1;
     p->places = best_places(p, t);
     p->columns = p->places * p->cols;
-    p->taps = (p->kw + (p->places - 1) * p->sw) * p->depth;
-    const double inside = (double)taps_inside(p->out_h, p->sh, p->top, p->kh, p->in_h) *
-                          (double)taps_inside(p->out_w, p->sw, p->left, p->kw, p->in_w);
-    const double all = (double)(p->out_h * p->kh) * (double)(p->out_w * p->kw);
-    p->by_sample =
-        p->top < 0 || p->left < 0 || p->out_place != p->cols || (p->batch >= MIN_BATCH && inside < most_inside * all);
+    p->taps = (p->kernel[AT_W] + (p->places - 1) * p->stride[AT_W]) * p->depth;
+    p->by_sample = p->before[AT_H] < 0 || p->before[AT_W] < 0 ||
+                   (p->batch >= MIN_BATCH && share_inside(p, AT_H) * share_inside(p, AT_W) < most_inside);
+}
+
+static bool wide_bias(const lki_pass *p)
+{
+    return p->places > 1;
 }
 
 size_t lki_pass_scratch_bytes(const lki_pass *p)
 {
     const lki_padded room = padded(p);
-    return lki_floats(p->columns) + (p->by_sample ? 0 : lki_padded_bytes(&room));
+    return (wide_bias(p) ? lki_floats(p->columns) : 0) + (p->by_sample ? 0 : lki_padded_bytes(&room));
 }
 
-/* ---- packed weights: panel by panel, [kernel row][tap][columns of the panel], columns in whole vectors ---- */
+/* ---- packed weights: group by group, panel by panel, [kernel plane][kernel row][tap][columns of the panel], columns
+ * in whole vectors ---- */
 static int64_t panel_count(const lki_pass *p)
 {
     return (p->columns + PANEL * p->tiles->lanes - 1) / (PANEL * p->tiles->lanes);
@@ -119,39 +133,58 @@ static int64_t panel_start(const lki_pass *p, int64_t i)
     return i * (whole_lanes(p->tiles, p->columns) / p->tiles->lanes) / panel_count(p) * p->tiles->lanes;
 }
 
+/* Elements of a kernel for one column. */
+static int64_t kernel_size(const lki_pass *p)
+{
+    return p->kernel[AT_D] * p->kernel[AT_H] * p->taps;
+}
+
+static int64_t group_size(const lki_pass *p)
+{
+    return kernel_size(p) * whole_lanes(p->tiles, p->columns);
+}
+
 size_t lki_pass_packed_bytes(const lki_pass *p)
 {
-    return lki_floats(p->kh * p->taps * whole_lanes(p->tiles, p->columns));
+    return lki_floats(p->groups * group_size(p));
 }
 
 enum { PACK_COLUMNS = 16 };
 
-void lki_pass_pack(const lki_pass *p, const float *w, float *packed)
+/* `n` columns of one place from the weights at w into a panel of `width` columns. */
+static void pack_place(const lki_pass *p, const float *w, int64_t n, int64_t width, float *to)
 {
     const lki_weight_walk *const k = &p->walk;
+    const int64_t rows = p->kernel[AT_D] * p->kernel[AT_H];
+    /* Few columns at a time: each reads a stream of its own. */
+    for (int64_t col0 = 0; col0 < n; col0 += PACK_COLUMNS)
+        for (int64_t d = 0; d < p->depth; d++)
+            for (int64_t row = 0; row < rows; row++)
+                for (int64_t j = 0; j < p->kernel[AT_W]; j++) {
+                    const float *const v = w + col0 * k->by_col + d * k->by_depth +
+                                           row / p->kernel[AT_H] * k->by_tap[AT_D] +
+                                           row % p->kernel[AT_H] * k->by_tap[AT_H] + j * k->by_tap[AT_W];
+                    float *const at = to + (row * p->taps + j * p->depth + d) * width + col0;
+                    const int64_t now = lki_min(n - col0, PACK_COLUMNS);
+                    for (int64_t col = 0; col < now; col++)
+                        at[col] = v[col * k->by_col];
+                }
+}
+
+void lki_pass_pack(const lki_pass *p, const float *w, float *packed)
+{
     if (p->places > 1 || p->columns % p->tiles->lanes != 0)
         memset(packed, 0, lki_pass_packed_bytes(p));
-    for (int64_t i = 0; i < panel_count(p); i++) {
-        const int64_t from = panel_start(p, i), width = panel_start(p, i + 1) - from;
-        float *const panel = packed + p->kh * p->taps * from;
-        for (int64_t place = 0; place < p->places; place++) {
-            /* Several places have one panel; several panels have one place. Few columns at a time: each reads a stream
-             * of its own. */
-            const int64_t n = lki_min(p->cols - from, width);
-            for (int64_t col0 = 0; col0 < n; col0 += PACK_COLUMNS)
-                for (int64_t d = 0; d < p->depth; d++)
-                    for (int64_t tap = 0; tap < p->kh * p->kw; tap++) {
-                        const int64_t h = tap / p->kw, j = tap % p->kw;
-                        const float *const v =
-                            w + k->start + (from + col0) * k->by_col + d * k->by_depth + h * k->by_h + j * k->by_w;
-                        float *const to =
-                            panel + (h * p->taps + (place * p->sw + j) * p->depth + d) * width + place * p->cols + col0;
-                        const int64_t now = lki_min(n - col0, PACK_COLUMNS);
-                        for (int64_t col = 0; col < now; col++)
-                            to[col] = v[col * k->by_col];
-                    }
+    for (int64_t g = 0; g < p->groups; g++)
+        for (int64_t i = 0; i < panel_count(p); i++) {
+            const int64_t from = panel_start(p, i), width = panel_start(p, i + 1) - from;
+            float *const panel = packed + g * group_size(p) + kernel_size(p) * from;
+            /* Several places have one panel; several panels have one place. */
+            for (int64_t place = 0; place < p->places; place++)
+                pack_place(p, w + p->walk.start + g * p->walk.by_group + from * p->walk.by_col,
+                    lki_min(p->cols - from, width), width,
+                    panel + place * (p->stride[AT_W] * p->depth * width + p->cols));
         }
-    }
 }
 
 /* ---- runs ---- */
@@ -173,55 +206,88 @@ static void run_rows(const lki_tiles *tiles, lki_tile t, int64_t rows, int64_t m
 }
 
 /* Tile rows are groups of places of one sample; of several rows of it where they are short. */
-static void run_by_place(const lki_pass *p, lki_tile t, int64_t panel, const float *in, int64_t in_row, float *out)
+static void run_by_place(const lki_pass *p, lki_tile t, const float *in, int64_t in_row, float *out)
 {
-    const int64_t groups = p->out_w / p->places, rest = p->out_w % p->places, in_step = p->places * p->sw * p->depth;
-    const int64_t most = most_rows(p, t.n), out_step = p->places * p->cols;
+    const int64_t groups = p->out[AT_W] / p->places, rest = p->out[AT_W] % p->places;
+    const int64_t in_step = p->places * p->stride[AT_W] * p->in_place, out_step = p->places * p->out_step[AT_W];
+    const int64_t in_down = p->stride[AT_H] * in_row, out_down = p->out_step[AT_H], most = most_rows(p, t.n);
     int64_t row_a[2 * LK_TILE_ROWS], row_c[2 * LK_TILE_ROWS];
     t.row_a = row_a;
     t.row_c = row_c;
-    out += panel;
     if (groups < most) {
         const int64_t band = groups > 0 ? (most + groups - 1) / groups : 1;
         for (int64_t i = 0; i < band * groups; i++) {
-            row_a[i] = i / groups * p->sh * in_row + i % groups * in_step;
-            row_c[i] = i / groups * p->out_row + i % groups * out_step;
+            row_a[i] = i / groups * in_down + i % groups * in_step;
+            row_c[i] = i / groups * out_down + i % groups * out_step;
         }
-        for (int64_t h = 0; h < p->out_h; h += band) {
-            t.a = in + h * p->sh * in_row;
-            t.c = out + h * p->out_row;
-            run_rows(p->tiles, t, lki_min(band, p->out_h - h) * groups, most);
+        for (int64_t h = 0; h < p->out[AT_H]; h += band) {
+            t.a = in + h * in_down;
+            t.c = out + h * out_down;
+            run_rows(p->tiles, t, lki_min(band, p->out[AT_H] - h) * groups, most);
         }
     } else {
         for (int64_t i = 0; i < most; i++) {
             row_a[i] = i * in_step;
             row_c[i] = i * out_step;
         }
-        for (int64_t h = 0; h < p->out_h; h++)
+        for (int64_t h = 0; h < p->out[AT_H]; h++)
             for (int64_t at = 0, left = (groups + most - 1) / most; left > 0; left--) {
                 const int64_t now = (groups - at + left - 1) / left;
-                t.a = in + h * p->sh * in_row + at * in_step;
-                t.c = out + h * p->out_row + at * out_step;
+                t.a = in + h * in_down + at * in_step;
+                t.c = out + h * out_down + at * out_step;
                 p->tiles->tile(&t, (int)now);
                 at += now;
             }
     }
+    if (rest == 0)
+        return;
     /* Places that are left of a group: its first columns, and no further taps than they need. */
     row_a[0] = row_c[0] = 0;
     t.n = (int)(rest * p->cols);
-    t.k = (p->kw + (rest - 1) * p->sw) * p->depth;
-    for (int64_t h = 0; rest > 0 && h < p->out_h; h++) {
-        t.a = in + h * p->sh * in_row + groups * in_step;
-        t.c = out + h * p->out_row + groups * out_step;
+    t.k = (p->kernel[AT_W] + (rest - 1) * p->stride[AT_W]) * p->depth;
+    for (int64_t h = 0; h < p->out[AT_H]; h++) {
+        t.a = in + h * in_down + groups * in_step;
+        t.c = out + h * out_down + groups * out_step;
         p->tiles->tile(&t, 1);
     }
 }
 
-/* Tile rows are samples, so that a group at the edge leaves out all that lies beyond, for all of them alike. */
-static void run_by_sample(const lki_pass *p, lki_tile t, int64_t panel, const float *in, float *out)
+/* Of a tile that reads a kernel plane: its loops over kernel rows [h0, h1) and taps [w0, w1), from the window's corner
+ * at a and the plane's weights at b. Dense rows are one run of taps (of all places), others a run a tap. */
+static void set_window(const lki_pass *p, lki_tile *t, const float *a, int64_t in_row, const float *b, int64_t h0,
+    int64_t h1, int64_t w0, int64_t w1)
 {
-    const int64_t in_row = p->in_w * p->depth, in_sample = p->in_h * in_row, columns = t.n;
-    const float *const b = t.b;
+    const int64_t down = p->dilation[AT_H] * in_row, right = p->dilation[AT_W] * p->in_place;
+    const bool some = h1 > h0 && w1 > w0;
+    t->outer = 1;
+    t->segs = 0;
+    t->a = a;
+    t->b = b;
+    if (!some)
+        return;
+    t->a = a + h0 * down + w0 * right;
+    t->b = b + (h0 * p->taps + w0 * p->depth) * t->b_k;
+    if (p->dense) {
+        t->segs = h1 - h0;
+        t->k = (w1 - w0) * p->depth;
+        t->a_seg = down;
+        t->b_seg = p->taps * t->b_k;
+    } else {
+        t->outer = h1 - h0;
+        t->segs = w1 - w0;
+        t->k = p->depth;
+        t->a_outer = down;
+        t->b_outer = p->taps * t->b_k;
+        t->a_seg = right;
+        t->b_seg = p->depth * t->b_k;
+    }
+}
+
+/* Tile rows are samples, so that a group at the edge leaves out all that lies beyond, for all of them alike. Without a
+ * kernel plane (`b` NULL) nothing is read. */
+static void run_by_sample(const lki_pass *p, lki_tile t, int64_t panel, const float *in, const float *b, float *out)
+{
+    const int64_t in_row = p->in[AT_W] * p->in_place, in_sample = lki_product(p->in) * p->in_place, columns = t.n;
     int64_t row_a[LK_TILE_ROWS], row_c[LK_TILE_ROWS];
     for (int64_t i = 0; i < LK_TILE_ROWS; i++) {
         row_a[i] = i * in_sample;
@@ -229,19 +295,17 @@ static void run_by_sample(const lki_pass *p, lki_tile t, int64_t panel, const fl
     }
     t.row_a = row_a;
     t.row_c = row_c;
-    for (int64_t h = 0; h < p->out_h; h++)
-        for (int64_t w = 0; w < p->out_w; w += p->places) {
-            const int64_t places = lki_min(p->places, p->out_w - w);
-            const int64_t h0 = h * p->sh - p->top, w0 = w * p->sw - p->left;
-            const int64_t from_h = h0 < 0 ? 0 : h0, to_h = lki_min(h0 + p->kh, p->in_h);
-            const int64_t from_w = w0 < 0 ? 0 : w0, to_w = lki_min(w0 + p->kw + (places - 1) * p->sw, p->in_w);
-            const bool some = to_h > from_h && to_w > from_w;
-            t.segs = some ? to_h - from_h : 0;
-            t.k = some ? (to_w - from_w) * p->depth : 0;
-            t.a = in + (some ? from_h * in_row + from_w * p->depth : 0);
-            t.b = b + (some ? ((from_h - h0) * p->taps + (from_w - w0) * p->depth) * t.b_k : 0);
+    for (int64_t h = 0; h < p->out[AT_H]; h++)
+        for (int64_t w = 0; w < p->out[AT_W]; w += p->places) {
+            const int64_t places = lki_min(p->places, p->out[AT_W] - w);
+            const int64_t h0 = h * p->stride[AT_H] - p->before[AT_H], w0 = w * p->stride[AT_W] - p->before[AT_W];
+            int64_t from_h, to_h, from_w, to_w;
+            lki_taps_inside(h0, p->kernel[AT_H], p->dilation[AT_H], p->in[AT_H], &from_h, &to_h);
+            lki_taps_inside(
+                w0, p->kernel[AT_W] + (places - 1) * p->stride[AT_W], p->dilation[AT_W], p->in[AT_W], &from_w, &to_w);
+            set_window(p, &t, in + h0 * in_row + w0 * p->in_place, in_row, b, from_h, b ? to_h : from_h, from_w, to_w);
             t.n = (int)lki_min(columns, places * p->cols - panel);
-            t.c = out + h * p->out_row + w * p->out_place + panel;
+            t.c = out + h * p->out_step[AT_H] + w * p->out_step[AT_W];
             const int64_t most = most_rows(p, t.n);
             for (int64_t at = 0, left = (p->batch + most - 1) / most; left > 0; left--) {
                 const int64_t now = (p->batch - at + left - 1) / left;
@@ -253,36 +317,62 @@ static void run_by_sample(const lki_pass *p, lki_tile t, int64_t panel, const fl
         }
 }
 
+/* One panel of one group: plane by plane of the output, for each the planes of the kernel that lie inside. */
+static void run_panel(const lki_pass *p, lki_tile t, int64_t panel, const float *in, int64_t in_row, int64_t in_plane,
+    const float *weights, bool relu, float *out)
+{
+    const float *const bias = t.bias;
+    for (int64_t d = 0; d < p->out[AT_D]; d++) {
+        const int64_t first = d * p->stride[AT_D] - p->before[AT_D];
+        int64_t from, to;
+        lki_taps_inside(first, p->kernel[AT_D], p->dilation[AT_D], p->in[AT_D], &from, &to);
+        const int64_t last = to > from ? to - 1 : from; /* once, where no plane lies inside */
+        for (int64_t i = from; i <= last; i++) {
+            const bool some = to > from;
+            const float *const plane = some ? in + (first + i * p->dilation[AT_D]) * in_plane : in;
+            const float *const b = some ? weights + i * p->kernel[AT_H] * p->taps * t.b_k : NULL;
+            t.add = i > from;
+            t.bias = i > from ? NULL : bias;
+            t.relu = relu && i == last;
+            if (p->by_sample) {
+                run_by_sample(p, t, panel, plane, b, out + d * p->out_step[AT_D]);
+            } else {
+                set_window(p, &t, plane, in_row, b, 0, some ? p->kernel[AT_H] : 0, 0,
+                    p->kernel[AT_W] + (p->places - 1) * p->stride[AT_W]);
+                run_by_place(p, t, plane, in_row, out + d * p->out_step[AT_D]);
+            }
+        }
+    }
+}
+
 void lki_pass_run(
     const lki_pass *p, const float *in, const float *packed, const float *bias, bool relu, float *out, void *scratch)
 {
     const lki_padded pad = padded(p);
-    const int64_t in_row = p->by_sample ? p->in_w * p->depth : lki_padded_row(&pad);
-    float *const wide_bias = scratch, *const room = (float *)((char *)scratch + lki_floats(p->columns));
-    for (int64_t i = 0; bias && i < p->columns; i++)
-        wide_bias[i] = bias[i % p->cols];
+    const int64_t in_row = p->by_sample ? p->in[AT_W] * p->in_place : lki_padded_row(&pad);
+    const int64_t in_plane = p->by_sample ? p->in[AT_H] * in_row : lki_padded_plane(&pad);
+    float *const wide = scratch, *const room =
+                                     wide_bias(p) ? (float *)((char *)scratch + lki_floats(p->columns)) : scratch;
+    for (int64_t i = 0; bias && wide_bias(p) && i < p->columns; i++)
+        wide[i] = bias[i % p->cols];
+    if (bias && wide_bias(p))
+        bias = wide;
     out += p->out_start;
     if (!p->by_sample)
         lki_padded_clear(&pad, room);
     for (int64_t b = 0; b < (p->by_sample ? 1 : p->batch); b++) {
         const float *const from =
-            p->by_sample ? in : lki_padded_sample(&pad, in + b * p->in_h * p->in_w * p->depth, room);
-        for (int64_t i = 0; i < panel_count(p); i++) {
-            const int64_t start = panel_start(p, i), width = panel_start(p, i + 1) - start;
-            const lki_tile t = {.b = packed + p->kh * p->taps * start,
-                .segs = p->kh,
-                .k = p->taps,
-                .a_seg = in_row,
-                .a_k = 1,
-                .b_seg = p->taps * width,
-                .b_k = width,
-                .bias = bias ? wide_bias + start : NULL,
-                .relu = relu,
-                .n = (int)lki_min(width, p->columns - start)};
-            if (p->by_sample)
-                run_by_sample(p, t, start, from, out);
-            else
-                run_by_place(p, t, start, from, in_row, out + b * p->out_sample);
-        }
+            p->by_sample ? in : lki_padded_sample(&pad, in + b * lki_product(p->in) * p->in_place, room);
+        for (int64_t g = 0; g < p->groups; g++)
+            for (int64_t i = 0; i < panel_count(p); i++) {
+                const int64_t start = panel_start(p, i), width = panel_start(p, i + 1) - start;
+                const lki_tile t = {.a_k = 1,
+                    .b_k = width,
+                    .bias = bias ? bias + g * p->cols + start : NULL,
+                    .n = (int)lki_min(width, p->columns - start)};
+                run_panel(p, t, start, from + g * p->depth, in_row, in_plane,
+                    packed + g * group_size(p) + kernel_size(p) * start, relu,
+                    out + b * p->out_sample + g * p->cols + start);
+            }
     }
 }

@@ -71,10 +71,10 @@ void lki_transpose(int64_t rows, int64_t cols, const float *in, float *out);
 /* [B,C,area] plain -> [B,area,C] and back. */
 void lki_plain_to_nhwc(int64_t b, int64_t c, int64_t area, const float *in, float *out);
 void lki_nhwc_to_plain(int64_t b, int64_t c, int64_t area, const float *in, float *out);
-/* Of 4 dimensions, in and kept as NHWC. */
+/* Spatial, and kept channels last. */
 static inline bool lki_is_nhwc(const lk_shape *s, lk_layout layout)
 {
-    return s->ndim == 4 && layout == LK_LAYOUT_NHWC;
+    return lk_shape_spatial(s) && layout == LK_LAYOUT_NHWC;
 }
 
 /* Floats that loops over several passes take at a time: two or three such pieces stay in the nearest cache. */

@@ -1,4 +1,4 @@
-/* global_avg_pool: the mean over height and width, [B,C,H,W] -> [B,C]. */
+/* global_avg_pool: the mean over all places of a channel, [B,C,...] -> [B,C]. */
 #include "kern/cpu/cpu_int.h"
 
 /* Sum in fixed lanes. */

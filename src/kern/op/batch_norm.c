@@ -5,11 +5,7 @@
 static lk_status infer(lk_opspec *s)
 {
     const lk_attr_batch_norm *const a = &s->attr.batch_norm;
-    static const char form[] = "[batch, channels] or [batch, channels, height, width]";
-    LK_TRY(lki_input_check(s, 0, 2, 4, form));
-    char text[LK_SHAPE_TEXT];
-    if (s->in[0].ndim == 3)
-        return LK_FAIL(LK_E_SHAPE, "input %s has 3 dimensions, expected %s", lk_shape_print(&s->in[0], text), form);
+    LK_TRY(lki_input_check(s, 0, 2, 5, "[batch, channels] or [batch, channels, ...] with one to three axes"));
     LK_TRY(lki_act_check(a->act, 0, false));
     if (!(a->eps > 0) || !(a->momentum >= 0 && a->momentum <= 1))
         return LK_FAIL(

@@ -1,9 +1,9 @@
-/* global_avg_pool: the mean over height and width, [B,C,H,W] -> [B,C]. */
+/* global_avg_pool: the mean over all places of a channel, [B,C,...] -> [B,C]. */
 #include "kern/kern_int.h"
 
 static lk_status infer(lk_opspec *s)
 {
-    LK_TRY(lki_input_check(s, 0, 4, 4, "[batch, channels, height, width]"));
+    LK_TRY(lki_input_check(s, 0, 3, 5, LKI_SPATIAL_FORM));
     s->n_params = 0;
     s->out = (lk_shape){2, {s->in[0].dim[0], s->in[0].dim[1]}};
     return LK_OK;

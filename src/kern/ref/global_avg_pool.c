@@ -1,4 +1,4 @@
-/* global_avg_pool: y[b,c] = 1/(H W) sum over h, w of x[b,c,h,w]. Backward: dx[b,c,h,w] = dy[b,c] / (H W). */
+/* global_avg_pool: y[b,c] = mean over all places p of x[b,c,p]. Backward: dx[b,c,p] = dy[b,c] / places. */
 #include "kern/ref/ref_int.h"
 
 static lk_status forward(const lk_call *c)

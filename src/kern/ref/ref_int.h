@@ -5,11 +5,18 @@
 
 #include "kern/kern_int.h"
 
-/* Place of [b,c,h,w] in a plain array of shape s. */
-static inline int64_t ref_at(const lk_shape *s, int64_t b, int64_t c, int64_t h, int64_t w)
-{
-    return ((b * s->dim[1] + c) * s->dim[2] + h) * s->dim[3] + w;
-}
+/* A window that slides over D, H, W (1 for the axes that a value has not). Places and taps are numbered in D H W order. */
+typedef struct ref_window {
+    int64_t in[LK_MAX_AXES], out[LK_MAX_AXES];
+    int64_t kernel[LK_MAX_AXES], stride[LK_MAX_AXES], dilation[LK_MAX_AXES], before[LK_MAX_AXES];
+    int64_t places_in, places_out, taps;
+} ref_window;
+
+/* From `in` to `out`, lists by axis of the attributes; dilation NULL: 1. */
+ref_window ref_window_make(const lk_shape *in, const lk_shape *out, const int64_t *kernel, const int64_t *stride,
+    const int64_t *dilation, const int64_t *before);
+/* The input's place under tap t of the window at output place o; -1 outside of the input. */
+int64_t ref_window_place(const ref_window *w, int64_t o, int64_t t);
 
 /* Written so that NaN stays NaN: a run that diverges must show it. */
 static inline double ref_relu(double x)

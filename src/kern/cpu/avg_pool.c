@@ -1,13 +1,13 @@
-/* avg_pool2d: the mean under a window, zeros of the padding counted. */
+/* avg_pool: the mean under a window, zeros of the padding counted. */
 #include "kern/cpu/pool_int.h"
 #include <string.h>
 
 LK_CLONES static void forward_2x2(const lki_pool *g, const float *restrict x, float *restrict y)
 {
-    const int64_t c = g->c, row = g->w * c, fast = lki_pool_fast(g);
+    const int64_t c = g->c, row = g->in[AT_W] * c, fast = lki_pool_fast(g);
     int64_t n = 0;
-    for (int64_t r = 0; r < g->batch * g->oh; r++, x += row) /* the second of two rows is stepped over by the places */
-        for (int64_t ow = 0; ow < g->ow; ow++, n++, x += 2 * c, y += c) {
+    for (int64_t r = 0; r < lki_pool_rows(g); r++, x += row) /* the second of two rows is stepped over by the places */
+        for (int64_t w = 0; w < g->out[AT_W]; w++, n++, x += 2 * c, y += c) {
             if (n >= fast) {
                 for (int64_t i = 0; i < c; i++)
                     y[i] = ((x[i] + x[c + i]) + (x[row + i] + x[row + c + i])) * 0.25f;
@@ -25,18 +25,18 @@ LK_CLONES static void forward_2x2(const lki_pool *g, const float *restrict x, fl
 /* dx in the order of memory. */
 LK_CLONES static void backward_2x2(const lki_pool *g, const float *restrict dy, float *restrict dx)
 {
-    const int64_t c = g->c, dy_row = g->ow * c, rows = g->batch * g->oh;
+    const int64_t c = g->c, dy_row = g->out[AT_W] * c, rows = lki_pool_rows(g);
     for (int64_t r = 0; r < 2 * rows; r++) {
         const float *d = dy + r / 2 * dy_row;
         const int64_t fast = lki_pool_fast_row(g, r / 2);
-        for (int64_t ow = 0; ow < fast; ow++, d += c, dx += 2 * c)
+        for (int64_t w = 0; w < fast; w++, d += c, dx += 2 * c)
             for (int64_t i = 0; i < c; i += 8) {
                 const int64_t from = c < 8 ? 0 : lki_min(i, c - 8);
                 const lki_eight v = LK_EIGHT(d + from) * 0.25f;
                 LK_EIGHT_STORE(dx + from, v);
                 LK_EIGHT_STORE(dx + c + from, v);
             }
-        for (int64_t ow = fast; ow < g->ow; ow++, d += c, dx += 2 * c)
+        for (int64_t w = fast; w < g->out[AT_W]; w++, d += c, dx += 2 * c)
             for (int64_t i = 0; i < c; i++)
                 dx[i] = dx[c + i] = d[i] * 0.25f;
     }
@@ -45,36 +45,36 @@ LK_CLONES static void backward_2x2(const lki_pool *g, const float *restrict dy, 
 LK_CLONES static void forward_any(const lki_pool *g, const float *restrict x, float *restrict y)
 {
     const int64_t c = g->c;
-    const float share = 1 / (float)(g->kh * g->kw);
-    for (int64_t b = 0; b < g->batch; b++, x += g->h * g->w * c)
-        for (int64_t oh = 0; oh < g->oh; oh++)
-            for (int64_t ow = 0; ow < g->ow; ow++, y += c) {
-                const lki_window t = lki_window_at(g, oh, ow);
-                for (int64_t i = 0; i < c; i++)
-                    y[i] = 0;
-                for (int64_t kh = t.h0; kh < t.h1; kh++)
-                    for (int64_t kw = t.w0; kw < t.w1; kw++)
-                        for (int64_t i = 0; i < c; i++)
-                            y[i] += x[t.corner + (kh * g->w + kw) * c + i];
-                for (int64_t i = 0; i < c; i++)
-                    y[i] *= share;
-            }
+    const float share = 1 / (float)g->taps;
+    for (int64_t b = 0; b < g->batch; b++, x += g->places_in * c)
+        LK_EACH_PLACE(g, d, h, w)
+        {
+            const lki_window t = lki_window_at(g, d, h, w);
+            for (int64_t i = 0; i < c; i++)
+                y[i] = 0;
+            LK_EACH_TAP(t, j, k, l)
+            for (int64_t i = 0; i < c; i++)
+                y[i] += x[t.corner + lki_window_element(g, j, k, l) + i];
+            for (int64_t i = 0; i < c; i++)
+                y[i] *= share;
+            y += c;
+        }
 }
 
 /* dx is zero before. */
 LK_CLONES static void backward_any(const lki_pool *g, const float *restrict dy, float *restrict dx)
 {
     const int64_t c = g->c;
-    const float share = 1 / (float)(g->kh * g->kw);
-    for (int64_t b = 0; b < g->batch; b++, dx += g->h * g->w * c)
-        for (int64_t oh = 0; oh < g->oh; oh++)
-            for (int64_t ow = 0; ow < g->ow; ow++, dy += c) {
-                const lki_window t = lki_window_at(g, oh, ow);
-                for (int64_t kh = t.h0; kh < t.h1; kh++)
-                    for (int64_t kw = t.w0; kw < t.w1; kw++)
-                        for (int64_t i = 0; i < c; i++)
-                            dx[t.corner + (kh * g->w + kw) * c + i] += dy[i] * share;
-            }
+    const float share = 1 / (float)g->taps;
+    for (int64_t b = 0; b < g->batch; b++, dx += g->places_in * c)
+        LK_EACH_PLACE(g, d, h, w)
+        {
+            const lki_window t = lki_window_at(g, d, h, w);
+            LK_EACH_TAP(t, j, k, l)
+            for (int64_t i = 0; i < c; i++)
+                dx[t.corner + lki_window_element(g, j, k, l) + i] += dy[i] * share;
+            dy += c;
+        }
 }
 
 static lk_status forward(const lk_call *c)
@@ -99,4 +99,4 @@ static lk_status backward(const lk_call *c)
     return LK_OK;
 }
 
-const lk_kernel lk_kern_cpu_avg_pool2d = {.forward = forward, .backward = backward};
+const lk_kernel lk_kern_cpu_avg_pool = {.forward = forward, .backward = backward};

@@ -1,11 +1,11 @@
-/* max_pool2d: the largest under a window and where it was: `saved` holds the place in the window, i kernel_w + j, one
+/* max_pool: the largest under a window and where it was: `saved` holds the tap, one
  * byte an output where that fits, else four. The first of equal ones; NaN counts as the largest. */
 #include "kern/cpu/pool_int.h"
 #include <string.h>
 
 static bool bytes_do(const lki_pool *g)
 {
-    return g->kh * g->kw <= 256;
+    return g->taps <= 256;
 }
 
 static lk_status plan(const lk_opspec *s, lk_kern_plan *out)
@@ -31,15 +31,15 @@ typedef uint8_t bytes_at __attribute__((vector_size(8), aligned(1), may_alias));
 static void take_one(const lki_pool *g, lki_window t, const float *x, float *y, uint8_t *place)
 {
     const float *const v0 = x + t.corner;
-    float best = v0[(t.h0 * g->w + t.w0) * g->c];
-    int64_t at = t.h0 * g->kw + t.w0;
-    for (int64_t i = t.h0; i < t.h1; i++)
-        for (int64_t j = t.w0; j < t.w1; j++) {
-            const float v = v0[(i * g->w + j) * g->c];
-            const bool more = !(v <= best) & (best == best);
-            best = more ? v : best;
-            at = more ? i * g->kw + j : at;
-        }
+    float best = v0[lki_window_element(g, t.from[AT_D], t.from[AT_H], t.from[AT_W])];
+    int64_t at = lki_window_tap(g, t.from[AT_D], t.from[AT_H], t.from[AT_W]);
+    LK_EACH_TAP(t, d, h, w)
+    {
+        const float v = v0[lki_window_element(g, d, h, w)];
+        const bool more = !(v <= best) & (best == best);
+        best = more ? v : best;
+        at = more ? lki_window_tap(g, d, h, w) : at;
+    }
     *y = best;
     *place = (uint8_t)at;
 }
@@ -48,11 +48,10 @@ static inline __attribute__((always_inline)) void take_eight(
     const lki_pool *g, lki_window t, const float *x, float *y, uint8_t *place)
 {
     const float *const v0 = x + t.corner;
-    lki_eight best = LK_EIGHT(v0 + (t.h0 * g->w + t.w0) * g->c);
-    lki_eight_int at = (lki_eight_int){0} + (int32_t)(t.h0 * g->kw + t.w0);
-    for (int64_t i = t.h0; i < t.h1; i++)
-        for (int64_t j = t.w0; j < t.w1; j++)
-            TAKE_EIGHT(best, at, LK_EIGHT(v0 + (i * g->w + j) * g->c), i * g->kw + j);
+    lki_eight best = LK_EIGHT(v0 + lki_window_element(g, t.from[AT_D], t.from[AT_H], t.from[AT_W]));
+    lki_eight_int at = (lki_eight_int){0} + (int32_t)lki_window_tap(g, t.from[AT_D], t.from[AT_H], t.from[AT_W]);
+    LK_EACH_TAP(t, d, h, w)
+    TAKE_EIGHT(best, at, LK_EIGHT(v0 + lki_window_element(g, d, h, w)), lki_window_tap(g, d, h, w));
     LK_EIGHT_STORE(y, best);
     *(bytes_at *)place = __builtin_convertvector(at, bytes);
 }
@@ -60,32 +59,34 @@ static inline __attribute__((always_inline)) void take_eight(
 LK_CLONES static void forward_bytes(
     const lki_pool *g, const float *restrict x, float *restrict y, uint8_t *restrict place)
 {
-    const int64_t c = g->c, x_size = g->h * g->w * c;
-    for (int64_t b = 0; b < g->batch; b++, x += x_size)
-        for (int64_t oh = 0; oh < g->oh; oh++)
-            for (int64_t ow = 0; ow < g->ow; ow++, y += c, place += c) {
-                const lki_window t = lki_window_at(g, oh, ow);
-                if (c < 8)
-                    for (int64_t i = 0; i < c; i++)
-                        take_one(g, t, x + i, y + i, place + i);
-                for (int64_t i = 0; i < c && c >= 8; i += 8) {
-                    const int64_t from = lki_min(i, c - 8);
-                    take_eight(g, t, x + from, y + from, place + from);
-                }
+    const int64_t c = g->c;
+    for (int64_t b = 0; b < g->batch; b++, x += g->places_in * c)
+        LK_EACH_PLACE(g, d, h, w)
+        {
+            const lki_window t = lki_window_at(g, d, h, w);
+            if (c < 8)
+                for (int64_t i = 0; i < c; i++)
+                    take_one(g, t, x + i, y + i, place + i);
+            for (int64_t i = 0; i < c && c >= 8; i += 8) {
+                const int64_t from = lki_min(i, c - 8);
+                take_eight(g, t, x + from, y + from, place + from);
             }
+            y += c;
+            place += c;
+        }
 }
 
 LK_CLONES static void forward_2x2(
     const lki_pool *g, const float *restrict x, float *restrict y, uint8_t *restrict place)
 {
-    const int64_t c = g->c, row = g->w * c;
+    const int64_t c = g->c, row = g->in[AT_W] * c;
     const int64_t fast = lki_pool_fast(g);
     int64_t n = 0;
-    for (int64_t r = 0; r < g->batch * g->oh; r++, x += row) /* the second of two rows is stepped over by the places */
-        for (int64_t ow = 0; ow < g->ow; ow++, n++, x += 2 * c, y += c, place += c) {
+    for (int64_t r = 0; r < lki_pool_rows(g); r++, x += row) /* the second of two rows is stepped over by the places */
+        for (int64_t w = 0; w < g->out[AT_W]; w++, n++, x += 2 * c, y += c, place += c) {
             if (n >= fast) {
                 for (int64_t i = 0; i < c; i++)
-                    take_one(g, (lki_window){0, 0, 2, 0, 2}, x + i, y + i, place + i);
+                    take_one(g, (lki_window){.to = {1, 2, 2}}, x + i, y + i, place + i);
                 continue;
             }
             for (int64_t i = 0; i < c; i += 8) {
@@ -106,14 +107,14 @@ LK_CLONES static void forward_2x2(
 LK_CLONES static void backward_2x2(
     const lki_pool *g, const float *restrict dy, const uint8_t *restrict place, float *restrict dx)
 {
-    const int64_t c = g->c, dy_row = g->ow * c;
-    const int64_t rows = g->batch * g->oh;
+    const int64_t c = g->c, dy_row = g->out[AT_W] * c;
+    const int64_t rows = lki_pool_rows(g);
     for (int64_t r = 0; r < rows; r++, dy += dy_row, place += dy_row)
         for (int32_t k = 0; k < 4; k += 2) {
             const int64_t fast = lki_pool_fast_row(g, r);
             const float *d = dy;
             const uint8_t *p = place;
-            for (int64_t ow = 0; ow < fast; ow++, d += c, p += c, dx += 2 * c)
+            for (int64_t w = 0; w < fast; w++, d += c, p += c, dx += 2 * c)
                 for (int64_t i = 0; i < c; i += 8) {
                     const int64_t from = c < 8 ? 0 : lki_min(i, c - 8);
                     const lki_eight_int at =
@@ -122,7 +123,7 @@ LK_CLONES static void backward_2x2(
                     LK_EIGHT_STORE(dx + from, (lki_eight)((at == k) & v));
                     LK_EIGHT_STORE(dx + c + from, (lki_eight)((at == k + 1) & v));
                 }
-            for (int64_t ow = fast; ow < g->ow; ow++, d += c, p += c, dx += 2 * c)
+            for (int64_t w = fast; w < g->out[AT_W]; w++, d += c, p += c, dx += 2 * c)
                 for (int64_t i = 0; i < c; i++) {
                     dx[i] = p[i] == k ? d[i] : 0;
                     dx[c + i] = p[i] == k + 1 ? d[i] : 0;
@@ -134,47 +135,56 @@ LK_CLONES static void backward_2x2(
 static void backward_bytes(const lki_pool *g, const float *dy, const uint8_t *place, float *dx)
 {
     int64_t offset[256];
-    for (int64_t k = 0; k < g->kh * g->kw; k++)
-        offset[k] = (k / g->kw * g->w + k % g->kw) * g->c;
-    for (int64_t b = 0; b < g->batch; b++, dx += g->h * g->w * g->c)
-        for (int64_t oh = 0; oh < g->oh; oh++)
-            for (int64_t ow = 0; ow < g->ow; ow++, dy += g->c, place += g->c) {
-                float *const to = dx + ((oh * g->sh - g->ph) * g->w + ow * g->sw - g->pw) * g->c;
-                for (int64_t i = 0; i < g->c; i++)
-                    to[offset[place[i]] + i] += dy[i];
-            }
+    const lki_window all = {.to = {g->kernel[AT_D], g->kernel[AT_H], g->kernel[AT_W]}};
+    LK_EACH_TAP(all, d, h, w)
+    offset[lki_window_tap(g, d, h, w)] = lki_window_element(g, d, h, w);
+    for (int64_t b = 0; b < g->batch; b++, dx += g->places_in * g->c)
+        LK_EACH_PLACE(g, d, h, w)
+        {
+            const int64_t corner = lki_window_at(g, d, h, w).corner;
+            for (int64_t i = 0; i < g->c; i++)
+                dx[corner + offset[place[i]] + i] += dy[i];
+            dy += g->c;
+            place += g->c;
+        }
 }
 
 /* ---- windows of more than 256 ---- */
 static void forward_large(const lki_pool *g, const float *x, float *y, int32_t *place)
 {
-    for (int64_t b = 0; b < g->batch; b++, x += g->h * g->w * g->c)
-        for (int64_t oh = 0; oh < g->oh; oh++)
-            for (int64_t ow = 0; ow < g->ow; ow++)
-                for (int64_t k = 0; k < g->c; k++) {
-                    const lki_window t = lki_window_at(g, oh, ow);
-                    int64_t at = (t.h0 * g->w + t.w0) * g->c;
-                    const float *const v = x + t.corner + k;
-                    for (int64_t i = t.h0; i < t.h1; i++)
-                        for (int64_t j = t.w0; j < t.w1; j++) {
-                            const int64_t to = (i * g->w + j) * g->c;
-                            if (!(v[to] <= v[at]) && v[at] == v[at])
-                                at = to;
-                        }
-                    *y++ = v[at];
-                    *place++ = (int32_t)(at / g->c / g->w * g->kw + at / g->c % g->w);
+    for (int64_t b = 0; b < g->batch; b++, x += g->places_in * g->c)
+        LK_EACH_PLACE(g, d, h, w)
+        {
+            const lki_window t = lki_window_at(g, d, h, w);
+            for (int64_t k = 0; k < g->c; k++) {
+                const float *const v0 = x + t.corner + k;
+                float best = v0[lki_window_element(g, t.from[AT_D], t.from[AT_H], t.from[AT_W])];
+                int64_t at = lki_window_tap(g, t.from[AT_D], t.from[AT_H], t.from[AT_W]);
+                LK_EACH_TAP(t, i, j, l)
+                {
+                    const float v = v0[lki_window_element(g, i, j, l)];
+                    if (!(v <= best) && best == best) {
+                        best = v;
+                        at = lki_window_tap(g, i, j, l);
+                    }
                 }
+                *y++ = best;
+                *place++ = (int32_t)at;
+            }
+        }
 }
 
 static void backward_large(const lki_pool *g, const float *dy, const int32_t *place, float *dx)
 {
-    for (int64_t b = 0; b < g->batch; b++, dx += g->h * g->w * g->c)
-        for (int64_t oh = 0; oh < g->oh; oh++)
-            for (int64_t ow = 0; ow < g->ow; ow++)
-                for (int64_t k = 0; k < g->c; k++, dy++, place++) {
-                    const int64_t h = oh * g->sh - g->ph + *place / g->kw, w = ow * g->sw - g->pw + *place % g->kw;
-                    dx[(h * g->w + w) * g->c + k] += *dy;
-                }
+    for (int64_t b = 0; b < g->batch; b++, dx += g->places_in * g->c)
+        LK_EACH_PLACE(g, d, h, w)
+        {
+            const int64_t corner = lki_window_at(g, d, h, w).corner;
+            for (int64_t k = 0; k < g->c; k++, dy++, place++) {
+                const int64_t i = *place / (g->kernel[AT_H] * g->kernel[AT_W]), j = *place / g->kernel[AT_W];
+                dx[corner + lki_window_element(g, i, j % g->kernel[AT_H], *place % g->kernel[AT_W]) + k] += *dy;
+            }
+        }
 }
 
 static lk_status forward(const lk_call *c)
@@ -208,4 +218,4 @@ static lk_status backward(const lk_call *c)
     return LK_OK;
 }
 
-const lk_kernel lk_kern_cpu_max_pool2d = {.plan = plan, .forward = forward, .backward = backward};
+const lk_kernel lk_kern_cpu_max_pool = {.plan = plan, .forward = forward, .backward = backward};
