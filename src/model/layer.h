@@ -32,10 +32,16 @@
     X(group_norm) \
     X(instance_norm) \
     /* layer_conv.c */ \
+    X(conv1d) \
     X(conv) \
+    X(conv3d) \
     X(batch_norm) \
+    X(max_pool1d) \
     X(max_pool) \
+    X(max_pool3d) \
+    X(avg_pool1d) \
     X(avg_pool) \
+    X(avg_pool3d) \
     X(global_pool) \
     /* layer_block.c */ \
     X(residual) \

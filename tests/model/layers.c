@@ -100,6 +100,46 @@ Test(layers, each_kind)
         "loss cross_entropy 11 1\n");
 }
 
+Test(layers, one_axis_and_three)
+{
+    static const lk_shape series = {2, {3, 20}}, volume = {4, {2, 4, 6, 8}};
+
+    expect_graph("- conv1d: {filters: 6, kernel: 3, pad: same, dilation: 4}\n"
+                 "- batch_norm\n"
+                 "- max_pool1d: 2\n"
+                 "- conv1d: {filters: 8, kernel: 3, stride: 2, pad: same, groups: 2}\n"
+                 "- avg_pool1d: {size: 3, stride: 1, pad: 1}\n"
+                 "- global_pool\n"
+                 "- linear: 10\n",
+        TRAIN, &series, &scalar,
+        "conv1d1 conv 0 -> 2 [8,6,20]\n"
+        "batch_norm1 batch_norm 2 -> 3 [8,6,20]\n"
+        "max_pool1d1 max_pool 3 -> 4 [8,6,10]\n"
+        "conv1d2 conv 4 -> 5 [8,8,5]\n"
+        "avg_pool1d1 avg_pool 5 -> 6 [8,8,5]\n"
+        "global_pool1 global_avg_pool 6 -> 7 [8,8]\n"
+        "linear1 linear 7 -> 8 [8,10]\n"
+        "loss cross_entropy 8 1\n");
+    expect_graph("- conv3d: {filters: 4, kernel: [1, 3, 3], pad: [0, 1, 1]}\n"
+                 "- conv3d: {kernel: 3, depthwise: true, pad: same, stride: [1, 2, 2]}\n"
+                 "- conv3d: {filters: 8, kernel: 1, depthwise: true}\n"
+                 "- batch_norm\n"
+                 "- max_pool3d: [1, 3, 2]\n"
+                 "- avg_pool3d: [4, 1, 2]\n"
+                 "- flatten\n"
+                 "- linear: 10\n",
+        TRAIN, &volume, &scalar,
+        "conv3d1 conv 0 -> 2 [8,4,4,6,8]\n"
+        "conv3d2 conv 2 -> 3 [8,4,4,3,4]\n"
+        "conv3d3 conv 3 -> 4 [8,8,4,3,4]\n"
+        "batch_norm1 batch_norm 4 -> 5 [8,8,4,3,4]\n"
+        "max_pool3d1 max_pool 5 -> 6 [8,8,4,1,2]\n"
+        "avg_pool3d1 avg_pool 6 -> 7 [8,8,1,1,1]\n"
+        "flatten1 flatten 7 -> 8 [8,8]\n"
+        "linear1 linear 8 -> 9 [8,10]\n"
+        "loss cross_entropy 9 1\n");
+}
+
 Test(layers, attributes)
 {
     static const char model[] = "- conv: {filters: 4, kernel: [3, 5], stride: 2, pad: [1, 2], bias: false}\n"
@@ -419,6 +459,15 @@ Test(layers, errors_in_the_list)
             "run.yaml:2:38: conv.pad: expected same, valid, or whole numbers from 0 to 1e+09, got \"same\""},
         {"- conv: {filters: 2, kernel: 3, pad: [1, 1, 1]}\n",
             "run.yaml:2:38: conv.pad: expected same, valid, one number or two (height, width), got 3"},
+        {"- conv: {kernel: 3}\n", "run.yaml:2:9: conv.filters: is needed unless depthwise is true"},
+        {"- conv: {filters: 4, kernel: 3, groups: 2}\n", "run.yaml:2:41: conv.groups: the input's 3 channels and the 4 "
+                                                        "filters must be multiples of the 2 groups"},
+        {"- conv: {filters: 4, kernel: 3, depthwise: true}\n",
+            "run.yaml:2:19: conv.filters: the input's 3 channels and the 4 filters must be multiples of the 3 groups"},
+        {"- conv: {kernel: 3, depthwise: true, groups: 3}\n",
+            "run.yaml:2:46: conv.groups: is the number of channels where depthwise is true; leave one of them out"},
+        {"- conv: {filters: 4, kernel: 3, dilation: [1, 2, 3]}\n",
+            "run.yaml:2:43: conv.dilation: expected one number or two (height, width), got 3"},
         {"- max_pool: {size: 2, pad: [0, 0, 0]}\n",
             "run.yaml:2:28: max_pool.pad: expected one number or two (height, width), got 3"},
         {"- residual\n", "run.yaml:2:3: section \"residual\" lacks \"layers\""},
