@@ -1,6 +1,7 @@
-/* lockstep data import FORMAT ... | inspect FILE... | verify FILE... */
+/* lockstep data import FORMAT ... | generate WHAT ... | inspect FILE... | verify FILE... */
 #include "cli/cli_int.h"
 
+#include "data/generate.h"
 #include "data/import/import.h"
 #include "data/inspect.h"
 
@@ -40,6 +41,25 @@ static const lki_command *list_formats(int *n)
     *n = lk_n_importers;
     return formats;
 }
+
+static int run_dates(const lki_parsed *p)
+{
+    lk_buf report = {0};
+    lk_status st;
+
+    LK_TRY_TO(st, out, lk_generate_dates(p->opts, &report));
+    LK_TRY_TO(st, out, lki_print(&report));
+out:
+    lk_buf_fini(&report);
+    return lki_finish(st);
+}
+
+static const lki_command generate_sub[] = {
+    {.name = "dates",
+        .help = "Dates as people write them, and in ISO 8601.",
+        .options = &lk_generate_dates_table,
+        .run = run_dates},
+};
 
 typedef struct inspect_opts {
     lk_strings file;
@@ -110,6 +130,10 @@ static int run_verify(const lki_parsed *p)
 
 static const lki_command sub[] = {
     {.name = "import", .help = "Writes data of another format as HDF5 shards.", .list = list_formats},
+    {.name = "generate",
+        .help = "Makes data sets whose answers are known.",
+        .sub = generate_sub,
+        .n_sub = sizeof generate_sub / sizeof generate_sub[0]},
     {.name = "inspect", .options = &inspect_table, .run = run_inspect},
     {.name = "verify", .options = &verify_table, .run = run_verify},
 };

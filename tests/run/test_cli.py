@@ -20,6 +20,7 @@ COMMANDS = {
     "data import labelled-text": (["SOURCE", "DEST"], ["--level", "--max-length", "--split", "--rest", "--seed"]),
     "data import wav": (["SOURCE", "DEST"], ["--label-pattern", "--match", "--except", "--window", "--hop", "--bands", "--max-frames"]),
     "data import images": (["SOURCE", "DEST"], ["--size", "--gray", "--split", "--rest", "--seed"]),
+    "data generate dates": (["DEST"], ["--samples", "--seed", "--split", "--rest"]),
     "data inspect": (["FILE"], ["--json"]),
     "data verify": (["FILE"], []),
     "digest": (["PATH"], ["--json"]),
@@ -65,7 +66,7 @@ class Help(lockstep.Case):
         self.assertEqual(self.run_it("-h").out, result.out)
 
     def test_groups_list_theirs(self):
-        for group in ["checkpoint", "bench", "data", "data import"]:
+        for group in ["checkpoint", "bench", "data", "data import", "data generate"]:
             result = self.run_it(*group.split(), "--help")
             self.check_code(result, lockstep.OK)
             self.assertTrue(result.out.startswith("usage: lockstep %s COMMAND ...\n" % group), str(result))
