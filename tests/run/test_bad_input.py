@@ -72,6 +72,20 @@ class Config(BadInput):
         self.check(self.train("--set", "train.epochs"), "train.epochs")
         self.check(self.train("--set", "train.epochs=x"), "--set train.epochs", '"x"')
 
+    def test_data_that_does_not_fit_what_is_asked_of_it(self):
+        for options, parts in [
+            (["data.order=streams", "train.batch=2000"], ["data.order is streams", "2000 samples of train.batch"]),
+            (["data.normalize=channel"], ["train.h5", "channels are those of [channels,height,width]"]),
+            (["data.augment=[saturation]"], ["saturation", "pictures of three colours"]),
+            (["data.augment=[wiggle]"], ["data.augment", 'unknown step "wiggle"']),
+            (["data.sequence.length=5000"], ["train.h5", "fewer than one window takes"]),
+            (["data.sequence={length: 2, columns: 99}", "data.target=x"], ["train.h5", "no column 99, it has 4"]),
+            (["data.fields=nothing"], ["train.h5", '"nothing"']),
+            (["data.mix.mixup=1", "train.objective=regress"], ["data.mix.mixup"]),
+        ]:
+            with self.subTest(options):
+                self.check(self.train(*[w for o in options for w in ("--set", o)], config=CONFIG), *parts)
+
     def test_more_ranks_than_microbatches(self):
         self.check(self.launch(5, "train", "run.yaml", "--json"), "train.microbatches", "4", "5 ranks")
 
