@@ -170,7 +170,66 @@ int64_t lk_graph_weights(const lk_graph *g)
     return n;
 }
 
-void lk_graph_init_weights(const lk_graph *g, uint64_t seed, float *flat)
+/* The first draw of element e that is within two deviations; the tries are rows of the stream. */
+static double truncated_normal(lk_rng r, uint64_t e)
+{
+    for (uint64_t row = 0;; row++) {
+        const double x = lk_rng_normal_row(r, row, e);
+
+        if (fabs(x) <= 2)
+            return x;
+    }
+}
+
+/* In eight fixed lanes. */
+static double dot(int64_t n, const double *a, const double *b)
+{
+    double lane[8] = {0};
+
+    for (int64_t i = 0; i < n; i += 8)
+        for (int j = 0; j < 8 && i + j < n; j++)
+            lane[j] += a[i + j] * b[i + j];
+    for (int h = 4; h > 0; h /= 2)
+        for (int j = 0; j < h; j++)
+            lane[j] += lane[j + h];
+    return lane[0];
+}
+
+/* Normal vectors, orthonormalized one after the other by the modified Gram-Schmidt process, each twice (Giraud et al. 2005: that is enough);
+ * as Q of a QR with a positive diagonal it is uniform among all such matrices (Mezzadri 2007, "How to generate random matrices from the
+ * classical compact groups"; Saxe et al. 2014 have it as first weights). */
+static lk_status init_orthogonal(const lk_param *p, lk_rng r, float *w)
+{
+    const int64_t rows = p->info.shape.dim[0], cols = p->count / rows;
+    const bool tall = rows > cols;
+    const int64_t vectors = tall ? cols : rows, length = tall ? rows : cols;
+    double *q = NULL;
+
+    LK_TRY(lk_alloc_array(p->count, sizeof *q, "orthogonal weights", &q));
+    for (int64_t i = 0; i < vectors; i++) {
+        double *const v = q + i * length;
+
+        for (int64_t k = 0; k < length; k++)
+            v[k] = lk_rng_normal(r, (uint64_t)(i * length + k));
+        for (int again = 0; again < 2; again++) {
+            for (int64_t j = 0; j < i; j++) {
+                const double along = dot(length, q + j * length, v);
+
+                for (int64_t k = 0; k < length; k++)
+                    v[k] -= along * q[j * length + k];
+            }
+            const double size = sqrt(dot(length, v, v));
+            for (int64_t k = 0; k < length; k++)
+                v[k] /= size;
+        }
+    }
+    for (int64_t e = 0; e < p->count; e++)
+        w[e] = (float)(p->info.value * (tall ? q[e % cols * length + e / cols] : q[e]));
+    lk_free(q);
+    return LK_OK;
+}
+
+lk_status lk_graph_init_weights(const lk_graph *g, uint64_t seed, float *flat)
 {
     memset(flat, 0, (size_t)g->flat * sizeof *flat);
     for (int i = 0; i < g->n_params; i++) {
@@ -196,8 +255,16 @@ void lk_graph_init_weights(const lk_graph *g, uint64_t seed, float *flat)
             for (int64_t e = 0; e < p->count; e++)
                 w[e] = (float)(lk_rng_normal(r, (uint64_t)e) * p->info.value);
             break;
+        case LK_INIT_TRUNCATED_NORMAL:
+            for (int64_t e = 0; e < p->count; e++)
+                w[e] = (float)(truncated_normal(r, (uint64_t)e) * p->info.value);
+            break;
+        case LK_INIT_ORTHOGONAL:
+            LK_TRY(init_orthogonal(p, r, w));
+            break;
         }
     }
+    return LK_OK;
 }
 
 uint64_t lk_graph_hash(const lk_graph *g)

@@ -28,7 +28,11 @@ typedef struct lk_param {
     char *name; /* "conv1.weight" */
     lk_param_info info;
     int node;
+    bool frozen; /* not learned: no gradient, no update (statistics: not folded) */
     int64_t first, count; /* place in the flat vector, elements */
+    double lr;      /* the rate is multiplied by this; 0 stands for 1 */
+    bool has_decay; /* `decay` is its weight decay, whatever its dimensions */
+    double decay;
 } lk_param;
 
 typedef struct lk_graph {
@@ -61,8 +65,9 @@ void lk_graph_destroy(lk_graph **g);
 
 /* Elements of all WEIGHT parameters (what people call the number of parameters). */
 int64_t lk_graph_weights(const lk_graph *g);
-/* Initial values of the flat vector [g->flat] in float; each draw a function of (seed, parameter name, element). Padding is zero. */
-void lk_graph_init_weights(const lk_graph *g, uint64_t seed, float *flat);
+/* Initial values of the flat vector [g->flat] in float; each draw a function of (seed, parameter name, element). Padding is zero. Errors:
+ * LK_E_NOMEM, the vector is then undefined. */
+LK_MUST_USE lk_status lk_graph_init_weights(const lk_graph *g, uint64_t seed, float *flat);
 /* Hash of structure, names, shapes and attributes: two graphs with the same hash can exchange checkpoints. */
 uint64_t lk_graph_hash(const lk_graph *g);
 

@@ -27,8 +27,8 @@ lk_status lk_optim_rules(const lk_graph *g, double weight_decay, lk_opt_rule **o
         const lk_node *n = &g->node[p->node];
 
         rule[i] = (lk_opt_rule){
-            .lr = 1,
-            .weight_decay = p->info.shape.ndim >= 2 ? weight_decay : 0,
+            .lr = p->lr > 0 ? p->lr : 1,
+            .weight_decay = p->has_decay ? p->decay : p->info.shape.ndim >= 2 ? weight_decay : 0,
             .hidden = p->info.shape.ndim == 2 && n->spec.op != LK_OP_EMBEDDING && !feeds_loss(g, n),
         };
     }
@@ -125,7 +125,7 @@ void lk_optim_update(const lk_optim *o, const lk_optim_step *s, int64_t first, i
         const int64_t from = p->first > first ? p->first : first;
         const int64_t to = p->first + p->count < end ? p->first + p->count : end;
 
-        if (from >= to)
+        if (from >= to || p->frozen)
             continue;
         if (p->info.kind == LK_PARAM_STATISTIC) {
             fold_statistic(o, to - from, pow(1.0 - p->info.momentum, s->stat_count), at(o, weights, from), at(o, sum, from));
@@ -156,7 +156,7 @@ void lk_optim_average(const lk_optim *o, double decay, int64_t t, int64_t first,
         const lk_param *p = &g->param[i];
         const int64_t from = p->first > first ? p->first : first;
         const int64_t to = p->first + p->count < end ? p->first + p->count : end;
-        const double share = p->info.kind == LK_PARAM_WEIGHT ? rest : 1;
+        const double share = p->info.kind == LK_PARAM_WEIGHT && !p->frozen ? rest : 1;
 
         for (int64_t e = from; e < to; e++) {
             if (o->backend->real_size == sizeof(double)) {
@@ -183,6 +183,6 @@ void lk_optim_tile_squares(const lk_optim *o, int64_t first, int64_t end, const 
         while (i + 1 < g->n_params && g->param[i + 1].first <= e)
             i++;
         /* Padding is zero, so whole tiles can be summed. */
-        *tiles++ = g->param[i].info.kind == LK_PARAM_WEIGHT ? o->backend->sum_squares(LK_TILE, at(o, sum, e)) : 0.0;
+        *tiles++ = g->param[i].info.kind == LK_PARAM_WEIGHT && !g->param[i].frozen ? o->backend->sum_squares(LK_TILE, at(o, sum, e)) : 0.0;
     }
 }

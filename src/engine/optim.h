@@ -33,7 +33,8 @@ typedef struct lk_optim_step {
     void *scratch;     /* [lk_optim_scratch] of this call alone */
 } lk_optim_step;
 
-/* The rules of all parameters [n_params], to be freed: rate 1, `weight_decay` for weights of two and more dimensions and 0 for others (biases, norms). */
+/* The rules of all parameters [n_params], to be freed: where they have none of their own, rate 1, and `weight_decay` for weights of two and
+ * more dimensions and 0 for others (biases, norms). */
 LK_MUST_USE lk_status lk_optim_rules(const lk_graph *g, double weight_decay, lk_opt_rule **out);
 /* Bytes of scratch that the largest update takes. */
 size_t lk_optim_scratch(const lk_optim *o);

@@ -162,7 +162,13 @@ typedef union lk_attrs {
 /* WEIGHT: learned by the optimizer. STATISTIC: folded over microbatches (running mean...): a training forward pass writes the
  * microbatch's own value where a weight's gradient would go, and the step folds it with the op's momentum. */
 typedef enum lk_param_kind { LK_PARAM_WEIGHT, LK_PARAM_STATISTIC } lk_param_kind;
-typedef enum lk_init_kind { LK_INIT_CONSTANT /* value */, LK_INIT_UNIFORM /* in [-value, value] */, LK_INIT_NORMAL /* deviation value */ } lk_init_kind;
+typedef enum lk_init_kind {
+    LK_INIT_CONSTANT, /* value */
+    LK_INIT_UNIFORM,  /* in [-value, value] */
+    LK_INIT_NORMAL,   /* deviation value */
+    LK_INIT_TRUNCATED_NORMAL, /* likewise, drawn again beyond two deviations */
+    LK_INIT_ORTHOGONAL /* value times a matrix [dim 0, the others as one] with orthonormal rows, or columns if they are fewer */
+} lk_init_kind;
 
 typedef struct lk_param_info {
     const char *suffix; /* "weight", "bias", "running_mean": PyTorch's names and shapes */

@@ -216,6 +216,12 @@ static const lk_field train_rows[] = {
     LK_FIELD(lk_train_opts, ema, LK_T_REAL, .def = "0", .min = 0, .max = 1,
         .help = "A running mean of the weights is kept, this share of which stays at each step (of step t at most t / (t + "
                 "9)); evaluation, eval and predict take it; 0: none. For instance 0.999."),
+    LK_FIELD(lk_train_opts, groups, LK_T_NODE, .def = "",
+        .help = "How parameters are learned, by patterns of their names: a list, for instance `[{match: \"conv1.*\", frozen: "
+                "true}]`."),
+    LK_FIELD(lk_train_opts, init, LK_T_NODE, .def = "",
+        .help = "First values of parameters, by patterns of their names: a list, for instance `[{match: \"*.weight\", kind: "
+                "he_normal}]`."),
     LK_FIELD(lk_train_opts, lr, LK_T_TABLE, .sub = &lr_table, .help = "Learning rate: a number, or a map."),
     LK_FIELD(lk_train_opts, precision, LK_T_ENUM, .def = "fp32", .choices = "fp32",
         .help = "Numbers that are computed with."),
@@ -649,6 +655,7 @@ static lk_status from_document(
     LK_TRY_TO(st, fail, resolve(c));
     LK_TRY_TO(st, fail, check_run(c));
     LK_TRY_TO(st, fail, check_train(c));
+    LK_TRY_TO(st, fail, lk_model_rules(c, NULL, 0));
     *out = c;
     return LK_OK;
 
@@ -747,6 +754,7 @@ void lk_config_document(lk_buf *out)
         "```\n\n"
         "## Sections\n\n");
     lk_table_document(&lk_config_table, "", out);
+    lk_model_rules_document(out);
     lk_augment_document(out);
     lk_model_document(out);
 }

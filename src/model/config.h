@@ -73,6 +73,7 @@ typedef struct lk_train_opts {
     double clip_norm, clip_value; /* 0: none */
     double gradient_noise, gradient_noise_decay;
     double ema; /* 0: none */
+    const lk_yaml *groups, *init; /* lists of maps (rules.c), in `document`; or NULL */
     lk_lr_opts lr;
     int precision; /* fp32 */
     int reduction; /* exact|fast */

@@ -91,6 +91,7 @@ lk_status lk_model_build(const lk_config *c, const lk_model_input *in, lk_graph 
     LK_TRY_TO(st, out, lki_name_value(&b, "input", value));
     LK_TRY_TO(st, out, lki_build_layers(&b, c->model, &value));
     LK_TRY_TO(st, out, add_loss(&b, c, value, target, classes));
+    LK_TRY_TO(st, out, lk_model_rules(c, &g, 1));
     *out = g;
     g = NULL;
 out:

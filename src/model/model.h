@@ -22,6 +22,11 @@ typedef struct lk_model_input {
  * Errors, with nothing left behind: LK_E_CONFIG with file:line:column, layer and shapes (unknown layer or option with
  * the nearest known, name taken, shapes that do not fit); LK_E_SHAPE where samples have too many dimensions. */
 LK_MUST_USE lk_status lk_model_build(const lk_config *c, const lk_model_input *in, lk_graph **out, int64_t *classes);
+/* Applies train.groups and train.init to the parameters of the graphs of a model, by patterns of their names; with n 0 the lists are only
+ * checked. Errors: LK_E_CONFIG with file:line:column; a pattern that matches nothing is one. */
+LK_MUST_USE lk_status lk_model_rules(const lk_config *c, lk_graph *const *graph, int n);
+/* Markdown of these lists. */
+void lk_model_rules_document(lk_buf *out);
 /* Markdown of all layers and their options, for docs/config.md. */
 void lk_model_document(lk_buf *out);
 

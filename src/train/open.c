@@ -42,8 +42,7 @@ static lk_status open_model(lk_run *r)
     if (r->mode == LK_RUN_PLAN)
         return LK_OK;
     LK_TRY(lk_alloc_array(r->graph->flat, sizeof *r->weights, "weights", &r->weights));
-    lk_graph_init_weights(r->graph, (uint64_t)r->config->run.seed, r->weights);
-    return LK_OK;
+    return lk_graph_init_weights(r->graph, (uint64_t)r->config->run.seed, r->weights);
 }
 
 static void plan_schedule(lk_run *r)

@@ -1,9 +1,11 @@
 /* What the plan decides: fusion, memory, buckets, and its refusals. */
 #include "engine/exec.h"
+#include "base/mem.h"
 #include "engine/nets.h"
 
 #include "base/thread.h"
 
+#include <math.h>
 #include <string.h>
 
 static lk_plan *plan_of(const lk_graph *g, bool training, size_t bucket_bytes)
@@ -191,14 +193,74 @@ Test(graph, initial_weights_depend_on_seed_and_name_alone)
     lk_graph *g = net_cnn(2), *h = net_cnn(16);
     float *a = malloc((size_t)g->flat * sizeof *a), *b = malloc((size_t)g->flat * sizeof *b);
 
-    lk_graph_init_weights(g, 1, a);
-    lk_graph_init_weights(h, 1, b);
+    OK(lk_graph_init_weights(g, 1, a));
+    OK(lk_graph_init_weights(h, 1, b));
     cr_assert_eq(memcmp(a, b, (size_t)g->flat * sizeof *a), 0);
     cr_assert_eq(lk_graph_hash(g), lk_graph_hash(h), "rows are not part of the model");
-    lk_graph_init_weights(h, 2, b);
+    OK(lk_graph_init_weights(h, 2, b));
     cr_assert_neq(memcmp(a, b, (size_t)g->flat * sizeof *a), 0);
     free(a);
     free(b);
     lk_graph_destroy(&g);
     lk_graph_destroy(&h);
+}
+
+/* Orthonormal rows, or columns, times the gain; the same for every layout of the same elements. */
+Test(graph, orthogonal_weights)
+{
+    lk_graph *g = net_mlp(2); /* linear1 [11,7], linear2 [11,11], linear3 [5,11] */
+    float *w = malloc((size_t)g->flat * sizeof *w);
+
+    for (int i = 0; i < g->n_params; i++)
+        if (g->param[i].info.shape.ndim == 2) {
+            g->param[i].info.init = LK_INIT_ORTHOGONAL;
+            g->param[i].info.value = 3;
+        }
+    OK(lk_graph_init_weights(g, 1, w));
+    for (int i = 0; i < g->n_params; i++) {
+        const lk_param *p = &g->param[i];
+        const int64_t rows = p->info.shape.dim[0], cols = p->count / rows;
+        const bool tall = rows > cols;
+
+        if (p->info.shape.ndim != 2)
+            continue;
+        for (int64_t a = 0; a < (tall ? cols : rows); a++)
+            for (int64_t b = 0; b <= a; b++) {
+                double sum = 0;
+
+                for (int64_t k = 0; k < (tall ? rows : cols); k++)
+                    sum += (double)w[p->first + (tall ? k * cols + a : a * cols + k)] * (double)w[p->first + (tall ? k * cols + b : b * cols + k)];
+                cr_assert_float_eq(sum, a == b ? 9 : 0, 1e-5, "%s: %ld %ld: %g", p->name, (long)a, (long)b, sum);
+            }
+    }
+    lk_mem_fail_at(1);
+    cr_assert_eq(lk_graph_init_weights(g, 1, w), LK_E_NOMEM);
+    lk_mem_fail_at(0);
+    free(w);
+    lk_graph_destroy(&g);
+}
+
+/* No draw beyond two deviations, and the deviation that such a normal distribution has: 0.8796 of the whole one's. */
+Test(graph, truncated_normal_weights)
+{
+    lk_graph *g = net_cnn(2);
+    double squares = 0;
+    int64_t n = 0;
+    float *w = malloc((size_t)g->flat * sizeof *w);
+
+    for (int i = 0; i < g->n_params; i++) {
+        g->param[i].info.init = LK_INIT_TRUNCATED_NORMAL;
+        g->param[i].info.value = 0.1;
+    }
+    OK(lk_graph_init_weights(g, 1, w));
+    for (int i = 0; i < g->n_params; i++)
+        for (int64_t e = 0; e < g->param[i].count; e++, n++) {
+            const double x = (double)w[g->param[i].first + e];
+
+            cr_assert(fabs(x) <= 0.2000001);
+            squares += x * x;
+        }
+    cr_assert(fabs(sqrt(squares / (double)n) - 0.08796) < 5 * 0.08796 / sqrt(2.0 * (double)n), "%g of %ld", sqrt(squares / (double)n), (long)n);
+    free(w);
+    lk_graph_destroy(&g);
 }

@@ -540,6 +540,8 @@ Test(config, print_shows_every_key)
                                  "  gradient_noise: 0\n"
                                  "  gradient_noise_decay: 0.55\n"
                                  "  ema: 0\n"
+                                 "  groups: null\n"
+                                 "  init: null\n"
                                  "  lr:\n"
                                  "    peak: 0.5\n"
                                  "    floor: 0\n"

@@ -1,4 +1,5 @@
 lk_test(config model)
 lk_test(layers model)
+lk_test(rules model)
 lk_test(configs model)
 lk_test(config_doc model)

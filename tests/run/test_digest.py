@@ -139,6 +139,20 @@ train: {{objective: regress, batch: 32, epochs: 2, log_every: 1 steps, lr: 1e-4}
         self.check_code(done, 0)
         self.assertEqual(json.loads(done.out.splitlines()[-1])["loss"], losses[1][-1])
 
+    def test_groups_and_first_values(self):
+        rules = ["--set", "train.groups=[{match: conv1.*, frozen: true}, {match: '*.bias', lr: 2, weight_decay: 0.1}]", "--set", "train.weight_decay=0.01",
+                 "--set", "train.init=[{match: 'conv*.weight', kind: orthogonal}, {match: '*.weight', kind: truncated_normal, value: 0.1}]", "--set", "train.ema=0.9", "--set", "train.clip_norm=1"]
+        one = self.train("rules1", 1, *rules)
+        self.same(one, self.train("rules3", 3, "--set", "run.threads=2", *rules), "3 ranks, rules")
+        start = self.train("start", 1, *rules, "--set", "train.steps=1")
+        self.assertNotEqual(start[-1]["digest"], one[-1]["digest"])
+        checkpoints = [os.path.join(self.dir, name, "checkpoints", f"step-{step:08d}") for name, step in (("start", 1), ("rules1", 30))]
+        diff = self.run_it("checkpoint", "diff", *checkpoints, "--json")
+        self.check_code(diff, 1)
+        differ = {a["name"] for a in json.loads(diff.out)["differ"]}
+        self.assertIn("weights/conv2/weight", differ)
+        self.assertFalse({n for n in differ if n.startswith(("weights/conv1/", "ema/conv1/"))}, "frozen")
+
     def test_schedules_and_changed_gradients(self):
         """What evaluations decide, and what is done to the gradient, is the same on any number of ranks."""
         config = os.path.join(SOURCE, "configs", "digits-mlp.yaml")
