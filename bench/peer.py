@@ -72,6 +72,59 @@ class Residual(nn.Module):
         return self.body(x) + self.shortcut(x)
 
 
+class RMSNorm(nn.Module):
+    def __init__(self, n, eps):
+        super().__init__()
+        self.weight, self.eps = nn.Parameter(torch.ones(n)), eps
+
+    def forward(self, x):
+        return x * torch.rsqrt(x.square().mean(-1, True) + self.eps) * self.weight
+
+
+def layer_norm(o, x):
+    norm = nn.LayerNorm(x.shape[-1], eps=float(o.get("eps", 1e-5)))
+    if not o.get("bias", True):
+        norm.register_parameter("bias", None)
+    return norm
+
+
+class Function(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def numbers(value):
+    return [int(v) for v in (value if isinstance(value, list) else [value])]
+
+
+def sides(o, x):
+    """pad's numbers in PyTorch's order: pairs from the last dimension to the first."""
+    before, after = ((numbers(o.get(k, 0)) + [0] * x.dim())[:x.dim() - 1] for k in ("before", "after"))
+    return [n for pair in zip(before[::-1], after[::-1]) for n in pair]
+
+
+def part(o, x):
+    axis, start = int(o.get("axis", 1)), int(o.get("start", 0))
+    start += x.shape[axis] if start < 0 else 0
+    return x.narrow(axis, start, int(o.get("length", 0)) or x.shape[axis] - start)
+
+
+class DropPath(nn.Module):
+    def __init__(self, rate):
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x):
+        if not self.training or self.rate == 0:
+            return x
+        keep = torch.rand([x.shape[0]] + [1] * (x.dim() - 1)) >= self.rate
+        return x * keep / (1 - self.rate)
+
+
 class Gate(nn.Module):
     def __init__(self, function):
         super().__init__()
@@ -107,7 +160,7 @@ def pool(kind, o):
     return kind(size, pair(o["stride"]) if o.get("stride") is not None else size, pair(o.get("pad", 0)))
 
 
-SHORT = {"linear": "units", "gelu": "form", "leaky_relu": "slope", "elu": "alpha", "group_norm": "groups", "max_pool": "size", "avg_pool": "size", "dropout": "rate", "residual": "layers"}
+SHORT = {"linear": "units", "gelu": "form", "leaky_relu": "slope", "elu": "alpha", "group_norm": "groups", "reshape": "to", "permute": "order", "scale": "by", "mean": "axes", "sum": "axes", "max_pool": "size", "avg_pool": "size", "dropout": "rate", "spatial_dropout": "rate", "drop_path": "rate", "residual": "layers"}
 LAYERS = {
     "linear": lambda o, x: nn.Linear(x.shape[-1], int(o["units"]), bool(o.get("bias", True))),
     "conv": conv,
@@ -119,12 +172,19 @@ LAYERS = {
     "sigmoid": lambda o, x: nn.Sigmoid(),
     "tanh": lambda o, x: nn.Tanh(),
     "softplus": lambda o, x: nn.Softplus(threshold=1e9),
+    "reshape": lambda o, x: Function(lambda v: v.reshape([v.shape[0]] + numbers(o["to"]))),
+    "permute": lambda o, x: Function(lambda v: v.permute([0] + numbers(o["order"]))),
+    "pad": lambda o, x: Function(lambda v: nn.functional.pad(v, sides(o, v), value=float(o.get("value", 0)))),
+    "slice": lambda o, x: Function(lambda v: part(o, v)),
+    "scale": lambda o, x: Function(lambda v: v * float(o["by"])),
+    "mean": lambda o, x: Function(lambda v: v.mean(numbers(o["axes"]), bool(o.get("keep", False)))),
+    "sum": lambda o, x: Function(lambda v: v.sum(numbers(o["axes"]), bool(o.get("keep", False)))),
     "softmax": lambda o, x: nn.Softmax(-1),
     "glu": lambda o, x: nn.GLU(-1),
     "swiglu": lambda o, x: Gate(nn.functional.silu),
     "geglu": lambda o, x: Gate(nn.functional.gelu),
-    "layer_norm": lambda o, x: nn.LayerNorm(x.shape[-1], eps=float(o.get("eps", 1e-5)), bias=bool(o.get("bias", True))),
-    "rms_norm": lambda o, x: nn.RMSNorm(x.shape[-1], eps=float(o.get("eps", 1e-6))),
+    "layer_norm": layer_norm,
+    "rms_norm": lambda o, x: RMSNorm(x.shape[-1], float(o.get("eps", 1e-6))),
     "group_norm": lambda o, x: nn.GroupNorm(int(o["groups"]), x.shape[1], eps=float(o.get("eps", 1e-5))),
     "instance_norm": lambda o, x: nn.GroupNorm(x.shape[1], x.shape[1], eps=float(o.get("eps", 1e-5))),
     "gelu": lambda o, x: nn.GELU(approximate="tanh" if o.get("form") == "tanh" else "none"),
@@ -133,6 +193,8 @@ LAYERS = {
     "global_pool": lambda o, x: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
     "flatten": lambda o, x: nn.Flatten(),
     "dropout": lambda o, x: nn.Dropout(float(o.get("rate", 0.5))),
+    "spatial_dropout": lambda o, x: {3: nn.Dropout1d, 4: nn.Dropout2d, 5: nn.Dropout3d}[x.dim()](float(o.get("rate", 0.5))),
+    "drop_path": lambda o, x: DropPath(float(o.get("rate", 0.5))),
     "residual": lambda o, x: Residual(build(o["layers"], x), build(o.get("shortcut") or [], x)),
 }
 

@@ -160,6 +160,18 @@ lk_rng lki_dropout_stream(const lk_opspec *s, const lk_micro *m)
     return lk_rng_make(m->seed, LK_RNG_DROPOUT, lk_hash64(id, sizeof id));
 }
 
+int64_t lki_dropout_units(const lk_opspec *s)
+{
+    switch (s->attr.dropout.unit) {
+    case LK_DROP_CHANNEL:
+        return s->in[0].dim[1];
+    case LK_DROP_SAMPLE:
+        return 1;
+    default:
+        return lk_shape_row(&s->in[0]);
+    }
+}
+
 uint64_t lki_dropout_limit(double rate)
 {
     return (uint64_t)ceil(rate * 0x1p32); /* for whole w: w < r iff w < ceil(r) */
@@ -273,6 +285,27 @@ double lki_act_flops(lk_act act)
         [LK_ACT_SOFTPLUS] = 3,
     };
     return flops[act];
+}
+
+lk_status lki_axis_check(const lk_shape *in, int axis)
+{
+    char text[LK_SHAPE_TEXT];
+    if (axis < 1 || axis >= in->ndim)
+        return LK_FAIL(LK_E_SHAPE, "input %s: axis %d is not one of 1 to %d", lk_shape_print(in, text), axis, in->ndim - 1);
+    return LK_OK;
+}
+
+lk_status lki_length(const lk_call *c, int64_t row, int64_t *out)
+{
+    const int64_t size = c->spec->in[0].dim[1];
+    *out = size;
+    if (c->spec->n_in < 2 || row >= c->micro->valid)
+        return LK_OK;
+    *out = ((const int64_t *)c->x[1])[row];
+    if (*out < 0 || *out > size)
+        return LK_FAIL(LK_E_DATA, "sample %" PRId64 ": length %" PRId64 " is outside [0, %" PRId64 "]",
+            c->micro->sample[row], *out, size);
+    return LK_OK;
 }
 
 lk_status lki_param_add(lk_opspec *s, lk_param_info p)

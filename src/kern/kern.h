@@ -84,9 +84,35 @@ typedef struct lk_attr_norm { /* layer_norm, rms_norm, group_norm */
 typedef struct lk_attr_glu {
     lk_act act; /* of the gate: sigmoid (glu), silu (swiglu), gelu (geglu) */
 } lk_attr_glu;
+/* What is dropped as one: an element, a channel of a sample of [B,C,...], a sample. */
+typedef enum lk_drop_unit { LK_DROP_ELEMENT, LK_DROP_CHANNEL, LK_DROP_SAMPLE } lk_drop_unit;
 typedef struct lk_attr_dropout {
     double rate; /* share dropped, in [0,1) */
+    lk_drop_unit unit;
 } lk_attr_dropout;
+typedef struct lk_attr_scale {
+    double factor;
+} lk_attr_scale;
+/* Dimensions are counted with the rows: 0, which no operation changes. */
+typedef struct lk_attr_axis { /* concat, slice */
+    int axis;
+    int64_t start, length; /* slice */
+} lk_attr_axis;
+typedef struct lk_attr_reshape {
+    lk_shape sample; /* without rows */
+} lk_attr_reshape;
+typedef struct lk_attr_permute {
+    int order[LK_MAX_DIMS]; /* dimension i of the output is order[i] of the input; order[0] = 0 */
+} lk_attr_permute;
+typedef struct lk_attr_pad {
+    int64_t before[LK_MAX_DIMS], after[LK_MAX_DIMS];
+    double value;
+} lk_attr_pad;
+typedef struct lk_attr_reduce {
+    bool mean;     /* else the sum */
+    bool keep;     /* the axes stay with size 1 */
+    unsigned axes; /* bit i: dimension i */
+} lk_attr_reduce;
 typedef struct lk_attr_add {
     lk_act act;
     double alpha;
@@ -147,6 +173,12 @@ typedef union lk_attrs {
     lk_attr_pool pool;
     lk_attr_dropout dropout;
     lk_attr_add add;
+    lk_attr_scale scale;
+    lk_attr_axis axis;
+    lk_attr_reshape reshape;
+    lk_attr_permute permute;
+    lk_attr_pad pad;
+    lk_attr_reduce reduce;
     lk_attr_embedding embedding;
     lk_attr_positions positions;
     lk_attr_attention attention;

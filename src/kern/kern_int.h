@@ -38,8 +38,11 @@ static inline size_t lki_muon_bytes(int64_t rows, int64_t cols, size_t real_size
 #define LKI_MUON_C 2.0315
 #define LKI_MUON_EPS 1e-7
 
-/* Dropout's draw: word e of row micro->sample[b] of this stream decides on element e (C H W order) of sample b. */
+/* Dropout's draw: word e of row micro->sample[b] of this stream decides on unit e (element in C H W order, channel, or the
+ * whole sample: 0) of sample b. */
 lk_rng lki_dropout_stream(const lk_opspec *s, const lk_micro *m);
+/* Units of a sample. */
+int64_t lki_dropout_units(const lk_opspec *s);
 /* Dropped iff word < limit: word < rate 2^32 in whole numbers. */
 uint64_t lki_dropout_limit(double rate);
 /* gaussian's and noise's draws: element e of row micro->sample[b] of this stream is for element e of sample b. */
@@ -107,6 +110,10 @@ LK_MUST_USE lk_status lki_input_check(const lk_opspec *s, int i, int low, int hi
 LK_MUST_USE lk_status lki_ids_check(const lk_opspec *s, int i, int low, int high, const char *what, const char *form);
 /* `act` is one that the operation can have fused behind it: any, or relu alone; alpha is one that `act` can have. */
 LK_MUST_USE lk_status lki_act_check(lk_act act, double alpha, bool any);
+/* `axis` is one of a sample's. */
+LK_MUST_USE lk_status lki_axis_check(const lk_shape *in, int axis);
+/* The length of a row for reduce; that of a padding row is not looked at. LK_E_DATA outside [0, size]. */
+LK_MUST_USE lk_status lki_length(const lk_call *c, int64_t row, int64_t *out);
 /* One parameter more. */
 LK_MUST_USE lk_status lki_param_add(lk_opspec *s, lk_param_info p);
 /* What the inputs of operations over windows look like, for lki_input_check with 3 to 5 dimensions. */

@@ -19,6 +19,14 @@
     X(FLATTEN, flatten)                 /* [B,...] -> [B,n], n in C H W order whatever the layout */ \
     X(DROPOUT, dropout) \
     X(ADD, add) /* two or more values of one shape */ \
+    X(MULTIPLY, multiply) /* two values of one shape, or [B,C,...] and [B,C] */ \
+    X(SCALE, scale)       /* times a constant */ \
+    X(CONCAT, concat)     /* along an axis */ \
+    X(SLICE, slice)       /* along an axis */ \
+    X(RESHAPE, reshape) \
+    X(PERMUTE, permute) \
+    X(PAD, pad)           /* with a constant */ \
+    X(REDUCE, reduce)     /* mean or sum over axes; x1 optional: lengths I64 [B] of axis 1 */ \
     X(EMBEDDING, embedding) /* ids I64 [B,...] -> [B,...,C] */ \
     X(POSITIONS, positions) /* [B,T,C] plus a vector of its own for each of the T places */ \
     X(ATTENTION, attention) /* packed q k v [B,T,(H+2G)D], or q [B,T,HD] and packed k v [B,S,2GD]; then lengths I64 [B] if any */ \

@@ -13,6 +13,8 @@
     X(linear) \
     X(flatten) \
     X(dropout) \
+    X(spatial_dropout) \
+    X(drop_path) \
     /* layer_activation.c */ \
     X(relu) \
     X(leaky_relu) \
@@ -31,6 +33,14 @@
     X(rms_norm) \
     X(group_norm) \
     X(instance_norm) \
+    /* layer_shape.c */ \
+    X(reshape) \
+    X(permute) \
+    X(pad) \
+    X(slice) \
+    X(scale) \
+    X(mean) \
+    X(sum) \
     /* layer_conv.c */ \
     X(conv1d) \
     X(conv) \

@@ -65,11 +65,42 @@ static const lk_field dropout_rows[] = {
 static const lk_table dropout_table = LK_TABLE(dropout_opts, "dropout",
     "Drops values at random in training. `dropout: 0.2` is short for `dropout: {rate: 0.2}`.", dropout_rows);
 
-static lk_status dropout_attrs(const lki_layer *l, const lk_shape *in, lk_attrs *out)
+static lk_status dropout_unit(const lki_layer *l, lk_drop_unit unit, lk_attrs *out)
 {
-    (void)in;
-    out->dropout.rate = LKI_OPTS(l, dropout_opts)->rate;
+    out->dropout = (lk_attr_dropout){.rate = LKI_OPTS(l, dropout_opts)->rate, .unit = unit};
     return LK_OK;
 }
 
-const lki_layer_kind lki_layer_dropout = {.table = &dropout_table, .short_form = "rate", .op = LK_OP_DROPOUT, .attrs = dropout_attrs};
+static lk_status dropout_attrs(const lki_layer *l, const lk_shape *in, lk_attrs *out)
+{
+    (void)in;
+    return dropout_unit(l, LK_DROP_ELEMENT, out);
+}
+
+static lk_status spatial_dropout_attrs(const lki_layer *l, const lk_shape *in, lk_attrs *out)
+{
+    (void)in;
+    return dropout_unit(l, LK_DROP_CHANNEL, out);
+}
+
+static lk_status drop_path_attrs(const lki_layer *l, const lk_shape *in, lk_attrs *out)
+{
+    (void)in;
+    return dropout_unit(l, LK_DROP_SAMPLE, out);
+}
+
+static const lk_table spatial_dropout_table = LK_TABLE(dropout_opts, "spatial_dropout",
+    "Drops whole channels of [channels, ...] at random in training. `spatial_dropout: 0.2` is short for "
+    "`spatial_dropout: {rate: 0.2}`.",
+    dropout_rows);
+static const lk_table drop_path_table = LK_TABLE(dropout_opts, "drop_path",
+    "Drops all values of a sample at random in training: as the last layer of a residual it leaves out the branch "
+    "(stochastic depth). `drop_path: 0.2` is short for `drop_path: {rate: 0.2}`.",
+    dropout_rows);
+
+const lki_layer_kind lki_layer_dropout = {
+    .table = &dropout_table, .short_form = "rate", .op = LK_OP_DROPOUT, .attrs = dropout_attrs};
+const lki_layer_kind lki_layer_spatial_dropout = {
+    .table = &spatial_dropout_table, .short_form = "rate", .op = LK_OP_DROPOUT, .attrs = spatial_dropout_attrs};
+const lki_layer_kind lki_layer_drop_path = {
+    .table = &drop_path_table, .short_form = "rate", .op = LK_OP_DROPOUT, .attrs = drop_path_attrs};

@@ -432,6 +432,13 @@ static const kern_case cases_dropout[] = {
     {.attr.dropout = {.rate = 0.5}, .in = {S(2, 3, 2, 2, 3)}},
     {.attr.dropout = {.rate = 0.2}, .in = {S(7, 33, 6, 9)}, .large = true},
     {.attr.dropout = {.rate = 0.4}, .in = {S(2, 3, 17)}},
+    {.attr.dropout = {.rate = 0.4, .unit = LK_DROP_CHANNEL}, .in = {S(3, 7)}, .padding = 1},
+    {.attr.dropout = {.rate = 0.5, .unit = LK_DROP_CHANNEL}, .in = {S(3, 5, 4, 3)}, .padding = 1},
+    {.attr.dropout = {.rate = 0.3, .unit = LK_DROP_CHANNEL}, .in = {S(2, 17, 9)}},
+    {.attr.dropout = {.rate = 0.3, .unit = LK_DROP_CHANNEL}, .in = {S(2, 3, 2, 3, 2)}},
+    {.attr.dropout = {.rate = 0.5, .unit = LK_DROP_SAMPLE}, .in = {S(9)}},
+    {.attr.dropout = {.rate = 0.5, .unit = LK_DROP_SAMPLE}, .in = {S(11, 3, 2, 4)}, .padding = 2},
+    {.attr.dropout = {.rate = 0.2, .unit = LK_DROP_SAMPLE}, .in = {S(7, 33)}},
 };
 
 static const kern_case cases_add[] = {
@@ -447,6 +454,92 @@ static const kern_case cases_add[] = {
     {.attr.add = {.act = LK_ACT_SILU}, .in = {S(2, 3, 4, 5), S(2, 3, 4, 5)}, .padding = 1},
     {.attr.add = {.act = LK_ACT_GELU}, .in = {S(3, 2100), S(3, 2100), S(3, 2100)}, .large = true},
     {.attr.add = {.act = LK_ACT_RELU}, .in = {S(4, 64, 7, 7), S(4, 64, 7, 7)}, .large = true},
+};
+
+static const kern_case cases_multiply[] = {
+    {.in = {S(1), S(1)}},
+    {.in = {S(3, 17), S(3, 17)}, .padding = 1},
+    {.in = {S(2, 3, 5, 7), S(2, 3, 5, 7)}},
+    {.in = {S(3, 5, 4, 2), S(3, 5)}, .padding = 1},
+    {.in = {S(2, 17, 3, 3), S(2, 17, 1, 1)}},
+    {.in = {S(2, 3, 33), S(2, 3)}},
+    {.in = {S(2, 1, 1, 5), S(2, 1)}},
+    {.in = {S(2, 4, 2, 3, 2), S(2, 4, 1, 1, 1)}},
+    {.in = {S(3, 66, 9, 9), S(3, 66)}, .padding = 1, .large = true},
+};
+
+static const kern_case cases_scale[] = {
+    {.attr.scale = {.factor = 0.25}, .in = {S(1)}},
+    {.attr.scale = {.factor = -3}, .in = {S(5, 17)}, .padding = 2},
+    {.attr.scale = {.factor = 0}, .in = {S(2, 3, 5, 7)}},
+};
+
+static const kern_case cases_concat[] = {
+    {.attr.axis = {.axis = 1}, .in = {S(1, 1), S(1, 1)}},
+    {.attr.axis = {.axis = 1}, .in = {S(3, 5), S(3, 17), S(3, 1)}, .padding = 1},
+    {.attr.axis = {.axis = 1}, .in = {S(2, 3, 4, 5), S(2, 2, 4, 5)}, .padding = 1},
+    {.attr.axis = {.axis = 2}, .in = {S(2, 3, 1, 5), S(2, 3, 4, 5), S(2, 3, 2, 5)}},
+    {.attr.axis = {.axis = 3}, .in = {S(2, 3, 4, 3), S(2, 3, 4, 2)}},
+    {.attr.axis = {.axis = 2}, .in = {S(2, 4, 7), S(2, 4, 6)}},
+    {.attr.axis = {.axis = 1}, .in = {S(2, 3), S(2, 1), S(2, 2), S(2, 3), S(2, 5), S(2, 1)}},
+    {.attr.axis = {.axis = 1}, .in = {S(4, 32, 6, 7), S(4, 17, 6, 7)}, .large = true},
+};
+
+static const kern_case cases_slice[] = {
+    {.attr.axis = {.axis = 1, .length = 1}, .in = {S(1, 1)}},
+    {.attr.axis = {.axis = 1, .start = 2, .length = 11}, .in = {S(3, 17)}, .padding = 1},
+    {.attr.axis = {.axis = 1, .start = 1, .length = 2}, .in = {S(2, 5, 3, 4)}},
+    {.attr.axis = {.axis = 2, .start = 3, .length = 1}, .in = {S(2, 3, 4, 5)}, .padding = 1},
+    {.attr.axis = {.axis = 3, .start = 0, .length = 4}, .in = {S(2, 3, 2, 5)}},
+    {.attr.axis = {.axis = 4, .start = 1, .length = 2}, .in = {S(2, 3, 2, 2, 3)}},
+};
+
+static const kern_case cases_reshape[] = {
+    {.attr.reshape.sample = S(1), .in = {S(3)}},
+    {.attr.reshape.sample = S(4, 3), .in = {S(3, 12)}, .padding = 1},
+    {.attr.reshape.sample = S(10, 6), .in = {S(2, 3, 4, 5)}},
+    {.attr.reshape.sample = S(2, 3, 2, 2, 2), .in = {S(2, 48)}},
+    {.attr.reshape.sample = S(3, 4, 5), .in = {S(2, 60)}},
+};
+
+static const kern_case cases_permute[] = {
+    {.attr.permute.order = {0, 1}, .in = {S(1, 1)}},
+    {.attr.permute.order = {0, 2, 1}, .in = {S(2, 5, 7)}, .padding = 1},
+    {.attr.permute.order = {0, 2, 1}, .in = {S(2, 33, 17)}},
+    {.attr.permute.order = {0, 3, 1, 2}, .in = {S(2, 3, 4, 5)}},
+    {.attr.permute.order = {0, 2, 3, 1}, .in = {S(2, 3, 4, 5)}, .padding = 1},
+    {.attr.permute.order = {0, 2, 1, 3}, .in = {S(2, 3, 4, 5)}},
+    {.attr.permute.order = {0, 3, 2, 1}, .in = {S(2, 3, 1, 5)}},
+    {.attr.permute.order = {0, 1, 3, 2}, .in = {S(2, 3, 4, 5)}},
+    {.attr.permute.order = {0, 4, 2, 1, 3}, .in = {S(2, 3, 2, 3, 4)}},
+    {.attr.permute.order = {0, 5, 4, 3, 2, 1}, .in = {S(2, 3, 2, 3, 2, 3)}},
+    {.attr.permute.order = {0, 2, 1}, .in = {S(3, 70, 65)}, .large = true},
+};
+
+static const kern_case cases_pad[] = {
+    {.attr.pad = {.value = 2}, .in = {S(1, 1)}},
+    {.attr.pad = {.before = {0, 2}, .after = {0, 3}, .value = -1}, .in = {S(3, 5)}, .padding = 1},
+    {.attr.pad = {.before = {0, 0, 1, 2}, .after = {0, 0, 2, 0}}, .in = {S(2, 3, 4, 5)}},
+    {.attr.pad = {.before = {0, 1, 0, 0}, .after = {0, 2, 0, 1}, .value = 0.5}, .in = {S(2, 3, 4, 5)}, .padding = 1},
+    {.attr.pad = {.before = {0, 0, 1, 0, 1}, .after = {0, 1, 0, 2, 0}}, .in = {S(2, 2, 3, 2, 3)}},
+};
+
+static const kern_case cases_reduce[] = {
+    {.attr.reduce = {.mean = true, .axes = 2}, .in = {S(1, 1)}},
+    {.attr.reduce = {.mean = true, .axes = 2}, .in = {S(3, 37)}, .padding = 1},
+    {.attr.reduce = {.axes = 2}, .in = {S(3, 7, 5)}, .padding = 1},
+    {.attr.reduce = {.mean = true, .axes = 2, .keep = true}, .in = {S(2, 9, 33)}},
+    {.attr.reduce = {.mean = true, .axes = 4}, .in = {S(2, 9, 33)}},
+    {.attr.reduce = {.mean = true, .axes = 6}, .in = {S(2, 9, 5)}},
+    {.attr.reduce = {.mean = true, .axes = 10}, .in = {S(2, 3, 4, 5)}, .padding = 1},
+    {.attr.reduce = {.axes = 10, .keep = true}, .in = {S(2, 3, 4, 5)}},
+    {.attr.reduce = {.mean = true, .axes = 42}, .in = {S(2, 3, 2, 3, 2, 3)}},
+    {.attr.reduce = {.mean = true, .axes = 20}, .in = {S(2, 3, 4, 2, 5)}},
+    {.attr.reduce = {.mean = true, .axes = 2}, .in = {S(6, 5, 7), S(6)}, .ids[1] = {0, 6}, .padding = 2},
+    {.attr.reduce = {.axes = 2, .keep = true}, .in = {S(7, 4), S(7)}, .ids[1] = {0, 5}},
+    {.attr.reduce = {.mean = true, .axes = 2}, .in = {S(4, 6, 2, 3), S(4)}, .ids[1] = {1, 7}},
+    {.attr.reduce = {.mean = true, .axes = 2}, .in = {S(5, 100, 48), S(5)}, .ids[1] = {1, 101}, .large = true},
+    {.attr.reduce = {.mean = true, .axes = 12}, .in = {S(4, 16, 14, 13)}, .large = true},
 };
 
 static const kern_case cases_embedding[] = {

@@ -197,6 +197,87 @@ Test(shapes, batch_norm)
     check_error(s, LK_E_RANGE, "eps is 0, must be above 0; momentum is 0.2, must be in [0, 1]");
 }
 
+Test(shapes, products)
+{
+    lk_opspec s = {.op = LK_OP_MULTIPLY, .n_in = 2, .in = {SHAPE(2, 3, 4, 5), SHAPE(2, 3)}};
+    s = inferred(s);
+    cr_assert(lk_shape_equal(&s.out, &s.in[0]) && lk_op_info(s.op)->needs(&s) == LK_NEEDS_X);
+    s.in[1] = SHAPE(2, 3, 1, 1);
+    inferred(s);
+    s.in[1] = SHAPE(2, 4);
+    check_error(s, LK_E_SHAPE,
+        "cannot multiply [2,3,4,5] and [2,4]: shapes must be equal, or the second [batch, channels] of the first");
+    s.in[1] = SHAPE(2, 3, 4, 1);
+    check_error(s, LK_E_SHAPE,
+        "cannot multiply [2,3,4,5] and [2,3,4,1]: shapes must be equal, or the second [batch, channels] of the first");
+    check_error((lk_opspec){.op = LK_OP_SCALE, .attr.scale = {INFINITY}, .n_in = 1, .in = {SHAPE(2)}}, LK_E_RANGE,
+        "factor is inf, must be finite");
+}
+
+Test(shapes, changes_of_shape)
+{
+    lk_opspec s = {.op = LK_OP_CONCAT, .attr.axis = {.axis = 2}, .n_in = 3, .in = {SHAPE(2, 3, 4), SHAPE(2, 3, 1), SHAPE(2, 3, 5)}};
+    s = inferred(s);
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(2, 3, 10)) && lk_op_info(s.op)->needs(&s) == 0);
+    s.in[2] = SHAPE(2, 4, 5);
+    check_error(s, LK_E_SHAPE, "cannot join [2,3,4] and [2,4,5] along axis 2: all other sizes must be equal");
+    s.in[2] = SHAPE(2, 3);
+    check_error(s, LK_E_SHAPE, "cannot join [2,3,4] and [2,3] along axis 2: all other sizes must be equal");
+    s.attr.axis.axis = 0;
+    check_error(s, LK_E_SHAPE, "input [2,3,4]: axis 0 is not one of 1 to 2");
+
+    s = (lk_opspec){.op = LK_OP_SLICE, .attr.axis = {.axis = 1, .start = 2, .length = 3}, .n_in = 1, .in = {SHAPE(2, 5, 4)}};
+    s = inferred(s);
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(2, 3, 4)));
+    s.attr.axis.length = 4;
+    check_error(s, LK_E_SHAPE, "input [2,5,4]: 4 places from 2 on are not within axis 1, which has 5");
+    s.attr.axis = (lk_attr_axis){.axis = 3, .length = 1};
+    check_error(s, LK_E_SHAPE, "input [2,5,4]: axis 3 is not one of 1 to 2");
+
+    s = (lk_opspec){.op = LK_OP_RESHAPE, .attr.reshape.sample = SHAPE(2, 10), .n_in = 1, .in = {SHAPE(7, 5, 4)}};
+    s = inferred(s);
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(7, 2, 10)));
+    s.attr.reshape.sample = SHAPE(3, 7);
+    check_error(s, LK_E_SHAPE, "input [7,5,4] has 20 elements a sample, [7,3,7] has 21");
+    s.attr.reshape.sample = SHAPE(20, 0);
+    check_error(s, LK_E_SHAPE, "output [7,20,0]: dimension 2 is 0, must be at least 1");
+    s.attr.reshape.sample = (lk_shape){0};
+    check_error(s, LK_E_SHAPE, "a sample of 0 dimensions, at least 1 and at most 5 are possible");
+
+    s = (lk_opspec){.op = LK_OP_PERMUTE, .attr.permute = {{0, 3, 1, 2}}, .n_in = 1, .in = {SHAPE(7, 2, 3, 4)}};
+    s = inferred(s);
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(7, 4, 2, 3)));
+    s.attr.permute.order[3] = 1;
+    check_error(s, LK_E_SHAPE, "input [7,2,3,4]: the order must name each of the dimensions 1 to 3 once");
+
+    s = (lk_opspec){.op = LK_OP_PAD, .attr.pad = {.before = {0, 1}, .after = {0, 0, 2}}, .n_in = 1, .in = {SHAPE(7, 2, 3)}};
+    s = inferred(s);
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(7, 3, 5)));
+    s.attr.pad.after[2] = -1;
+    check_error(s, LK_E_RANGE, "padding 0 and -1 of axis 2 must not be negative (or above 2^30)");
+
+    s = (lk_opspec){.op = LK_OP_REDUCE, .attr.reduce = {.axes = 10}, .n_in = 1, .in = {SHAPE(7, 2, 3, 4)}};
+    s = inferred(s);
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(7, 3)));
+    s.attr.reduce.keep = true;
+    s = inferred(s);
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(7, 1, 3, 1)));
+    s.attr.reduce.axes = 16;
+    check_error(s, LK_E_SHAPE, "input [7,2,3,4]: the axes must be some of 1 to 3");
+    s.attr.reduce.axes = 10;
+    s.n_in = 2;
+    s.in[1] = SHAPE(7);
+    s.in_dtype[1] = LK_DT_I64;
+    check_error(s, LK_E_SHAPE, "with lengths the axis must be 1 alone");
+    s.attr.reduce.axes = 2;
+    cr_assert(lk_op_info(s.op)->needs(&s) == LK_NEEDS_IN(1));
+    inferred(s);
+    s.in[1] = SHAPE(6);
+    check_error(s, LK_E_SHAPE, "input [7,2,3,4] and lengths [6] do not fit: there must be one length a sample");
+    s.in_dtype[1] = LK_DT_REAL;
+    check_error(s, LK_E_SHAPE, "lengths [6] holds real numbers, expected whole numbers");
+}
+
 Test(shapes, norms)
 {
     lk_opspec s = {.op = LK_OP_LAYER_NORM, .attr.norm = {.eps = 1e-5, .bias = true}, .n_in = 1, .in = {SHAPE(2, 5, 7)}};
@@ -263,6 +344,8 @@ Test(shapes, elements)
     s = inferred((lk_opspec){.op = LK_OP_FLATTEN, .n_in = 1, .in = {SHAPE(2)}});
     cr_assert(lk_shape_equal(&s.out, &SHAPE(2, 1)));
 
+    check_error((lk_opspec){.op = LK_OP_DROPOUT, .attr.dropout = {.rate = 0.5, .unit = LK_DROP_CHANNEL}, .n_in = 1, .in = {SHAPE(2)}},
+        LK_E_SHAPE, "input [2] has 1 dimension, expected [batch, channels, ...]");
     check_error((lk_opspec){.op = LK_OP_DROPOUT, .attr.dropout = {.rate = 1}, .n_in = 1, .in = {SHAPE(2)}}, LK_E_RANGE,
         "rate is 1, must be in [0, 1)");
     check_error((lk_opspec){.op = LK_OP_DROPOUT, .attr.dropout = {.rate = NAN}, .n_in = 1, .in = {SHAPE(2)}},

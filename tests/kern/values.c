@@ -110,6 +110,57 @@ Test(values, activations)
     }
 }
 
+/* What goes where, on 1 to 12. */
+Test(values, shapes)
+{
+    const lk_shape in = {3, {1, 3, 4}};
+    const double *const x = one_to_twelve;
+    const double turned[] = {1, 5, 9, 2, 6, 10, 3, 7, 11, 4, 8, 12}, part[] = {2, 3, 6, 7, 10, 11};
+    const double padded[] = {9, 1, 2, 9, 3, 4, 9, 9, 9}, mean[] = {2.5, 6.5, 10.5}, sum[] = {15, 18, 21, 24};
+    check_forward(LK_OP_PERMUTE, &(lk_attrs){.permute = {{0, 2, 1}}}, true, &in, &x, NULL, turned);
+    check_forward(LK_OP_SLICE, &(lk_attrs){.axis = {.axis = 2, .start = 1, .length = 2}}, true, &in, &x, NULL, part);
+    check_forward(LK_OP_PAD, &(lk_attrs){.pad = {.before = {0, 0, 1}, .after = {0, 1}, .value = 9}}, true,
+        &(lk_shape){3, {1, 2, 2}}, &x, NULL, padded);
+    check_forward(LK_OP_REDUCE, &(lk_attrs){.reduce = {.mean = true, .axes = 4}}, true, &in, &x, NULL, mean);
+    check_forward(LK_OP_REDUCE, &(lk_attrs){.reduce = {.axes = 2}}, true, &in, &x, NULL, sum);
+    const lk_shape two[] = {{3, {2, 1, 2}}, {3, {2, 2, 2}}};
+    const double joined[] = {1, 2, 1, 2, 3, 4, 3, 4, 5, 6, 7, 8};
+    check_forward(LK_OP_CONCAT, &(lk_attrs){.axis = {.axis = 1}}, true, two, (const double *[]){x, x}, NULL, joined);
+    const lk_shape gate[] = {{3, {1, 3, 4}}, {2, {1, 3}}};
+    const double gated[] = {1, 2, 3, 4, 10, 12, 14, 16, 27, 30, 33, 36};
+    check_forward(LK_OP_MULTIPLY, &(lk_attrs){0}, true, gate, (const double *[]){x, x}, NULL, gated);
+}
+
+/* Means over the first 0, 2 and (padding) all steps; a length that is none names the sample. */
+Test(values, mean_over_lengths)
+{
+    double x[] = {1, 2, 3, 4, 5, 6, 7, 8, 9}, dy[] = {1, 1, 0};
+    int64_t length[] = {0, 2, 77}, sample[] = {5, 6, 7};
+    for (int v = 0; v < 2; v++) {
+        const lk_backend *const be = v ? &lk_backend_cpu : &lk_backend_ref;
+        kern_data d = {.spec = {.op = LK_OP_REDUCE,
+                           .attr.reduce = {.mean = true, .axes = 2},
+                           .n_in = 2,
+                           .in = {{2, {3, 3}}, {1, {3}}},
+                           .in_dtype = {LK_DT_REAL, LK_DT_I64},
+                           .training = true},
+            .micro = {.rows = 3, .valid = 2, .sample = sample},
+            .x = {x},
+            .id[1] = length,
+            .dy = dy};
+        kern_result r;
+        length[1] = 2;
+        KERN_OK(lk_op_info(d.spec.op)->infer(&d.spec));
+        KERN_OK(kern_run(be, &d.spec, &d, &(kern_opts){.poison = 0xFF}, &r));
+        const double want[] = {0, 4.5, 8}, slope[] = {0, 0, 0, 0.5, 0.5, 0, 0, 0, 0};
+        cr_assert(kern_distance(3, r.y, want) <= 1e-6 && kern_distance(9, r.dx[0], slope) == 0);
+        kern_result_fini(&r);
+        length[1] = 4;
+        cr_assert(kern_run(be, &d.spec, &d, &(kern_opts){.poison = 0xFF}, &r) == LK_E_DATA);
+        cr_assert_str_eq(lk_err_last()->message, "sample 6: length 4 is outside [0, 3]");
+    }
+}
+
 /* Vectors 1,3 and 2,2: mean 2, variance 1 and 0; with eps 3 over sqrt(4). Mean squares 5 and 4: over 3 with eps 4, over
  * sqrt(8). */
 Test(values, norms)
@@ -536,6 +587,43 @@ Test(values, dropout)
         kern_result_fini(&r[v]);
     }
     lk_free(x);
+}
+
+/* Whole channels, whole samples: all elements of one fall or stand together, in the stated share. */
+Test(values, dropout_units)
+{
+    enum { ROWS = 200, CHANNELS = 20, AREA = 3, N = ROWS * CHANNELS * AREA };
+    double *x = NULL;
+    int64_t *sample = NULL;
+    KERN_OK(lk_alloc_array(N, sizeof *x, "test", &x));
+    KERN_OK(lk_alloc_array(ROWS, sizeof *sample, "test", &sample));
+    for (int i = 0; i < N; i++)
+        x[i] = 1;
+    for (int i = 0; i < ROWS; i++)
+        sample[i] = i;
+    for (int v = 0; v < 2; v++) {
+        const int size = v ? CHANNELS * AREA : AREA, units = N / size;
+        kern_data d = {.spec = {.op = LK_OP_DROPOUT,
+                           .attr.dropout = {.rate = 0.25, .unit = v ? LK_DROP_SAMPLE : LK_DROP_CHANNEL},
+                           .n_in = 1,
+                           .in = {{3, {ROWS, CHANNELS, AREA}}},
+                           .training = true},
+            .micro = {.rows = ROWS, .valid = ROWS, .sample = sample, .seed = 1},
+            .x = {x}};
+        kern_result r;
+        int dropped = 0;
+        KERN_OK(lk_op_info(d.spec.op)->infer(&d.spec));
+        KERN_OK(kern_run(&lk_backend_ref, &d.spec, &d, &(kern_opts){.poison = 0xFF, .forward_only = true}, &r));
+        for (int i = 0; i < N; i++) {
+            cr_assert(r.y[i] == 0 || fabs(r.y[i] - 4 / 3.0) < 1e-15);
+            cr_assert(r.y[i] == r.y[i / size * size]);
+            dropped += i % size == 0 && r.y[i] == 0;
+        }
+        cr_assert(fabs(dropped - 0.25 * units) < 5 * sqrt(0.1875 * units), "%d of %d dropped", dropped, units);
+        kern_result_fini(&r);
+    }
+    lk_free(x);
+    lk_free(sample);
 }
 
 /* NaN passes relu and max pooling, in both directions: a run that diverges must show it. */

@@ -223,6 +223,65 @@ Test(layers, norms_and_gates)
         "conv1 (run.yaml:2:3) gives [8,6,8,8]");
 }
 
+Test(layers, dropouts)
+{
+    lk_graph *g = NULL;
+    int64_t classes = 0;
+
+    EXPECT_OK(build_with("- spatial_dropout: 0.25\n- drop_path: {rate: 0.125}\n- dropout\n- flatten\n- linear: 2\n", TRAIN, &image,
+        &scalar, &g, &classes));
+    const lk_node *n = g->node;
+    cr_expect(n[0].spec.attr.dropout.unit == LK_DROP_CHANNEL && n[0].spec.attr.dropout.rate == 0.25);
+    cr_expect(n[1].spec.attr.dropout.unit == LK_DROP_SAMPLE && n[1].spec.attr.dropout.rate == 0.125);
+    cr_expect(n[2].spec.attr.dropout.unit == LK_DROP_ELEMENT && n[2].spec.attr.dropout.rate == 0.5);
+    lk_graph_destroy(&g);
+}
+
+Test(layers, shapes)
+{
+    static const lk_shape bare = {2, {6, 8}};
+
+    expect_graph("- pad: {before: [1, 2], after: 3, value: 0.5}\n- reshape: [2, -1, 5]\n- permute: [3, 1, 2]\n"
+                 "- slice: {axis: 3, start: -4, length: 3}\n- slice: {start: 1}\n- scale: 2\n- mean: [1, 3]\n- linear: 3\n",
+        TRAIN, &bare, &scalar,
+        "pad1 pad 0 -> 2 [8,10,10]\n"
+        "reshape1 reshape 2 -> 3 [8,2,10,5]\n"
+        "permute1 permute 3 -> 4 [8,5,2,10]\n"
+        "slice1 slice 4 -> 5 [8,5,2,3]\n"
+        "slice2 slice 5 -> 6 [8,4,2,3]\n"
+        "scale1 scale 6 -> 7 [8,4,2,3]\n"
+        "mean1 reduce 7 -> 8 [8,2]\n"
+        "linear1 linear 8 -> 9 [8,3]\n"
+        "loss cross_entropy 9 1\n");
+    expect_graph("- sum: {axes: 2, keep: true}\n- flatten\n- linear: 3\n", TRAIN, &bare, &scalar,
+        "sum1 reduce 0 -> 2 [8,6,1]\nflatten1 flatten 2 -> 3 [8,6]\nlinear1 linear 3 -> 4 [8,3]\nloss cross_entropy 4 1\n");
+
+    static const struct {
+        const char *model, *message;
+    } bad[] = {
+        {"- reshape: [5, -1]\n", "run.yaml:2:12: reshape.to: 48 elements a sample are no multiple of 5"},
+        {"- reshape: [-1, -1]\n", "run.yaml:2:12: reshape.to: sizes must be at least 1, and -1 may stand once"},
+        {"- reshape: [0, -1]\n", "run.yaml:2:12: reshape.to: sizes must be at least 1, and -1 may stand once"},
+        {"- reshape: [1, 1, 1, 1, 1, 48]\n", "run.yaml:2:12: reshape.to: 6 sizes, at most 5 are possible"},
+        {"- reshape: 47\n", "run.yaml:2:3: layer reshape1 (reshape): input [8,6,8] has 48 elements a sample, [8,47] has 47; "
+                            "\"input\" is [8,6,8]"},
+        {"- permute: [1, 2, 3]\n", "run.yaml:2:12: permute.order: a sample has 2 dimensions, got 3"},
+        {"- permute: [2, 2]\n", "run.yaml:2:3: layer permute1 (permute): input [8,6,8]: the order must name each of the "
+                                "dimensions 1 to 2 once; \"input\" is [8,6,8]"},
+        {"- pad: {after: [1, 2, 3]}\n", "run.yaml:2:16: pad.after: a sample has 2 dimensions, got 3"},
+        {"- slice: {axis: 3}\n",
+            "run.yaml:2:3: layer slice1 (slice): input [8,6,8]: axis 3 is not one of 1 to 2; \"input\" is [8,6,8]"},
+        {"- slice: {start: -7}\n", "run.yaml:2:3: layer slice1 (slice): input [8,6,8]: 7 places from -1 on are not within "
+                                   "axis 1, which has 6; \"input\" is [8,6,8]"},
+        {"- mean: 3\n",
+            "run.yaml:2:3: layer mean1 (reduce): input [8,6,8]: the axes must be some of 1 to 2; \"input\" is [8,6,8]"},
+        {"- mean: {axes: 1, lengths: steps}\n",
+            "run.yaml:2:28: mean.lengths: no earlier layer and no field of the data is called \"steps\""},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        expect_build_fail(bad[i].model, TRAIN, &bare, &scalar, bad[i].message);
+}
+
 /* `same` gives ceil(size / stride) outputs for every size, kernel and stride, with at most one zero more behind than in
  * front. */
 Test(layers, pad_same)

@@ -1,5 +1,6 @@
 /* dropout (Srivastava et al. 2014, in the "inverted" form that leaves evaluation alone): y = x keep / (1 - rate), keep
- * = 1 iff word e of row `sample id` of the draw's stream is at least rate 2^32. Backward: dx = dy keep / (1 - rate),
+ * = 1 iff word u of row `sample id` of the draw's stream is at least rate 2^32, u the element, its channel (Tompson et
+ * al. 2015) or 0 (Huang et al. 2016, "Deep networks with stochastic depth"). Backward: dx = dy keep / (1 - rate),
  * drawn again. */
 #include "kern/ref/ref_int.h"
 
@@ -10,12 +11,14 @@ static void apply(const lk_call *c, const double *x, double *y)
     const int64_t rows = c->spec->in[0].dim[0], n = lk_shape_row(&c->spec->in[0]);
     const lk_rng stream = lki_dropout_stream(c->spec, c->micro);
     const uint64_t limit = lki_dropout_limit(rate);
+    const int64_t size = n / lki_dropout_units(c->spec); /* neighbours that are dropped together */
 
     for (int64_t b = 0; b < rows; b++)
         for (int64_t e = 0; e < n; e++) {
+            const int64_t u = e / size;
             uint32_t word[4];
-            lk_rng_block(stream, (uint64_t)c->micro->sample[b], (uint64_t)e / 4, word);
-            y[b * n + e] = word[e % 4] < limit ? 0 : x[b * n + e] / (1 - rate);
+            lk_rng_block(stream, (uint64_t)c->micro->sample[b], (uint64_t)u / 4, word);
+            y[b * n + e] = word[u % 4] < limit ? 0 : x[b * n + e] / (1 - rate);
         }
 }
 

@@ -18,6 +18,22 @@ ref_window ref_window_make(const lk_shape *in, const lk_shape *out, const int64_
 /* The input's place under tap t of the window at output place o; -1 outside of the input. */
 int64_t ref_window_place(const ref_window *w, int64_t o, int64_t t);
 
+/* Place i of a plain array of shape s as indices, and back. */
+static inline void ref_indices(const lk_shape *s, int64_t i, int64_t index[LK_MAX_DIMS])
+{
+    for (int k = s->ndim - 1; k >= 0; k--) {
+        index[k] = i % s->dim[k];
+        i /= s->dim[k];
+    }
+}
+static inline int64_t ref_place(const lk_shape *s, const int64_t index[LK_MAX_DIMS])
+{
+    int64_t i = 0;
+    for (int k = 0; k < s->ndim; k++)
+        i = i * s->dim[k] + index[k];
+    return i;
+}
+
 /* Written so that NaN stays NaN: a run that diverges must show it. */
 static inline double ref_relu(double x)
 {
