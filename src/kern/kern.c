@@ -206,6 +206,22 @@ double lki_sinusoid(int64_t t, int64_t c, int64_t units)
     return c % 2 ? cos(angle) : sin(angle);
 }
 
+lk_status lki_lengths(const lk_call *c, int i, int64_t steps, int64_t *length, int64_t *longest)
+{
+    const lk_micro *const m = c->micro;
+    const int64_t *const given = c->spec->n_in > i ? c->x[i] : NULL;
+    *longest = 0;
+    for (int64_t b = 0; b < m->rows; b++) {
+        length[b] = b >= m->valid ? 0 : given ? given[b] : steps;
+        if (length[b] < 0 || length[b] > steps)
+            return LK_FAIL(LK_E_DATA, "sample %" PRId64 ": length %" PRId64 " is outside [0, %" PRId64 "]",
+                m->sample[b], length[b], steps);
+        if (length[b] > *longest)
+            *longest = length[b];
+    }
+    return LK_OK;
+}
+
 /* ---- rules ---- */
 static lk_status count_check(const lk_opspec *s)
 {
@@ -363,6 +379,66 @@ lk_status lki_pool_infer(lk_opspec *s)
                 LK_E_RANGE, "padding %" PRId64 " must be smaller than the kernel's %" PRId64, a->pad[i], a->kernel[i]);
     }
     return lk_shape_check(&s->out, "output");
+}
+
+lk_status lki_lengths_check(const lk_opspec *s, int i)
+{
+    if (s->n_in <= i)
+        return LK_OK;
+    char a[LK_SHAPE_TEXT], b[LK_SHAPE_TEXT];
+    LK_TRY(lk_shape_check(&s->in[i], "lengths"));
+    if (s->in_dtype[i] != LK_DT_I64)
+        return LK_FAIL(LK_E_SHAPE, "lengths %s hold real numbers, expected one whole number a sample",
+            lk_shape_print(&s->in[i], a));
+    if (s->in[i].ndim != 1 || s->in[i].dim[0] != s->in[0].dim[0])
+        return LK_FAIL(LK_E_SHAPE, "input %s and lengths %s do not fit: there must be one length a sample",
+            lk_shape_print(&s->in[0], a), lk_shape_print(&s->in[i], b));
+    return LK_OK;
+}
+
+/* torch.nn.LSTM, GRU, RNN: weight_ih [gates units, channels], weight_hh [gates units, units], two biases, all uniform in
+ * 1 / sqrt(units). */
+lk_status lki_recurrent_infer(lk_opspec *s, int gates)
+{
+    const lk_attr_recurrent *const a = &s->attr.recurrent;
+    LK_TRY(lki_input_check(s, 0, 3, 3, "[batch, steps, channels]"));
+    LK_TRY(lki_lengths_check(s, 1));
+    if (a->units < 1 || a->units > INT64_C(1) << 30)
+        return LK_FAIL(LK_E_RANGE, "units is %" PRId64 ", must be at least 1 (and at most 2^30)", a->units);
+    if (a->layer < 0 || a->layer > 999)
+        return LK_FAIL(LK_E_RANGE, "layer is %d, must be in [0, 999]", a->layer);
+    if (a->carry && a->reverse)
+        return LK_FAIL(LK_E_RANGE, "the backward direction starts at the end of a sequence: it cannot carry its state on");
+    s->out = s->in[0];
+    s->out.dim[2] = a->units;
+    LK_TRY(lk_shape_check(&s->out, "output"));
+
+    const int64_t rows = gates * a->units;
+    const struct {
+        const char *name;
+        lk_shape shape;
+    } param[] = {
+        {"weight_ih", {2, {rows, s->in[0].dim[2]}}},
+        {"weight_hh", {2, {rows, a->units}}},
+        {"bias_ih", {1, {rows}}},
+        {"bias_hh", {1, {rows}}},
+    };
+    s->n_params = 0;
+    for (size_t i = 0; i < sizeof param / sizeof param[0]; i++) {
+        lk_param_info p = {.shape = param[i].shape,
+            .kind = LK_PARAM_WEIGHT,
+            .init = LK_INIT_UNIFORM,
+            .value = 1 / sqrt((double)a->units)};
+        snprintf(p.suffix, sizeof p.suffix, "%s_l%d%s", param[i].name, a->layer, a->reverse ? "_reverse" : "");
+        LK_TRY(lki_param_add(s, p));
+    }
+    return LK_OK;
+}
+
+double lki_recurrent_flops(const lk_opspec *s)
+{
+    const double steps = (double)s->in[0].dim[0] * (double)s->in[0].dim[1];
+    return 2 * steps * (double)(lk_shape_count(&s->param[0].shape) + lk_shape_count(&s->param[1].shape));
 }
 
 lk_status lki_same_infer(lk_opspec *s)

@@ -162,6 +162,14 @@ typedef struct lk_attr_attention {
     double scale;            /* of the products of queries and keys; 0: 1 / sqrt(size of a head) */
     double rate;             /* share of the probabilities that dropout drops, in [0,1) */
 } lk_attr_attention;
+/* lstm, gru, rnn: one layer in one direction. */
+typedef struct lk_attr_recurrent {
+    int64_t units;
+    bool reverse; /* walks each sample from its last valid step to its first */
+    bool carry;   /* the state goes on from step to step of the training: lk_call.carry; not with reverse */
+    bool relu;    /* rnn: in place of tanh */
+    int layer;    /* number in the names of the parameters */
+} lk_attr_recurrent;
 
 typedef union lk_attrs {
     lk_attr_linear linear;
@@ -188,6 +196,7 @@ typedef union lk_attrs {
     lk_attr_huber huber;
     lk_attr_gan gan;
     lk_attr_noise noise;
+    lk_attr_recurrent recurrent;
 } lk_attrs;
 
 /* ---- parameters ---- */
@@ -202,8 +211,9 @@ typedef enum lk_init_kind {
     LK_INIT_ORTHOGONAL /* value times a matrix [dim 0, the others as one] with orthonormal rows, or columns if they are fewer */
 } lk_init_kind;
 
+#define LK_SUFFIX_BYTES 32
 typedef struct lk_param_info {
-    const char *suffix; /* "weight", "bias", "running_mean": PyTorch's names and shapes */
+    char suffix[LK_SUFFIX_BYTES]; /* "weight", "bias", "running_mean", "weight_ih_l0": PyTorch's names and shapes */
     lk_shape shape;
     lk_param_kind kind;
     lk_init_kind init;

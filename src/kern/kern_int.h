@@ -90,6 +90,10 @@ unsigned lki_act_needs(lk_act act);
 /* Operations of one evaluation; functions of a library count as one. */
 double lki_act_flops(lk_act act);
 
+/* Valid steps of each row, out of `steps`: from input `i` where the call has one, else all; none in padding rows. LK_E_DATA
+ * for a length outside [0, steps] in a valid row. Returns the most in *longest. */
+LK_MUST_USE lk_status lki_lengths(const lk_call *c, int i, int64_t steps, int64_t *length, int64_t *longest);
+
 /* The last dimension, and the product of all before it. */
 int64_t lki_shape_last(const lk_shape *s);
 int64_t lki_shape_lead(const lk_shape *s);
@@ -125,6 +129,12 @@ LK_MUST_USE lk_status lki_window_count(const lk_shape *in, int axis, int64_t ker
     int64_t before, int64_t after, int64_t *out);
 /* Output of a pooling operation. */
 LK_MUST_USE lk_status lki_pool_infer(lk_opspec *s);
+/* Input i, if there is one, is one length (whole number) a row. */
+LK_MUST_USE lk_status lki_lengths_check(const lk_opspec *s, int i);
+/* Shapes and parameters of lstm, gru and rnn, which have that many gates. */
+LK_MUST_USE lk_status lki_recurrent_infer(lk_opspec *s, int gates);
+/* Products with both weights; what is done element by element is left out. */
+double lki_recurrent_flops(const lk_opspec *s);
 /* Output of an element by element operation: the shape of input 0. */
 LK_MUST_USE lk_status lki_same_infer(lk_opspec *s);
 /* A loss: no output, and a share (`scale`, or NULL) that is 0 or above 0. */

@@ -31,6 +31,9 @@
     X(POSITIONS, positions) /* [B,T,C] plus a vector of its own for each of the T places */ \
     X(ATTENTION, attention) /* packed q k v [B,T,(H+2G)D], or q [B,T,HD] and packed k v [B,S,2GD]; then lengths I64 [B] if any */ \
     X(REORDER, reorder)             /* PLAIN <-> NHWC: put in by the plan where neighbours differ; identity in ref */ \
+    X(LSTM, lstm)                   /* x0 [B,T,C], x1 (optional) lengths I64 [B] -> [B,T,units]; gru, rnn the same */ \
+    X(GRU, gru) \
+    X(RNN, rnn) \
     X(GAUSSIAN, gaussian)           /* x0 mean, x1 log variance, same shape: draws from that normal distribution */ \
     X(NOISE, noise)                 /* x0 [B,...] tells the rows: standard normal draws */ \
     X(CROSS_ENTROPY, cross_entropy) /* x0 logits [B,K], [B,T,K] or [B,K,H,W], x1 class ids I64 (the shape without K) or shares (the shape of x0) */ \

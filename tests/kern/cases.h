@@ -595,6 +595,50 @@ static const kern_case cases_reorder[] = {
     {.in = {S(2, 17, 2, 3, 4)}, .padding = 1},
 };
 
+/* Lengths from 0 to all steps; more rows than one tile of a product has; panels with a rest. */
+static const kern_case cases_lstm[] = {
+    {.attr.recurrent = {.units = 1}, .in = {S(1, 1, 1)}},
+    {.attr.recurrent = {.units = 4}, .in = {S(2, 5, 3)}},
+    {.attr.recurrent = {.units = 3, .reverse = true, .layer = 1}, .in = {S(3, 4, 5)}, .padding = 1},
+    {.attr.recurrent = {.units = 5}, .in = {S(4, 3, 2), S(4)}, .ids[1] = {0, 4}},
+    {.attr.recurrent = {.units = 5, .reverse = true}, .in = {S(5, 4, 2), S(5)}, .ids[1] = {0, 5}, .padding = 1},
+    {.attr.recurrent = {.units = 3, .carry = true}, .in = {S(3, 3, 4)}},
+    {.attr.recurrent = {.units = 4, .carry = true}, .in = {S(4, 3, 3), S(4)}, .ids[1] = {0, 4}, .padding = 1},
+    {.attr.recurrent = {.units = 3}, .in = {S(2, 2, 2)}, .padding = 2},
+    {.attr.recurrent = {.units = 17}, .in = {S(7, 6, 19), S(7)}, .ids[1] = {1, 7}, .padding = 2, .large = true},
+    {.attr.recurrent = {.units = 40, .carry = true}, .in = {S(17, 9, 33)}, .large = true},
+    {.attr.recurrent = {.units = 130, .reverse = true}, .in = {S(37, 5, 70)}, .padding = 3, .large = true},
+};
+
+static const kern_case cases_gru[] = {
+    {.attr.recurrent = {.units = 1}, .in = {S(1, 1, 1)}},
+    {.attr.recurrent = {.units = 4}, .in = {S(2, 5, 3)}},
+    {.attr.recurrent = {.units = 3, .reverse = true, .layer = 1}, .in = {S(3, 4, 5)}, .padding = 1},
+    {.attr.recurrent = {.units = 5}, .in = {S(4, 3, 2), S(4)}, .ids[1] = {0, 4}},
+    {.attr.recurrent = {.units = 5, .reverse = true}, .in = {S(5, 4, 2), S(5)}, .ids[1] = {0, 5}, .padding = 1},
+    {.attr.recurrent = {.units = 3, .carry = true}, .in = {S(3, 3, 4)}},
+    {.attr.recurrent = {.units = 4, .carry = true}, .in = {S(4, 3, 3), S(4)}, .ids[1] = {0, 4}, .padding = 1},
+    {.attr.recurrent = {.units = 3}, .in = {S(2, 2, 2)}, .padding = 2},
+    {.attr.recurrent = {.units = 17}, .in = {S(7, 6, 19), S(7)}, .ids[1] = {1, 7}, .padding = 2, .large = true},
+    {.attr.recurrent = {.units = 40, .carry = true}, .in = {S(17, 9, 33)}, .large = true},
+    {.attr.recurrent = {.units = 150, .reverse = true}, .in = {S(37, 5, 70)}, .padding = 3, .large = true},
+};
+
+static const kern_case cases_rnn[] = {
+    {.attr.recurrent = {.units = 1}, .in = {S(1, 1, 1)}},
+    {.attr.recurrent = {.units = 4}, .in = {S(2, 5, 3)}},
+    {.attr.recurrent = {.units = 4, .relu = true}, .in = {S(2, 4, 3)}},
+    {.attr.recurrent = {.units = 3, .reverse = true, .layer = 1}, .in = {S(3, 4, 5)}, .padding = 1},
+    {.attr.recurrent = {.units = 5, .relu = true}, .in = {S(4, 3, 2), S(4)}, .ids[1] = {0, 4}},
+    {.attr.recurrent = {.units = 5, .reverse = true}, .in = {S(5, 4, 2), S(5)}, .ids[1] = {0, 5}, .padding = 1},
+    {.attr.recurrent = {.units = 3, .carry = true}, .in = {S(3, 3, 4)}},
+    {.attr.recurrent = {.units = 4, .carry = true}, .in = {S(4, 3, 3), S(4)}, .ids[1] = {0, 4}, .padding = 1},
+    {.attr.recurrent = {.units = 3}, .in = {S(2, 2, 2)}, .padding = 2},
+    {.attr.recurrent = {.units = 17}, .in = {S(7, 6, 19), S(7)}, .ids[1] = {1, 7}, .padding = 2, .large = true},
+    {.attr.recurrent = {.units = 40, .carry = true}, .in = {S(17, 9, 33)}, .large = true},
+    {.attr.recurrent = {.units = 530, .reverse = true}, .in = {S(37, 4, 70)}, .padding = 3, .large = true},
+};
+
 static const kern_case cases_cross_entropy[] = {
     {.in = {S(1, 1), S(1)}, .ids[1] = {0, 1}},
     {.in = {S(8, 10), S(8)}, .ids[1] = {0, 10}},

@@ -36,6 +36,9 @@ static const double tolerance[LK_OP_COUNT] = {
     [LK_OP_POSITIONS] = 1e-6,
     [LK_OP_ATTENTION] = 4e-6,
     [LK_OP_REORDER] = 0,
+    [LK_OP_LSTM] = 4e-6,
+    [LK_OP_GRU] = 4e-6,
+    [LK_OP_RNN] = 4e-6,
     [LK_OP_GAUSSIAN] = 1e-6,
     [LK_OP_NOISE] = 2e-7,
     [LK_OP_CROSS_ENTROPY] = 1e-6,
@@ -70,17 +73,18 @@ static bool same(int64_t n, const double *a, const double *b)
     return (!a && !b) || (a && b && memcmp(a, b, (size_t)n * sizeof *a) == 0);
 }
 
-/* All that two runs wrote, bit by bit; `skip_dx` and `frozen` as in the second. */
+/* All that two runs wrote, bit by bit, but for what was not asked for in the second, or with another carried state. */
 static void check_same(
-    const char *label, const lk_opspec *s, const kern_result *a, const kern_result *b, unsigned skip_dx, bool frozen)
+    const char *label, const lk_opspec *s, const kern_result *a, const kern_result *b, const kern_opts *o)
 {
     const lk_opinfo *const info = lk_op_info(s->op);
     cr_assert(info->loss || same(lk_shape_count(&s->out), a->y, b->y), "%s: y differs", label);
     for (int i = 0; i < s->n_in; i++)
         cr_assert(
-            skip_dx >> i & 1 || same(lk_shape_count(&s->in[i]), a->dx[i], b->dx[i]), "%s: dx %d differs", label, i);
+            o->skip_dx >> i & 1 || same(lk_shape_count(&s->in[i]), a->dx[i], b->dx[i]), "%s: dx %d differs", label, i);
+    cr_assert(same(a->n_carry, a->carry, b->carry), "%s: carried state differs", label);
     for (int i = 0; i < s->n_params; i++)
-        cr_assert((frozen && s->param[i].kind == LK_PARAM_WEIGHT) ||
+        cr_assert((o->frozen && s->param[i].kind == LK_PARAM_WEIGHT) ||
                       same(lk_shape_count(&s->param[i].shape), a->dparam[i], b->dparam[i]),
             "%s: gradient of %s differs", label, s->param[i].suffix);
     for (int i = 0; info->loss && i < LK_MAX_METRICS && info->metric[i]; i++)
@@ -105,6 +109,8 @@ static void check_spec(const kern_data *d, const lk_opspec *s)
     const double limit = tolerance[s->op];
     const double size = 2; /* of what goes in, see kern_grid */
     if (!info->loss)
+        compare(label, "carried state", 0, want.n_carry, got.carry, want.carry, 0.1 * size, limit);
+    if (!info->loss)
         compare(
             label, "y", 0, lk_shape_count(&s->out), got.y, want.y, 0.1 * size, s->op == LK_OP_MAX_POOL ? 0 : limit);
     for (int i = 0; info->loss && i < LK_MAX_METRICS && info->metric[i]; i++)
@@ -124,6 +130,16 @@ static void check_spec(const kern_data *d, const lk_opspec *s)
             cr_assert(
                 got.dx[i][j] == 0, "%s: dx %d [%" PRId64 "] is in a padding row, and %g", label, i, j, got.dx[i][j]);
 
+    if (want.n_carry) {
+        kern_result zero, want_zero;
+        const kern_opts none = {.poison = 0xFF, .no_carry = true};
+        KERN_OK(kern_run(&lk_backend_ref, &plain, d, &none, &want_zero));
+        KERN_OK(kern_run(&lk_backend_cpu, s, d, &none, &zero));
+        compare(label, "y without a carried state", 0, lk_shape_count(&s->out), zero.y, want_zero.y, 0.1 * size, limit);
+        kern_result_fini(&zero);
+        kern_result_fini(&want_zero);
+    }
+
     const kern_opts again[] = {
         {.poison = 0x00},
         {.poison = 0x7E},
@@ -140,10 +156,10 @@ static void check_spec(const kern_data *d, const lk_opspec *s)
         snprintf(what, sizeof what, "%s again (%zu)", label, i);
         kern_result r;
         KERN_OK(kern_run(&lk_backend_cpu, s, d, &again[i], &r));
-        check_same(what, s, &got, &r, again[i].skip_dx, again[i].frozen);
+        check_same(what, s, &got, &r, &again[i]);
         kern_result_fini(&r);
         KERN_OK(kern_run(&lk_backend_ref, &plain, d, &again[i], &r));
-        check_same(what, &plain, &want, &r, again[i].skip_dx, again[i].frozen);
+        check_same(what, &plain, &want, &r, &again[i]);
         kern_result_fini(&r);
     }
     kern_result_fini(&want);

@@ -144,6 +144,8 @@ typedef struct kern_data {
 
 typedef struct kern_result {
     double *y, *dx[LK_MAX_IN], *dparam[LK_MAX_PARAMS];
+    double *carry; /* what forward left there */
+    int64_t n_carry;
     double metrics[LK_MAX_METRICS];
 } kern_result;
 
@@ -154,11 +156,13 @@ typedef struct kern_opts {
     bool in_place_dx; /* dx[0] over dy */
     unsigned skip_dx; /* bit i: dx[i] is not asked for */
     bool frozen; /* no gradient of a weight is asked for */
+    bool no_carry; /* the kernel is given none: it starts from zero */
 } kern_opts;
 
 static inline void kern_result_fini(kern_result *r)
 {
     lk_free(r->y);
+    lk_free(r->carry);
     for (int i = 0; i < LK_MAX_IN; i++)
         lk_free(r->dx[i]);
     for (int i = 0; i < LK_MAX_PARAMS; i++)
@@ -312,7 +316,7 @@ static inline lk_status kern_run(
         KERN_OK(k->plan(spec, &plan));
 
     kern_buf x[LK_MAX_IN] = {0}, param[LK_MAX_PARAMS] = {0}, dparam[LK_MAX_PARAMS] = {0}, dx[LK_MAX_IN] = {0};
-    kern_buf y = {0}, dy = {0}, saved, scratch_forward, scratch_backward, packed;
+    kern_buf y = {0}, dy = {0}, saved, scratch_forward, scratch_backward, packed, carry = {0};
     double metrics[LK_MAX_METRICS];
     for (int i = 0; i < LK_MAX_METRICS; i++)
         metrics[i] = NAN;
@@ -323,6 +327,13 @@ static inline lk_status kern_run(
     kern_buf_init(&scratch_forward, plan.scratch_forward, o->poison);
     kern_buf_init(&scratch_backward, plan.scratch_backward, o->poison);
     kern_buf_init(&packed, plan.packed_bytes, o->poison);
+    if (plan.carry_bytes && !o->no_carry) {
+        const lk_shape flat = {1, {(int64_t)(plan.carry_bytes / real)}};
+        double *const state = kern_uniform(lk_rng_make(micro.seed, LK_RNG_TEST, 99), flat.dim[0], -1, 1);
+        kern_buf_init(&carry, plan.carry_bytes, o->poison);
+        kern_put(be, &flat, LK_LAYOUT_PLAIN, state, kern_ptr(&carry));
+        lk_free(state);
+    }
     for (int i = 0; i < spec->n_in; i++) {
         const size_t n = (size_t)lk_shape_count(&spec->in[i]);
         if (spec->in_dtype[i] == LK_DT_I64) {
@@ -370,6 +381,7 @@ static inline lk_status kern_run(
         f.x[i] = kern_ptr(&x[i]);
     f.y = out;
     f.scratch = kern_ptr(&scratch_forward);
+    f.carry = kern_ptr(&carry);
     for (int i = 0; i < spec->n_params; i++)
         if (spec->training && spec->param[i].kind == LK_PARAM_STATISTIC)
             f.dparam[i] = kern_ptr(&dparam[i]);
@@ -380,6 +392,11 @@ static inline lk_status kern_run(
     if (st == LK_OK && n_out) {
         KERN_OK(lk_alloc_array(n_out, sizeof(double), "test result", &r->y));
         kern_get(be, &spec->out, spec->out_layout, out, r->y);
+    }
+    if (st == LK_OK && carry.bytes) {
+        r->n_carry = (int64_t)(carry.bytes / real);
+        KERN_OK(lk_alloc_array(r->n_carry, sizeof(double), "test result", &r->carry));
+        kern_get(be, &(lk_shape){1, {r->n_carry}}, LK_LAYOUT_PLAIN, kern_ptr(&carry), r->carry);
     }
     if (st == LK_OK && spec->training && !o->forward_only) {
         lk_call b = base;
@@ -440,8 +457,9 @@ static inline lk_status kern_run(
         kern_buf_fini(&param[i]);
         kern_buf_fini(&dparam[i]);
     }
-    kern_buf *const rest[] = {&y, &dy, &saved, &scratch_forward, &scratch_backward, &packed};
-    static const char *const rest_name[] = {"y", "dy", "saved", "forward scratch", "backward scratch", "packed"};
+    kern_buf *const rest[] = {&y, &dy, &saved, &scratch_forward, &scratch_backward, &packed, &carry};
+    static const char *const rest_name[] = {
+        "y", "dy", "saved", "forward scratch", "backward scratch", "packed", "carry"};
     for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++) {
         kern_buf_check(rest[i], rest_name[i], label);
         kern_buf_fini(rest[i]);

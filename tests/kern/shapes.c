@@ -105,6 +105,57 @@ Test(shapes, linear)
         LK_E_SHAPE, "takes 1 input, got 2");
 }
 
+Test(shapes, recurrent)
+{
+    static const struct {
+        lk_op op;
+        int64_t gates;
+    } item[] = {{LK_OP_LSTM, 4}, {LK_OP_GRU, 3}, {LK_OP_RNN, 1}};
+    for (int i = 0; i < 3; i++) {
+        const int64_t g = item[i].gates;
+        lk_opspec s = inferred((lk_opspec){.op = item[i].op,
+            .attr.recurrent = {.units = 16, .layer = 2, .reverse = true},
+            .n_in = 2,
+            .in = {SHAPE(4, 7, 5), SHAPE(4)},
+            .in_dtype = {LK_DT_REAL, LK_DT_I64}});
+        cr_assert(lk_shape_equal(&s.out, &SHAPE(4, 7, 16)) && s.n_params == 4);
+        check_param(&s, 0, "weight_ih_l2_reverse", SHAPE(16 * g, 5), LK_PARAM_WEIGHT, LK_INIT_UNIFORM, 0.25);
+        check_param(&s, 1, "weight_hh_l2_reverse", SHAPE(16 * g, 16), LK_PARAM_WEIGHT, LK_INIT_UNIFORM, 0.25);
+        check_param(&s, 2, "bias_ih_l2_reverse", SHAPE(16 * g), LK_PARAM_WEIGHT, LK_INIT_UNIFORM, 0.25);
+        check_param(&s, 3, "bias_hh_l2_reverse", SHAPE(16 * g), LK_PARAM_WEIGHT, LK_INIT_UNIFORM, 0.25);
+        cr_assert(lk_op_info(s.op)->needs(&s) == LK_NEEDS_X);
+        cr_assert(lk_op_info(s.op)->flops(&s) == 2.0 * 28 * 16 * (double)g * (5 + 16));
+        s = inferred((lk_opspec){
+            .op = item[i].op, .attr.recurrent = {.units = 16, .carry = true}, .n_in = 1, .in = {SHAPE(4, 7, 5)}});
+        check_param(&s, 3, "bias_hh_l0", SHAPE(16 * g), LK_PARAM_WEIGHT, LK_INIT_UNIFORM, 0.25);
+
+        const lk_opspec good = {.op = item[i].op,
+            .attr.recurrent = {.units = 3},
+            .n_in = 2,
+            .in = {SHAPE(4, 7, 5), SHAPE(4)},
+            .in_dtype = {LK_DT_REAL, LK_DT_I64}};
+        lk_opspec bad = good;
+        bad.attr.recurrent.units = 0;
+        check_error(bad, LK_E_RANGE, "units is 0, must be at least 1 (and at most 2^30)");
+        bad = good;
+        bad.attr.recurrent.layer = -1;
+        check_error(bad, LK_E_RANGE, "layer is -1, must be in [0, 999]");
+        bad = good;
+        bad.attr.recurrent.carry = bad.attr.recurrent.reverse = true;
+        check_error(bad, LK_E_RANGE,
+            "the backward direction starts at the end of a sequence: it cannot carry its state on");
+        bad = good;
+        bad.in[0] = SHAPE(4, 7);
+        check_error(bad, LK_E_SHAPE, "input [4,7] has 2 dimensions, expected [batch, steps, channels]");
+        bad = good;
+        bad.in[1] = SHAPE(5);
+        check_error(bad, LK_E_SHAPE, "input [4,7,5] and lengths [5] do not fit: there must be one length a sample");
+        bad = good;
+        bad.in_dtype[1] = LK_DT_REAL;
+        check_error(bad, LK_E_SHAPE, "lengths [4] hold real numbers, expected one whole number a sample");
+    }
+}
+
 #define SPATIAL \
     "[batch, channels, length], [batch, channels, height, width] or [batch, channels, depth, height, width]"
 

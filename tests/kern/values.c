@@ -525,6 +525,163 @@ Test(values, normal_draws)
     lk_free(variance);
 }
 
+/* Numbers from torch.nn.LSTM, GRU and RNN (PyTorch 2.12.1, double, bidirectional, packed sequences of lengths 3 and 2): input
+ * element i is (5 i mod 7 - 3) / 4, weight element i is ((k i + 1) mod 11 - 5) / 8 with k = 7, 3, 5, 8 for weight_ih, weight_hh,
+ * bias_ih, bias_hh in either direction. */
+Test(values, recurrent)
+{
+    static const struct {
+        lk_op op;
+        bool relu, reverse;
+        double y[12];
+    } item[] = {
+        {LK_OP_LSTM, false, false, {0.10161189501466, 0, 0.0098913397950863, 0.116367565985668, -0.016652257662674, 0.060553244213585, -0.0407726667308592, 0.135203185146457, -0.0420559710549214, 0.0801101321804231, 0, 0}},
+        {LK_OP_LSTM, false, true, {0.0960621128796328, 0.0319166248325687, -0.044404304634104, 0.106728329341564, -0.0228696895779727, 0.019336412437307, -0.0500676116370574, 0.143489673038722, -0.0274483907762193, 0.0435522904081006, 0, 0}},
+        {LK_OP_GRU, false, false, {0.499831787125981, -0.0979830350058778, 0.323747819086955, 0.236144669081792, 0.327491139772735, 0.140443508849811, 0.113645715380249, 0.303599519095315, 0.226411604033758, 0.180268537371443, 0, 0}},
+        {LK_OP_GRU, false, true, {0.577148530430016, -0.0165402271846556, 0.21121747435897, 0.23966856226839, 0.190327022453846, -0.0121464953544513, 0.185230109023978, 0.344211694749019, 0.171735507909002, 0.0549271098920159, 0, 0}},
+        {LK_OP_RNN, false, false, {-0.411570055674022, 0.385283966269472, -0.773858389484321, 0.791490742772389, -0.75874775714931, 0.589054621386055, -0.819814012076096, 0.809301070201781, -0.735798616486489, 0.697984611238336, 0, 0}},
+        {LK_OP_RNN, false, true, {-0.194217437505502, 0.605185447348609, -0.666203586263032, 0.738544158273013, -0.856817601110895, 0.358357398350786, -0.66170294442293, 0.843034934834701, -0.848283639957513, 0.509829973735257, 0, 0}},
+        {LK_OP_RNN, true, false, {0, 0.40625, 0, 1.19140625, 0, 1.11962890625, 0, 1.125, 0, 1.265625, 0, 0}},
+        {LK_OP_RNN, true, true, {0, 1.138671875, 0, 1.171875, 0, 0.375, 0, 1.4765625, 0, 0.5625, 0, 0}},
+    };
+    static const int64_t step[] = {7, 3, 5, 8};
+    int64_t lengths[] = {3, 2}, sample[] = {0, 1};
+    double x[12];
+    for (int i = 0; i < 12; i++)
+        x[i] = (double)(5 * i % 7 - 3) / 4;
+    for (size_t n = 0; n < sizeof item / sizeof item[0]; n++) {
+        kern_data d = {.spec = {.op = item[n].op,
+                           .attr.recurrent = {.units = 2, .relu = item[n].relu, .reverse = item[n].reverse},
+                           .training = true,
+                           .n_in = 2,
+                           .in = {{3, {2, 3, 2}}, {1, {2}}},
+                           .in_dtype = {LK_DT_REAL, LK_DT_I64}},
+            .micro = {.rows = 2, .valid = 2, .sample = sample},
+            .x = {x},
+            .id[1] = lengths};
+        double w[4][16];
+        KERN_OK(lk_op_info(d.spec.op)->infer(&d.spec));
+        for (int i = 0; i < 4; i++) {
+            for (int64_t j = 0; j < 16; j++)
+                w[i][j] = (double)((step[i] * j + 1) % 11 - 5) / 8;
+            d.param[i] = w[i];
+        }
+        kern_result r;
+        KERN_OK(kern_run(&lk_backend_ref, &d.spec, &d, &(kern_opts){.poison = 0xFF, .forward_only = true}, &r));
+        cr_assert(kern_distance(12, r.y, item[n].y) <= 1e-14, "%s, row %zu of the table: off by %.3g",
+            lk_op_info(d.spec.op)->name, n, kern_distance(12, r.y, item[n].y));
+        kern_result_fini(&r);
+    }
+}
+
+/* Two halves of a sequence with the state carried on are the whole; without it the second half starts anew. */
+Test(values, carried_state)
+{
+    static const lk_op op[] = {LK_OP_LSTM, LK_OP_GRU, LK_OP_RNN};
+    const lk_backend *const backend[] = {&lk_backend_ref, &lk_backend_cpu};
+    enum { B = 2, T = 6, C = 3, H = 4 };
+    int64_t sample[] = {0, 1};
+    for (size_t n = 0; n < 6; n++) {
+        const lk_backend *const be = backend[n % 2];
+        const lk_kernel *const k = be->kernel[op[n / 2]];
+        kern_data d = {.spec = {.op = op[n / 2],
+                           .attr.recurrent = {.units = H, .carry = true},
+                           .n_in = 1,
+                           .in = {{3, {B, T, C}}}},
+            .micro = {.rows = B, .valid = B, .sample = sample}};
+        lk_opspec whole = d.spec, half = d.spec;
+        half.in[0].dim[1] = T / 2;
+        KERN_OK(lk_op_info(whole.op)->infer(&whole));
+        KERN_OK(lk_op_info(half.op)->infer(&half));
+        d.x[0] = kern_uniform(lk_rng_make(1, LK_RNG_TEST, 0), B * T * C, -1, 1);
+        for (int i = 0; i < 4; i++)
+            d.param[i] = kern_uniform(
+                lk_rng_make(1, LK_RNG_TEST, (uint64_t)i + 1), lk_shape_count(&whole.param[i].shape), -1, 1);
+        kern_result r;
+        KERN_OK(kern_run(be, &whole, &d, &(kern_opts){.no_carry = true}, &r));
+
+        lk_kern_plan plan;
+        KERN_OK(k->plan(&half, &plan));
+        cr_assert(plan.carry_bytes == B * (size_t)H * (op[n / 2] == LK_OP_LSTM ? 2 : 1) * be->real_size);
+        kern_buf x, y, scratch, packed, carry, param[4];
+        const lk_shape in = {3, {B, T / 2, C}}, out = {3, {B, T / 2, H}};
+        kern_buf_init(&x, B * T / 2 * C * be->real_size, 0);
+        kern_buf_init(&y, B * T / 2 * H * be->real_size, 0);
+        kern_buf_init(&scratch, plan.scratch_forward, 0xFF);
+        kern_buf_init(&packed, plan.packed_bytes, 0xFF);
+        kern_buf_init(&carry, plan.carry_bytes, 0);
+        lk_call c = {.spec = &half,
+            .micro = &d.micro,
+            .packed = kern_ptr(&packed),
+            .x = {kern_ptr(&x)},
+            .y = kern_ptr(&y),
+            .scratch = kern_ptr(&scratch),
+            .carry = kern_ptr(&carry)};
+        for (int i = 0; i < 4; i++) {
+            kern_buf_init(&param[i], (size_t)lk_shape_count(&whole.param[i].shape) * be->real_size, 0);
+            kern_put(be, &whole.param[i].shape, LK_LAYOUT_PLAIN, d.param[i], kern_ptr(&param[i]));
+            c.param[i] = kern_ptr(&param[i]);
+        }
+        if (k->pack)
+            KERN_OK(k->pack(&c));
+        for (int part = 0; part < 3; part++) { /* the third: the second half once more, from zero */
+            const int at = part ? 1 : 0;
+            double from[B * T / 2 * C], got[B * T / 2 * H], error = 0;
+            for (int b = 0; b < B; b++)
+                memcpy(from + b * T / 2 * C, d.x[0] + (b * T + at * T / 2) * C, sizeof from / B);
+            kern_put(be, &in, LK_LAYOUT_PLAIN, from, kern_ptr(&x));
+            if (part == 2)
+                c.carry = NULL;
+            KERN_OK(k->forward(&c));
+            kern_get(be, &out, LK_LAYOUT_PLAIN, kern_ptr(&y), got);
+            for (int b = 0; b < B; b++)
+                error = fmax(error, kern_distance(T / 2 * H, got + b * T / 2 * H, r.y + (b * T + at * T / 2) * H));
+            cr_assert(part == 2 ? error > 1e-3 : error == 0, "%s %s: part %d is off by %.3g", be->name,
+                lk_op_info(half.op)->name, part, error);
+        }
+        for (int i = 0; i < 4; i++) {
+            kern_buf_fini(&param[i]);
+            lk_free(d.param[i]);
+        }
+        kern_buf *const all[] = {&x, &y, &scratch, &packed, &carry};
+        for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+            kern_buf_check(all[i], "buffer", lk_op_info(half.op)->name);
+            kern_buf_fini(all[i]);
+        }
+        lk_free(d.x[0]);
+        kern_result_fini(&r);
+    }
+}
+
+/* A length outside the sequence is an error that names the sample; that of a padding row means nothing. */
+Test(values, wrong_length)
+{
+    static const lk_op op[] = {LK_OP_LSTM, LK_OP_GRU, LK_OP_RNN};
+    const lk_backend *const backend[] = {&lk_backend_ref, &lk_backend_cpu};
+    double zero[16] = {0};
+    int64_t sample[] = {40, 41};
+    for (size_t n = 0; n < 12; n++) {
+        int64_t lengths[] = {1, n % 2 ? 4 : -1};
+        kern_data d = {.spec = {.op = op[n / 4],
+                           .attr.recurrent = {.units = 1},
+                           .n_in = 2,
+                           .in = {{3, {2, 3, 1}}, {1, {2}}},
+                           .in_dtype = {LK_DT_REAL, LK_DT_I64}},
+            .micro = {.rows = 2, .valid = 2, .sample = sample},
+            .x = {zero},
+            .id[1] = lengths,
+            .param = {zero, zero, zero, zero}};
+        kern_result r;
+        KERN_OK(lk_op_info(d.spec.op)->infer(&d.spec));
+        cr_assert(kern_run(backend[n / 2 % 2], &d.spec, &d, &(kern_opts){.poison = 0xFF}, &r) == LK_E_DATA);
+        cr_assert_str_eq(lk_err_last()->message, n % 2 ? "sample 41: length 4 is outside [0, 3]"
+                                                       : "sample 41: length -1 is outside [0, 3]");
+        d.micro.valid = 1;
+        KERN_OK(kern_run(backend[n / 2 % 2], &d.spec, &d, &(kern_opts){.poison = 0xFF}, &r));
+        kern_result_fini(&r);
+    }
+}
+
 /* A wrong class is an error that names the sample. */
 Test(values, wrong_class)
 {

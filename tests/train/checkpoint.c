@@ -47,7 +47,8 @@ static void add_param(net *n, int node, const char *suffix, lk_param_kind kind, 
 {
     lk_param *p = &n->param[n->graph.n_params++];
 
-    *p = (lk_param){.node = node, .info = {.suffix = suffix, .shape = shape, .kind = kind}, .first = n->graph.flat, .count = 1};
+    *p = (lk_param){.node = node, .info = {.shape = shape, .kind = kind}, .first = n->graph.flat, .count = 1};
+    snprintf(p->info.suffix, sizeof p->info.suffix, "%s", suffix);
     for (int i = 0; i < shape.ndim; i++)
         p->count *= shape.dim[i];
     n->graph.flat += (p->count + LK_TILE - 1) / LK_TILE * LK_TILE;
