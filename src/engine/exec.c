@@ -35,6 +35,8 @@ static void *resolve(const lk_exec *e, const lk_exec_run_args *a, lk_place at)
         return e->arena + at.at;
     case LK_PLACE_INPUT:
         return (void *)a->input[at.at];
+    case LK_PLACE_GRADS:
+        return (char *)a->grads + (size_t)(at.at - e->plan->grad_first) * e->plan->backend->real_size;
     case LK_PLACE_NONE:
         break;
     }
@@ -45,6 +47,7 @@ static lk_status run_instr(lk_exec *e, const lk_exec_run_args *a, const lk_instr
 {
     const lk_plan *p = e->plan;
     lk_call c = {.spec = in->spec, .micro = a->micro};
+    lk_micro own;
 
     for (int k = 0; k < in->spec->n_in; k++) {
         c.x[k] = resolve(e, a, in->x[k]);
@@ -61,10 +64,15 @@ static lk_status run_instr(lk_exec *e, const lk_exec_run_args *a, const lk_instr
     c.state = n->kp.state;
     c.packed = (const char *)a->packed + n->packed_at;
     for (int k = 0; k < n->spec.n_params; k++) {
-        const size_t at = (size_t)p->graph->param[n->first_param + k].first * p->backend->real_size;
-
-        c.param[k] = (const char *)a->weights + at;
-        c.dparam[k] = a->grads == NULL ? NULL : (char *)a->grads + at;
+        c.param[k] = (const char *)a->weights + (size_t)p->graph->param[n->param[k]].first * p->backend->real_size;
+        c.dparam[k] = resolve(e, a, in->dparam[k]);
+    }
+    if (a->carry != NULL && n->kp.carry_bytes > 0)
+        c.carry = (char *)a->carry + n->carry_at;
+    if (n->loss > 0) {
+        own = *a->micro;
+        own.metrics += n->loss * LK_MAX_METRICS;
+        c.micro = &own;
     }
     return in->kind == LK_INSTR_FORWARD ? n->kernel->forward(&c) : n->kernel->backward(&c);
 }
@@ -78,16 +86,16 @@ static void scale_statistics(const lk_exec *e, const lk_exec_run_args *a)
     for (int i = 0; i < g->n_params; i++) {
         const lk_param *p = &g->param[i];
 
-        if (p->info.kind != LK_PARAM_STATISTIC)
+        if (p->info.kind != LK_PARAM_STATISTIC || p->frozen)
             continue;
         const double w = p->info.momentum * pow(1.0 - p->info.momentum, a->stat_count - 1 - a->stat_index);
         if (e->plan->backend->real_size == sizeof(double)) {
-            double *x = (double *)a->grads + p->first;
+            double *x = (double *)a->grads + (p->first - e->plan->grad_first);
 
             for (int64_t j = 0; j < p->count; j++)
                 x[j] *= w;
         } else {
-            float *x = (float *)a->grads + p->first;
+            float *x = (float *)a->grads + (p->first - e->plan->grad_first);
 
             for (int64_t j = 0; j < p->count; j++)
                 x[j] *= (float)w;
@@ -99,9 +107,9 @@ static lk_status run_empty(lk_exec *e, const lk_exec_run_args *a)
 {
     const lk_plan *p = e->plan;
 
-    memset(a->micro->metrics, 0, LK_MAX_METRICS * sizeof(double));
+    memset(a->micro->metrics, 0, (size_t)p->n_losses * LK_MAX_METRICS * sizeof(double));
     if (p->training)
-        memset(a->grads, 0, (size_t)p->graph->flat * p->backend->real_size);
+        memset(a->grads, 0, (size_t)(p->grad_end - p->grad_first) * p->backend->real_size);
     for (int t = p->n_forward; a->after != NULL && t < p->n_instr; t++)
         a->after(a->after_arg, t);
     return LK_OK;
@@ -113,6 +121,8 @@ lk_status lk_exec_run(lk_exec *e, const lk_exec_run_args *a)
 
     if (a->micro->valid == 0)
         return run_empty(e, a);
+    for (int i = 0; i < p->n_unwritten; i++)
+        memset((char *)a->grads + (size_t)(p->unwritten[i][0] - p->grad_first) * p->backend->real_size, 0, (size_t)(p->unwritten[i][1] - p->unwritten[i][0]) * p->backend->real_size);
     for (int t = 0; t < p->n_instr; t++) {
         const double start = e->profile != NULL ? lk_now() : 0;
         const lk_status st = run_instr(e, a, &p->instr[t]);

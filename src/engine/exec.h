@@ -7,11 +7,12 @@
 typedef struct lk_exec lk_exec;
 
 typedef struct lk_exec_run_args {
-    const lk_micro *micro;
-    const void *input[LK_MAX_IN]; /* in the order of the plan's inputs; REAL ones in the backend's type */
+    const lk_micro *micro; /* its metrics are [losses][LK_MAX_METRICS] */
+    const void *input[LK_MAX_INPUTS]; /* in the order of the plan's inputs; REAL ones in the backend's type */
     const void *weights;          /* flat */
     const void *packed;
-    void *grads;                  /* flat leaf; written whole except padding, which is left as it is; NULL when not training */
+    void *grads;                  /* leaf: [grad_first, grad_end) of the flat vector; written whole except padding, which is left as it is; NULL when not training */
+    void *carry;                  /* [carry_bytes] state of these rows between steps, or NULL: from zero, and kept nowhere */
     /* Statistics: this is non-empty microbatch number `stat_index` of `stat_count` in the step; their fresh values are scaled so that the sum
      * over microbatches plus (1-momentum)^stat_count times the old value is the fold in microbatch order. */
     int stat_index, stat_count;

@@ -18,6 +18,7 @@ lk_status lk_graph_create(int64_t rows, lk_graph **out)
         return LK_FAIL(LK_E_ARG, "a microbatch of %" PRId64 " rows", rows);
     LK_TRY(lk_alloc(sizeof *g, "graph", &g));
     g->rows = rows;
+    g->output = -1;
     *out = g;
     return LK_OK;
 }
@@ -77,28 +78,70 @@ static lk_status fail_infer(const lk_graph *g, const lk_node_def *d, const lk_op
     return st;
 }
 
-static lk_status add_params(lk_graph *g, lk_node *n)
+int lk_graph_find(const lk_graph *g, const char *name)
 {
-    n->first_param = g->n_params;
-    for (int i = 0; i < n->spec.n_params; i++) {
-        lk_param p = {.info = n->spec.param[i], .node = g->n_nodes, .first = g->flat};
-        lk_buf name = {0};
+    for (int i = 0; i < g->n_nodes; i++)
+        if (strcmp(g->node[i].name, name) == 0)
+            return i;
+    return -1;
+}
 
-        p.count = lk_shape_count(&p.info.shape);
-        lk_buf_printf(&name, "%s.%s", n->name, p.info.suffix);
-        lk_status st = lk_buf_status(&name);
-        if (st == LK_OK)
-            st = lk_strdup(lk_buf_text(&name), &p.name);
-        lk_buf_fini(&name);
-        LK_TRY(st);
-        st = grow(g->n_params, &g->cap_params, sizeof *g->param, "graph parameters", &g->param);
-        if (st != LK_OK) {
-            lk_free(p.name);
-            return lk_err_frame(st, __FILE__, __LINE__, __func__);
-        }
-        g->param[g->n_params++] = p;
-        g->flat += (p.count + LK_TILE - 1) / LK_TILE * LK_TILE;
+/* The parameter of that suffix of an earlier node, or -1. */
+static int shared_param(const lk_graph *g, int from, const char *suffix)
+{
+    const lk_node *n = from < 0 ? NULL : &g->node[from];
+
+    for (int i = 0; n != NULL && i < n->spec.n_params; i++)
+        if (strcmp(n->spec.param[i].suffix, suffix) == 0)
+            return n->param[i];
+    return -1;
+}
+
+static lk_status new_param(lk_graph *g, const char *prefix, const lk_param_info *info)
+{
+    lk_param p = {.info = *info, .node = g->n_nodes, .first = g->flat};
+    lk_buf name = {0};
+
+    p.count = lk_shape_count(&p.info.shape);
+    lk_buf_printf(&name, "%s.%s", prefix, p.info.suffix);
+    lk_status st = lk_buf_status(&name);
+    if (st == LK_OK)
+        st = lk_strdup(lk_buf_text(&name), &p.name);
+    lk_buf_fini(&name);
+    LK_TRY(st);
+    st = grow(g->n_params, &g->cap_params, sizeof *g->param, "graph parameters", &g->param);
+    if (st != LK_OK) {
+        lk_free(p.name);
+        return lk_err_frame(st, __FILE__, __LINE__, __func__);
     }
+    g->param[g->n_params++] = p;
+    g->flat += (p.count + LK_TILE - 1) / LK_TILE * LK_TILE;
+    return LK_OK;
+}
+
+static lk_status add_params(lk_graph *g, lk_node *n, const lk_node_def *d)
+{
+    const int from = d->share == NULL ? -1 : lk_graph_find(g, d->share);
+    bool any = false;
+
+    LK_BUG_IF(d->share != NULL && from < 0, "layer %s shares the parameters of %s, which is not there", n->name, d->share);
+    for (int i = 0; i < n->spec.n_params; i++) {
+        const int shared = shared_param(g, from, n->spec.param[i].suffix);
+
+        if (shared < 0) {
+            n->param[i] = g->n_params;
+            LK_TRY(new_param(g, d->param_prefix != NULL ? d->param_prefix : n->name, &n->spec.param[i]));
+            continue;
+        }
+        char mine[LK_SHAPE_TEXT], other[LK_SHAPE_TEXT];
+        if (!lk_shape_equal(&n->spec.param[i].shape, &g->param[shared].info.shape))
+            return LK_FAIL(LK_E_CONFIG, "%s: layer %s: its %s is %s, that of %s (%s), which it is to share, is %s", n->where, n->name, n->spec.param[i].suffix,
+                lk_shape_print(&n->spec.param[i].shape, mine), g->node[from].name, g->node[from].where, lk_shape_print(&g->param[shared].info.shape, other));
+        n->param[i] = shared;
+        any = true;
+    }
+    if (from >= 0 && !any)
+        return LK_FAIL(LK_E_CONFIG, "%s: layer %s: has no parameter in common with %s (%s), which it is to share", n->where, n->name, g->node[from].name, g->node[from].where);
     return LK_OK;
 }
 
@@ -107,9 +150,9 @@ lk_status lk_graph_add(lk_graph *g, const lk_node_def *d, int *value)
     const lk_opinfo *info = lk_op_info(d->op);
     lk_node n = {.spec = {.op = d->op, .attr = d->attr, .training = true, .n_in = d->n_in > 0 ? d->n_in : info->n_in}, .out = -1};
 
-    for (int i = 0; i < g->n_nodes; i++)
-        if (strcmp(g->node[i].name, d->name) == 0)
-            return LK_FAIL(LK_E_CONFIG, "%s: layer name \"%s\" is taken by the layer at %s", d->where, d->name, g->node[i].where);
+    const int taken = lk_graph_find(g, d->name);
+    if (taken >= 0)
+        return LK_FAIL(LK_E_CONFIG, "%s: layer name \"%s\" is taken by the layer at %s", d->where, d->name, g->node[taken].where);
     for (int i = 0; i < n.spec.n_in; i++) {
         LK_BUG_IF(d->in[i] < 0 || d->in[i] >= g->n_values, "layer %s: input %d is value %d of %d", d->name, i, d->in[i], g->n_values);
         n.in[i] = d->in[i];
@@ -127,10 +170,10 @@ lk_status lk_graph_add(lk_graph *g, const lk_node_def *d, int *value)
     lk_node *added = &g->node[g->n_nodes];
     LK_TRY(lk_strdup(d->name, &added->name));
     LK_TRY(lk_strdup(d->where, &added->where));
-    LK_TRY(add_params(g, added));
+    LK_TRY(add_params(g, added, d));
     if (!info->loss) {
         added->out = g->n_values;
-        g->value[g->n_values++] = (lk_value){.shape = n.spec.out, .dtype = LK_DT_REAL, .producer = g->n_nodes};
+        g->value[g->n_values++] = (lk_value){.shape = n.spec.out, .dtype = n.spec.out_dtype, .producer = g->n_nodes};
     }
     g->n_nodes++;
     if (value != NULL)
@@ -166,6 +209,16 @@ int64_t lk_graph_weights(const lk_graph *g)
 
     for (int i = 0; i < g->n_params; i++)
         if (g->param[i].info.kind == LK_PARAM_WEIGHT)
+            n += g->param[i].count;
+    return n;
+}
+
+int64_t lk_graph_trainable(const lk_graph *g)
+{
+    int64_t n = 0;
+
+    for (int i = 0; i < g->n_params; i++)
+        if (g->param[i].info.kind == LK_PARAM_WEIGHT && !g->param[i].frozen)
             n += g->param[i].count;
     return n;
 }

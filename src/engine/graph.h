@@ -5,6 +5,9 @@
 
 #include "kern/kern.h"
 
+#define LK_MAX_INPUTS 8
+#define LK_MAX_LOSSES 4
+
 /* Parameters start at multiples of this in the flat vector, so that norms can be summed over fixed tiles (elements). */
 #define LK_TILE 256
 
@@ -21,13 +24,13 @@ typedef struct lk_node {
     lk_opspec spec;
     int in[LK_MAX_IN]; /* values */
     int out;           /* value; -1 for a loss */
-    int first_param;   /* spec.n_params of them */
+    int param[LK_MAX_PARAMS]; /* graph parameters, spec.n_params of them; shared ones belong to the node that came first */
 } lk_node;
 
 typedef struct lk_param {
     char *name; /* "conv1.weight" */
     lk_param_info info;
-    int node;
+    int node; /* the first that uses it */
     bool frozen; /* not learned: no gradient, no update (statistics: not folded) */
     int64_t first, count; /* place in the flat vector, elements */
     double lr;      /* the rate is multiplied by this; 0 stands for 1 */
@@ -43,6 +46,7 @@ typedef struct lk_graph {
     int n_values;
     lk_param *param;
     int n_params;
+    int output; /* value that predictions are, or -1: what goes into the first loss, or else the last value */
     int64_t flat; /* elements of the flat vector, a multiple of LK_TILE */
     int cap_nodes, cap_values, cap_params;
 } lk_graph;
@@ -53,6 +57,10 @@ typedef struct lk_node_def {
     lk_attrs attr;
     int n_in;          /* 0: as many as the operation takes at least */
     int in[LK_MAX_IN]; /* values */
+    const char *param_prefix; /* what its parameters are called by; NULL: its name */
+    /* NULL, or the name of an earlier node: parameters of the same suffix are that node's (weight tying, a network applied twice). Their
+     * gradients are added up; statistics stay those of the first application in a step. */
+    const char *share;
 } lk_node_def;
 
 /* An empty graph for microbatches of `rows` samples. */
@@ -61,10 +69,13 @@ LK_MUST_USE lk_status lk_graph_create(int64_t rows, lk_graph **out);
 LK_MUST_USE lk_status lk_graph_input(lk_graph *g, const char *name, const lk_shape *sample, lk_dtype dtype, int *value);
 /* Adds an operation; *value (may be NULL) gets its output. Errors: LK_E_CONFIG "WHERE: layer NAME (OP): ..." with both shapes and the producing layers' names and places. */
 LK_MUST_USE lk_status lk_graph_add(lk_graph *g, const lk_node_def *d, int *value);
+/* The node of a name, or -1. */
+int lk_graph_find(const lk_graph *g, const char *name);
 void lk_graph_destroy(lk_graph **g);
 
-/* Elements of all WEIGHT parameters (what people call the number of parameters). */
+/* Elements of all WEIGHT parameters (what people call the number of parameters), and of those that are not frozen. */
 int64_t lk_graph_weights(const lk_graph *g);
+int64_t lk_graph_trainable(const lk_graph *g);
 /* Initial values of the flat vector [g->flat] in float; each draw a function of (seed, parameter name, element). Padding is zero. Errors:
  * LK_E_NOMEM, the vector is then undefined. */
 LK_MUST_USE lk_status lk_graph_init_weights(const lk_graph *g, uint64_t seed, float *flat);

@@ -104,10 +104,10 @@ static void change_gradient(const lk_optim *o, const lk_optim_step *s, const lk_
         const double noise = deviation > 0 ? deviation * lk_rng_normal_row(r, (uint64_t)s->t, (uint64_t)(e - p->first)) : 0;
 
         if (o->backend->real_size == sizeof(double)) {
-            double *const g = (double *)sum + e;
+            double *const g = (double *)sum + (e - from);
             *g = changed(o, *g * s->grad_scale, noise);
         } else {
-            float *const g = (float *)sum + e;
+            float *const g = (float *)sum + (e - from);
             *g = (float)changed(o, (double)*g * s->grad_scale, noise);
         }
     }
@@ -128,7 +128,7 @@ void lk_optim_update(const lk_optim *o, const lk_optim_step *s, int64_t first, i
         if (from >= to || p->frozen)
             continue;
         if (p->info.kind == LK_PARAM_STATISTIC) {
-            fold_statistic(o, to - from, pow(1.0 - p->info.momentum, s->stat_count), at(o, weights, from), at(o, sum, from));
+            fold_statistic(o, to - from, pow(1.0 - p->info.momentum, s->stat_count), at(o, weights, from - first), at(o, sum, from - first));
             continue;
         }
         LK_BUG_IF(lk_opt_get(o->kind)->whole && to - from != p->count, "%s is cut into pieces", p->name);
@@ -138,10 +138,10 @@ void lk_optim_update(const lk_optim *o, const lk_optim_step *s, int64_t first, i
         a.hidden = o->rule[i].hidden;
         a.shape = &p->info.shape;
         if (o->clip_value > 0 || o->noise > 0) {
-            change_gradient(o, s, p, from, to, sum);
+            change_gradient(o, s, p, from, to, at(o, sum, from - first));
             a.grad_scale = 1;
         }
-        o->backend->optimizer[o->kind](to - from, at(o, weights, from), own, at(o, sum, from), &a);
+        o->backend->optimizer[o->kind](to - from, at(o, weights, from - first), own, at(o, sum, from - first), &a);
     }
 }
 
@@ -161,11 +161,11 @@ void lk_optim_average(const lk_optim *o, double decay, int64_t t, int64_t first,
         for (int64_t e = from; e < to; e++) {
             if (o->backend->real_size == sizeof(double)) {
                 double *const m = (double *)mean + (e - first);
-                const double w = ((const double *)weights)[e];
+                const double w = ((const double *)weights)[e - first];
                 *m = share == 1 ? w : *m + share * (w - *m);
             } else {
                 float *const m = (float *)mean + (e - first);
-                const float w = ((const float *)weights)[e];
+                const float w = ((const float *)weights)[e - first];
                 *m = share == 1 ? w : *m + (float)share * (w - *m);
             }
         }
@@ -183,6 +183,6 @@ void lk_optim_tile_squares(const lk_optim *o, int64_t first, int64_t end, const 
         while (i + 1 < g->n_params && g->param[i + 1].first <= e)
             i++;
         /* Padding is zero, so whole tiles can be summed. */
-        *tiles++ = g->param[i].info.kind == LK_PARAM_WEIGHT && !g->param[i].frozen ? o->backend->sum_squares(LK_TILE, at(o, sum, e)) : 0.0;
+        *tiles++ = g->param[i].info.kind == LK_PARAM_WEIGHT && !g->param[i].frozen ? o->backend->sum_squares(LK_TILE, at(o, sum, e - first)) : 0.0;
     }
 }

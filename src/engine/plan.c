@@ -31,11 +31,13 @@ typedef struct compiler {
     value_info *value;
     int n_values, cap_values;
     int *map; /* graph value -> plan value */
+    bool *written; /* [graph parameters] an instruction writes its gradient, or its fresh statistic */
+    int output; /* plan value */
     buffer *buf;
     int n_bufs, cap_bufs;
     /* Buffers of each instruction's places, until offsets are known. */
     struct {
-        int x[LK_MAX_IN], y, dy, dx[LK_MAX_IN], saved, scratch;
+        int x[LK_MAX_IN], y, dy, dx[LK_MAX_IN], dparam[LK_MAX_PARAMS], saved, scratch;
     } *use;
     int cap_nodes, cap_instr;
 } compiler;
@@ -68,13 +70,15 @@ static lk_status new_value(compiler *c, lk_shape shape, lk_dtype dtype, lk_layou
     return LK_OK;
 }
 
-static lk_status new_node(compiler *c, const char *name, const char *where, const lk_opspec *spec, int first_param, lk_plan_node **out)
+static lk_status new_node(compiler *c, const char *name, const char *where, const lk_opspec *spec, const int *param, lk_plan_node **out)
 {
     lk_plan *p = c->plan;
 
     LK_TRY(grow(p->n_nodes, &c->cap_nodes, sizeof *p->node, "plan nodes", &p->node));
     lk_plan_node *n = &p->node[p->n_nodes];
-    *n = (lk_plan_node){.name = name, .where = where, .spec = *spec, .kernel = c->backend->kernel[spec->op], .out = -1, .first_param = first_param};
+    *n = (lk_plan_node){.name = name, .where = where, .spec = *spec, .kernel = c->backend->kernel[spec->op], .out = -1, .loss = -1};
+    if (param != NULL)
+        memcpy(n->param, param, sizeof n->param);
     n->spec.training = p->training;
     if (n->kernel == NULL)
         return LK_FAIL(LK_E_UNSUPPORTED, "%s: layer %s: backend %s has no %s", where, name, c->backend->name, lk_op_info(spec->op)->name);
@@ -106,7 +110,7 @@ static lk_status in_layout(compiler *c, int v, lk_layout want, const char *name,
         }
     LK_TRY(lk_op_info(LK_OP_REORDER)->infer(&spec));
     spec.out_layout = want;
-    LK_TRY(new_node(c, name, where, &spec, 0, &n));
+    LK_TRY(new_node(c, name, where, &spec, NULL, &n));
     n->in[0] = v;
     LK_TRY(new_value(c, info.shape, info.dtype, want, c->plan->n_nodes - 1, &n->out));
     *out = n->out;
@@ -198,16 +202,36 @@ static lk_status compile_node(compiler *c, const lk_node *n)
         else if (kernel->out_rule == LK_LAYOUTS_ANY)
             spec.out_layout = spec.in_layout;
     }
-    LK_TRY(new_node(c, n->name, n->where, &spec, n->first_param, &node));
+    LK_TRY(new_node(c, n->name, n->where, &spec, n->param, &node));
     memcpy(node->in, in, sizeof in);
     if (info->loss) {
-        c->plan->loss_node = c->plan->n_nodes - 1;
+        if (c->plan->n_losses == LK_MAX_LOSSES)
+            return LK_FAIL(LK_E_UNSUPPORTED, "%s: more than %d losses", n->where, LK_MAX_LOSSES);
+        node->loss = c->plan->n_losses;
+        c->plan->loss_node[c->plan->n_losses++] = c->plan->n_nodes - 1;
         return LK_OK;
     }
     int out;
-    LK_TRY(new_value(c, spec.out, LK_DT_REAL, spec.out_layout, c->plan->n_nodes - 1, &out));
+    LK_TRY(new_value(c, spec.out, spec.out_dtype, spec.out_layout, c->plan->n_nodes - 1, &out));
     node->out = out;
     c->map[n->out] = out;
+    return LK_OK;
+}
+
+/* Predictions are plain, for whoever takes them out. */
+static lk_status find_output(compiler *c)
+{
+    const lk_graph *g = c->graph;
+    const lk_node *last = &g->node[g->n_nodes - 1];
+    int v = g->output;
+
+    for (int i = 0; v < 0 && i < g->n_nodes; i++)
+        if (lk_op_info(g->node[i].spec.op)->loss)
+            v = g->node[i].in[0];
+    if (v < 0)
+        v = last->out;
+    LK_TRY(in_layout(c, c->map[v], LK_LAYOUT_PLAIN, last->name, last->where, &c->output));
+    c->plan->output_shape = c->value[c->output].shape;
     return LK_OK;
 }
 
@@ -218,14 +242,15 @@ static lk_status compile_nodes(compiler *c)
     for (int v = 0; v < g->n_values; v++) {
         if (g->value[v].producer >= 0)
             continue;
-        if (c->plan->n_inputs == LK_MAX_IN)
-            return LK_FAIL(LK_E_UNSUPPORTED, "more than %d graph inputs", LK_MAX_IN);
+        if (c->plan->n_inputs == LK_MAX_INPUTS)
+            return LK_FAIL(LK_E_UNSUPPORTED, "more than %d graph inputs", LK_MAX_INPUTS);
         LK_TRY(new_value(c, g->value[v].shape, g->value[v].dtype, LK_LAYOUT_PLAIN, -1, &c->map[v]));
         c->value[c->map[v]].input = c->plan->n_inputs;
         c->plan->input_value[c->plan->n_inputs++] = v;
     }
     for (int i = 0; i < g->n_nodes; i++)
         LK_TRY(compile_node(c, &g->node[i]));
+    LK_TRY(find_output(c));
     for (int i = 0; i < c->plan->n_nodes; i++) {
         lk_plan_node *n = &c->plan->node[i];
 
@@ -236,14 +261,16 @@ static lk_status compile_nodes(compiler *c)
         }
         n->packed_at = c->plan->packed_bytes;
         c->plan->packed_bytes += (int64_t)((n->kp.packed_bytes + 63) / 64 * 64);
+        n->carry_at = c->plan->carry_bytes;
+        c->plan->carry_bytes += (int64_t)((n->kp.carry_bytes + 63) / 64 * 64);
     }
     return LK_OK;
 }
 
-static bool has_weights(const lk_opspec *s)
+static bool learns(const compiler *c, const lk_plan_node *n)
 {
-    for (int i = 0; i < s->n_params; i++)
-        if (s->param[i].kind == LK_PARAM_WEIGHT)
+    for (int i = 0; i < n->spec.n_params; i++)
+        if (n->spec.param[i].kind == LK_PARAM_WEIGHT && !c->graph->param[n->param[i]].frozen)
             return true;
     return false;
 }
@@ -286,6 +313,16 @@ static lk_status new_instr(compiler *c, lk_instr_kind kind, int node, int *out)
     return LK_OK;
 }
 
+/* Gives a parameter's place in the leaf to the first that asks; false: another has it, or nobody wants it. */
+static bool claim_param(compiler *c, int param, lk_place *out)
+{
+    if (c->graph->param[param].frozen || c->written[param])
+        return false;
+    c->written[param] = true;
+    *out = (lk_place){.kind = LK_PLACE_GRADS, .at = c->graph->param[param].first};
+    return true;
+}
+
 static lk_status emit_forward(compiler *c)
 {
     lk_plan *p = c->plan;
@@ -306,14 +343,19 @@ static lk_status emit_forward(compiler *c)
         if (n->out >= 0) {
             LK_TRY(new_buffer(c, value_bytes(c, n->out), t, t, &c->value[n->out].buffer));
             c->use[t].y = c->value[n->out].buffer;
-            c->value[n->out].needs_grad |= has_weights(&n->spec);
+            c->value[n->out].needs_grad |= learns(c, n);
         }
         LK_TRY(new_buffer(c, (int64_t)n->kp.saved_bytes, t, t, &c->use[t].saved));
         LK_TRY(new_buffer(c, (int64_t)n->kp.scratch_forward, t, t, &c->use[t].scratch));
+        for (int k = 0; p->training && k < n->spec.n_params; k++)
+            if (n->spec.param[k].kind == LK_PARAM_STATISTIC)
+                claim_param(c, n->param[k], &p->instr[t].dparam[k]);
         p->instr[t].spec = &n->spec;
         p->instr[t].flops = lk_op_info(n->spec.op)->flops(&n->spec);
     }
     p->n_forward = p->n_instr;
+    if (!p->training)
+        touch(c, c->value[c->output].buffer, p->n_instr);
     return LK_OK;
 }
 
@@ -335,23 +377,60 @@ static lk_status emit_input_gradient(compiler *c, lk_plan_node *n, int t, int k,
     return LK_OK;
 }
 
-static lk_status emit_accumulate(compiler *c, int v, int beside)
+/* An instruction that adds. Its places are the caller's to fill. */
+static lk_status new_accumulate(compiler *c, lk_shape shape, lk_layout layout, int *t)
 {
     lk_plan *p = c->plan;
     lk_opspec *spec = NULL;
+
+    LK_TRY(new_instr(c, LK_INSTR_ACCUMULATE, -1, t));
+    LK_TRY(lk_alloc(sizeof *spec, "accumulation", &spec));
+    p->instr[*t].spec = spec;
+    *spec = (lk_opspec){.op = LK_OP_ADD, .training = true, .n_in = 2, .in = {shape, shape}, .in_layout = layout, .out_layout = layout};
+    LK_TRY(lk_op_info(LK_OP_ADD)->infer(spec));
+    p->instr[*t].flops = lk_op_info(LK_OP_ADD)->flops(spec);
+    return LK_OK;
+}
+
+static lk_status accumulate_value(compiler *c, int v, int beside)
+{
     int t;
 
-    LK_TRY(new_instr(c, LK_INSTR_ACCUMULATE, -1, &t));
-    LK_TRY(lk_alloc(sizeof *spec, "accumulation", &spec));
-    p->instr[t].spec = spec;
-    *spec = (lk_opspec){.op = LK_OP_ADD, .training = true, .n_in = 2, .in = {c->value[v].shape, c->value[v].shape}, .in_layout = c->value[v].layout, .out_layout = c->value[v].layout};
-    LK_TRY(lk_op_info(LK_OP_ADD)->infer(spec));
-    p->instr[t].flops = lk_op_info(LK_OP_ADD)->flops(spec);
+    LK_TRY(new_accumulate(c, c->value[v].shape, c->value[v].layout, &t));
     c->use[t].x[0] = c->value[v].grad;
     c->use[t].x[1] = beside;
     c->use[t].y = c->value[v].grad;
     touch(c, c->value[v].grad, t);
     touch(c, beside, t);
+    return LK_OK;
+}
+
+static lk_status accumulate_param(compiler *c, int param, int beside)
+{
+    const lk_param *p = &c->graph->param[param];
+    const lk_place leaf = {.kind = LK_PLACE_GRADS, .at = p->first};
+    int t;
+
+    LK_TRY(new_accumulate(c, (lk_shape){1, {p->count}}, LK_LAYOUT_PLAIN, &t));
+    c->plan->instr[t].x[0] = leaf;
+    c->plan->instr[t].y = leaf;
+    c->use[t].x[1] = beside;
+    touch(c, beside, t);
+    return LK_OK;
+}
+
+/* Where the gradients of a node's parameters go: to the leaf, or, for a shared one that was written before, beside it. */
+static lk_status emit_param_gradients(compiler *c, lk_plan_node *n, int t, int beside[LK_MAX_PARAMS])
+{
+    for (int k = 0; k < n->spec.n_params; k++) {
+        beside[k] = -1;
+        if (n->spec.param[k].kind != LK_PARAM_WEIGHT || c->graph->param[n->param[k]].frozen)
+            continue;
+        if (claim_param(c, n->param[k], &c->plan->instr[t].dparam[k]))
+            continue;
+        LK_TRY(new_buffer(c, c->graph->param[n->param[k]].count * (int64_t)c->backend->real_size, t, t, &beside[k]));
+        c->use[t].dparam[k] = beside[k];
+    }
     return LK_OK;
 }
 
@@ -363,8 +442,8 @@ static lk_status emit_backward(compiler *c)
         lk_plan_node *n = &p->node[i];
         const lk_opinfo *info = lk_op_info(n->spec.op);
         const unsigned needs = info->needs(&n->spec);
-        bool useful = has_weights(&n->spec);
-        int beside[LK_MAX_IN], t;
+        bool useful = learns(c, n);
+        int beside[LK_MAX_IN], param_beside[LK_MAX_PARAMS], t;
 
         for (int k = 0; k < n->spec.n_in; k++)
             useful |= c->value[n->in[k]].needs_grad;
@@ -374,7 +453,7 @@ static lk_status emit_backward(compiler *c)
             return LK_FAIL(LK_E_CONFIG, "%s: layer %s: its output goes nowhere", n->where, n->name);
         LK_TRY(new_instr(c, LK_INSTR_BACKWARD, i, &t));
         p->instr[t].spec = &n->spec;
-        p->instr[t].flops = p->instr[i].flops * (has_weights(&n->spec) && c->value[n->in[0]].needs_grad ? 2 : 1);
+        p->instr[t].flops = p->instr[i].flops * (learns(c, n) && c->value[n->in[0]].needs_grad ? 2 : 1);
         for (int k = 0; k < n->spec.n_in; k++) {
             if (needs & LK_NEEDS_IN(k)) {
                 c->use[t].x[k] = c->value[n->in[k]].buffer;
@@ -382,6 +461,7 @@ static lk_status emit_backward(compiler *c)
             }
             LK_TRY(emit_input_gradient(c, n, t, k, &beside[k]));
         }
+        LK_TRY(emit_param_gradients(c, n, t, param_beside));
         if (needs & LK_NEEDS_Y) {
             c->use[t].y = c->value[n->out].buffer;
             touch(c, c->use[t].y, t);
@@ -395,7 +475,10 @@ static lk_status emit_backward(compiler *c)
         LK_TRY(new_buffer(c, (int64_t)n->kp.scratch_backward, t, t, &c->use[t].scratch));
         for (int k = 0; k < n->spec.n_in; k++)
             if (beside[k] >= 0)
-                LK_TRY(emit_accumulate(c, n->in[k], beside[k]));
+                LK_TRY(accumulate_value(c, n->in[k], beside[k]));
+        for (int k = 0; k < n->spec.n_params; k++)
+            if (param_beside[k] >= 0)
+                LK_TRY(accumulate_param(c, n->param[k], param_beside[k]));
     }
     return LK_OK;
 }
@@ -515,21 +598,72 @@ static void resolve_places(compiler *c)
         const unsigned reads = n == NULL ? 0 : in->kind == LK_INSTR_FORWARD ? LK_NEEDS_X : lk_op_info(n->spec.op)->needs(&n->spec);
 
         for (int k = 0; k < in->spec->n_in; k++) {
-            in->x[k] = reads & LK_NEEDS_IN(k) ? value_place(c, n->in[k]) : arena_place(c, c->use[t].x[k]);
+            if (in->x[k].kind == LK_PLACE_NONE)
+                in->x[k] = reads & LK_NEEDS_IN(k) ? value_place(c, n->in[k]) : arena_place(c, c->use[t].x[k]);
             in->dx[k] = arena_place(c, c->use[t].dx[k]);
             in->bytes += used_bytes(c, c->use[t].x[k]) + used_bytes(c, c->use[t].dx[k]);
         }
-        in->y = arena_place(c, c->use[t].y);
+        for (int k = 0; k < in->spec->n_params; k++)
+            if (c->use[t].dparam[k] >= 0)
+                in->dparam[k] = arena_place(c, c->use[t].dparam[k]);
+        if (in->y.kind == LK_PLACE_NONE)
+            in->y = arena_place(c, c->use[t].y);
         in->dy = arena_place(c, c->use[t].dy);
         in->saved = arena_place(c, c->use[t].saved);
         in->scratch = arena_place(c, c->use[t].scratch);
         in->bytes += used_bytes(c, c->use[t].y) + used_bytes(c, c->use[t].dy) + used_bytes(c, c->use[t].saved);
         p->flops += in->flops;
     }
-    if (p->loss_node >= 0)
-        p->output = value_place(c, p->node[p->loss_node].in[0]);
-    else if (p->n_nodes > 0)
-        p->output = value_place(c, p->node[p->n_nodes - 1].out);
+    p->output = value_place(c, c->output);
+}
+
+/* The range of the flat vector that is learned, and what within it nobody writes. */
+static lk_status find_range(compiler *c)
+{
+    lk_plan *p = c->plan;
+    const lk_graph *g = c->graph;
+
+    p->grad_first = g->flat;
+    for (int i = 0; i < g->n_params; i++)
+        if (c->written[i]) {
+            const int64_t end = i + 1 < g->n_params ? g->param[i + 1].first : g->flat;
+
+            if (p->grad_first > g->param[i].first)
+                p->grad_first = g->param[i].first;
+            p->grad_end = end;
+        }
+    if (p->grad_first >= p->grad_end)
+        return LK_FAIL(LK_E_CONFIG, g->n_params == 0 ? "the model has no parameters to train" : "all parameters of the model are frozen: nothing is left to train");
+    LK_TRY(lk_alloc_array(g->n_params, sizeof *p->unwritten, "frozen ranges", &p->unwritten));
+    for (int i = 0; i < g->n_params; i++) {
+        const lk_param *q = &g->param[i];
+
+        if (c->written[i] || q->first < p->grad_first || q->first >= p->grad_end)
+            continue;
+        p->unwritten[p->n_unwritten][0] = q->first;
+        p->unwritten[p->n_unwritten++][1] = q->first + q->count;
+    }
+    return LK_OK;
+}
+
+/* The last instruction that writes to each parameter's place in the leaf. */
+static void find_ready(const compiler *c, int *ready_of)
+{
+    const lk_plan *p = c->plan;
+
+    for (int t = 0; t < p->n_instr; t++) {
+        const lk_instr *in = &p->instr[t];
+
+        if (in->node < 0) {
+            for (int i = 0; in->y.kind == LK_PLACE_GRADS && i < c->graph->n_params; i++)
+                if (c->graph->param[i].first == in->y.at)
+                    ready_of[i] = t;
+            continue;
+        }
+        for (int k = 0; k < in->spec->n_params; k++)
+            if (in->dparam[k].kind == LK_PLACE_GRADS)
+                ready_of[p->node[in->node].param[k]] = t;
+    }
 }
 
 /* Buckets from the last parameter to the first, since backward completes them in that order; boundaries at parameters. */
@@ -540,26 +674,21 @@ static lk_status make_buckets(compiler *c, size_t bucket_bytes)
     int *ready_of = NULL; /* graph parameter -> instruction that completes it */
     lk_status st;
 
-    if (g->n_params == 0)
-        return LK_FAIL(LK_E_CONFIG, "the model has no parameters to train");
+    LK_TRY(find_range(c));
     LK_TRY(lk_alloc_array(g->n_params, sizeof *ready_of, "bucket order", &ready_of));
     LK_TRY_TO(st, done, lk_alloc_array(g->n_params + 1, sizeof *p->bucket, "buckets", &p->bucket));
     LK_TRY_TO(st, done, lk_alloc_array(g->n_params, sizeof *p->ready, "buckets", &p->ready));
-    for (int t = 0; t < p->n_instr; t++)
-        if (p->instr[t].node >= 0) {
-            const lk_plan_node *n = &p->node[p->instr[t].node];
-
-            for (int k = 0; k < n->spec.n_params; k++)
-                ready_of[n->first_param + k] = t;
-        }
+    find_ready(c, ready_of);
     /* Counted from the end into the front of the arrays, then turned round. */
-    int64_t end = g->flat;
+    int64_t end = p->grad_end;
     int n = 0, ready = 0;
     for (int i = g->n_params - 1; i >= 0; i--) {
+        if (g->param[i].first >= p->grad_end || g->param[i].first < p->grad_first)
+            continue;
         if (ready_of[i] > ready)
             ready = ready_of[i];
         const int64_t bytes = (end - g->param[i].first) * (int64_t)sizeof(float);
-        if (i > 0 && bytes < (int64_t)bucket_bytes)
+        if (g->param[i].first > p->grad_first && bytes < (int64_t)bucket_bytes)
             continue;
         p->bucket[n] = g->param[i].first;
         p->ready[n] = ready;
@@ -576,7 +705,7 @@ static lk_status make_buckets(compiler *c, size_t bucket_bytes)
         p->ready[a] = p->ready[b];
         p->ready[b] = r;
     }
-    p->bucket[n] = g->flat;
+    p->bucket[n] = p->grad_end;
     p->n_buckets = n;
 done:
     lk_free(ready_of);
@@ -593,9 +722,9 @@ lk_status lk_plan_create(const lk_graph *g, const lk_backend *backend, const lk_
     p->backend = backend;
     p->graph = g;
     p->training = o->training;
-    p->loss_node = -1;
     c.plan = p;
     LK_TRY_TO(st, done, lk_alloc_array(g->n_values, sizeof *c.map, "value map", &c.map));
+    LK_TRY_TO(st, done, lk_alloc_array(g->n_params + 1, sizeof *c.written, "parameters written", &c.written));
     LK_TRY_TO(st, done, compile_nodes(&c));
     LK_TRY_TO(st, done, emit_forward(&c));
     if (p->training)
@@ -609,6 +738,7 @@ lk_status lk_plan_create(const lk_graph *g, const lk_backend *backend, const lk_
     p = NULL;
 done:
     lk_free(c.map);
+    lk_free(c.written);
     lk_free(c.value);
     lk_free(c.buf);
     lk_free(c.use);
@@ -625,7 +755,7 @@ lk_status lk_plan_pack(const lk_plan *p, const void *weights, void *packed, void
         if (n->kernel->pack == NULL)
             continue;
         for (int k = 0; k < n->spec.n_params; k++)
-            call.param[k] = (const char *)weights + (size_t)p->graph->param[n->first_param + k].first * p->backend->real_size;
+            call.param[k] = (const char *)weights + (size_t)p->graph->param[n->param[k]].first * p->backend->real_size;
         if (p->instr[i].scratch.kind == LK_PLACE_ARENA)
             call.scratch = (char *)arena + p->instr[i].scratch.at;
         LK_TRY(n->kernel->pack(&call));
@@ -649,6 +779,7 @@ void lk_plan_destroy(lk_plan **pp)
     lk_free(p->instr);
     lk_free(p->bucket);
     lk_free(p->ready);
+    lk_free(p->unwritten);
     lk_free(p);
     *pp = NULL;
 }

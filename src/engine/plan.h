@@ -7,10 +7,10 @@
 
 typedef enum lk_instr_kind { LK_INSTR_FORWARD, LK_INSTR_BACKWARD, LK_INSTR_ACCUMULATE /* gradient += another consumer's */ } lk_instr_kind;
 
-/* Where a buffer lies: in the arena, among the graph inputs, or nowhere. */
+/* Where a buffer lies: in the arena, among the graph inputs, in the leaf of gradients, or nowhere. */
 typedef struct lk_place {
-    enum { LK_PLACE_NONE, LK_PLACE_ARENA, LK_PLACE_INPUT } kind;
-    int64_t at; /* byte offset, or number of the input */
+    enum { LK_PLACE_NONE, LK_PLACE_ARENA, LK_PLACE_INPUT, LK_PLACE_GRADS } kind;
+    int64_t at; /* byte offset in the arena, number of the input, element of the flat vector */
 } lk_place;
 
 typedef struct lk_plan_node {
@@ -19,7 +19,9 @@ typedef struct lk_plan_node {
     const lk_kernel *kernel;
     lk_kern_plan kp;
     int in[LK_MAX_IN], out; /* plan values */
-    int first_param;        /* of the graph */
+    int param[LK_MAX_PARAMS]; /* of the graph */
+    int64_t carry_at;
+    int loss;               /* its number among the losses, or -1 */
     int64_t packed_at;
     lk_place saved;
 } lk_plan_node;
@@ -27,7 +29,7 @@ typedef struct lk_plan_node {
 typedef struct lk_instr {
     lk_instr_kind kind;
     int node; /* plan node; ACCUMULATE: -1 */
-    lk_place x[LK_MAX_IN], y, dy, dx[LK_MAX_IN], saved, scratch;
+    lk_place x[LK_MAX_IN], y, dy, dx[LK_MAX_IN], dparam[LK_MAX_PARAMS], saved, scratch;
     lk_opspec *spec; /* ACCUMULATE: an add of its own; else the node's */
     size_t bytes; /* read and written, for reports */
     double flops;
@@ -46,11 +48,17 @@ typedef struct lk_plan {
     int n_nodes;
     lk_instr *instr; /* forward, then backward */
     int n_instr, n_forward;
-    int input_value[LK_MAX_IN], n_inputs; /* graph values that are inputs, in order */
-    int loss_node;  /* plan node of the loss, or -1 */
-    lk_place output; /* of the value that feeds the loss (or the last value): predictions; plain layout not promised */
-    int64_t arena_bytes, packed_bytes;
-    /* Buckets of the flat vector: rising element offsets, n_buckets + 1 of them; bucket b is complete after instruction ready[b]. */
+    int input_value[LK_MAX_INPUTS], n_inputs; /* graph values that are inputs, in order */
+    int loss_node[LK_MAX_LOSSES], n_losses; /* plan nodes */
+    lk_place output; /* of the graph's output: predictions, in plain layout; valid after a run of a plan that does not train */
+    lk_shape output_shape;
+    int64_t arena_bytes, packed_bytes, carry_bytes;
+    /* What is learned lies in [grad_first, grad_end) of the flat vector; a leaf holds just that. */
+    int64_t grad_first, grad_end;
+    /* Elements of the flat vector within that range that no instruction writes (frozen): [first, end) each. */
+    int64_t (*unwritten)[2];
+    int n_unwritten;
+    /* Buckets of the learned range: rising elements of the flat vector, n_buckets + 1 of them, from grad_first to grad_end; bucket b is complete after instruction ready[b]. */
     int64_t *bucket;
     int *ready;
     int n_buckets;

@@ -233,6 +233,7 @@ typedef struct lk_opspec {
     lk_layout in_layout; /* of all inputs of 3 to 5 dimensions */
     lk_shape out;        /* by infer; losses: {1,{1}}, the mean loss's place holder, no memory */
     lk_layout out_layout;
+    lk_dtype out_dtype;  /* by infer; REAL if it says nothing */
     int n_params;
     lk_param_info param[LK_MAX_PARAMS]; /* by infer */
 } lk_opspec;

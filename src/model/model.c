@@ -63,13 +63,14 @@ static lk_status add_loss(lki_builder *b, const lk_config *c, int output, int ta
     return LK_OK;
 }
 
-lk_status lk_model_build(const lk_config *c, const lk_model_input *in, lk_graph **out, int64_t *classes)
+lk_status lk_model_build(const lk_config *c, const lk_model_input *in, lk_model *out)
 {
     const bool regress = c->train.objective == LK_OBJECTIVE_REGRESS;
     lk_shape sample = in->sample;
     const lk_shape target_sample = regress ? in->target_sample : (lk_shape){0};
     lki_builder b = {0};
     lk_graph *g = NULL;
+    int64_t classes = 0;
     int value, target;
     char where[LKI_WHERE_BYTES];
     lk_status st;
@@ -90,14 +91,21 @@ lk_status lk_model_build(const lk_config *c, const lk_model_input *in, lk_graph 
     }
     LK_TRY_TO(st, out, lki_name_value(&b, "input", value));
     LK_TRY_TO(st, out, lki_build_layers(&b, c->model, &value));
-    LK_TRY_TO(st, out, add_loss(&b, c, value, target, classes));
+    LK_TRY_TO(st, out, add_loss(&b, c, value, target, &classes));
     LK_TRY_TO(st, out, lk_model_rules(c, &g, 1));
-    *out = g;
+    *out = (lk_model){.phase = {{"", g, 1}}, .n_phases = 1, .evaluated = g, .classes = classes};
     g = NULL;
 out:
     lki_builder_fini(&b);
     lk_graph_destroy(&g);
     return st;
+}
+
+void lk_model_fini(lk_model *m)
+{
+    for (int i = 0; i < LK_MODEL_PHASES; i++)
+        lk_graph_destroy(&m->phase[i].graph);
+    *m = (lk_model){0};
 }
 
 void lk_model_document(lk_buf *out)

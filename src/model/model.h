@@ -11,17 +11,33 @@ typedef struct lk_model_input {
     lk_shape target_sample; /* regress: of one target; classify: ignored */
 } lk_model_input;
 
-/* Builds the graph of the config's model for microbatches of batch / microbatches rows: inputs 0 "input" (REAL) and
- * 1 "target" (I64 [rows] for classify, with data.mix REAL [rows, K]; REAL for regress), the layers, and the node "loss" by objective. Local.
+enum { LK_MODEL_PHASES = 2 };
+
+/* What is learned together, see lki_phase in train. */
+typedef struct lk_model_phase {
+    const char *name; /* "generator"; "" where there is one */
+    lk_graph *graph;  /* all graphs of a model have the same parameters; those a phase does not learn are frozen in its graph */
+    int64_t every;    /* takes part in each so many-th step */
+} lk_model_phase;
+
+typedef struct lk_model {
+    lk_model_phase phase[LK_MODEL_PHASES];
+    int n_phases;
+    lk_graph *evaluated; /* one of the above: what evaluation runs */
+    int64_t classes;     /* class ids of the target are in [0, classes); 0: it holds none */
+} lk_model;
+
+/* Builds the graphs of the config's model for microbatches of batch / microbatches rows: inputs 0 "input" and 1 "target" (I64 [rows] for classify, with data.mix REAL [rows, K]; REAL for regress), then the
+ * layers and the losses by objective. Local.
  *   input    [rows, sample...]; a sample [H,W] counts as [1,H,W] where the first layer that minds wants a picture
  *            (conv, pooling, batch_norm)
  *   target   regress: [rows, target_sample...], in the output's shape where the two differ in sizes of 1 only or one
  *            is the other flattened: the same elements in the same order, so what the loader delivers fits
  *   names    `name:`, or kind and number ("conv1", "batch_norm2"), counted per kind through all nested lists
- *   classes  K of the last layer's [rows, K] (classify), else 0
  * Errors, with nothing left behind: LK_E_CONFIG with file:line:column, layer and shapes (unknown layer or option with
  * the nearest known, name taken, shapes that do not fit); LK_E_SHAPE where samples have too many dimensions. */
-LK_MUST_USE lk_status lk_model_build(const lk_config *c, const lk_model_input *in, lk_graph **out, int64_t *classes);
+LK_MUST_USE lk_status lk_model_build(const lk_config *c, const lk_model_input *in, lk_model *out);
+void lk_model_fini(lk_model *m);
 /* Applies train.groups and train.init to the parameters of the graphs of a model, by patterns of their names; with n 0 the lists are only
  * checked. Errors: LK_E_CONFIG with file:line:column; a pattern that matches nothing is one. */
 LK_MUST_USE lk_status lk_model_rules(const lk_config *c, lk_graph *const *graph, int n);

@@ -60,7 +60,7 @@ static json_t *shape_json(const lk_shape *s)
 
 static void describe_json(const lk_run *r, lk_buf *out)
 {
-    const lk_plan *p = r->trainer.plan;
+    const lk_plan *p = r->phase[0].trainer.plan;
     json_t *ops = json_array(), *buckets = json_array();
 
     for (int t = 0; t < p->n_instr; t++) {
@@ -83,7 +83,7 @@ static void describe_json(const lk_run *r, lk_buf *out)
 
 static void describe_text(const lk_run *r, lk_buf *out)
 {
-    const lk_plan *p = r->trainer.plan;
+    const lk_plan *p = r->phase[0].trainer.plan;
     char a[LK_SHAPE_TEXT], b[LK_SHAPE_TEXT], bytes[32], flops[32];
 
     lk_format_count((double)lk_graph_weights(r->graph), a, sizeof a);

@@ -9,7 +9,7 @@ typedef struct eval_wave {
     lk_run *r;
     const float *weights;
     const lk_batch *batch;
-    double *sums; /* [n_lanes][steps][LK_MAX_METRICS] */
+    double *sums; /* [n_lanes][steps][LKI_SUMS] */
     int64_t steps;
     int first, n;
 } eval_wave;
@@ -26,10 +26,11 @@ static lk_status eval_lane(void *arg, int worker, int i)
         .sample = b->sample,
         .seed = (uint64_t)r->config->run.seed,
         .grad_scale = 1.0,
-        .metrics = w->sums + (lane * w->steps + w->batch->step) * LK_MAX_METRICS,
+        .metrics = w->sums + (lane * w->steps + w->batch->step) * LKI_SUMS,
     };
-    const lk_exec_run_args args = {.micro = &micro, .input = {b->field[0], b->field[1]}, .weights = w->weights, .packed = r->evaluator.packed};
+    lk_exec_run_args args = {.micro = &micro, .weights = w->weights, .packed = r->evaluator.packed};
 
+    memcpy(args.input, b->field, sizeof args.input);
     return lk_exec_run(r->evaluator.exec[worker], &args);
 }
 
@@ -61,7 +62,7 @@ done:
     return st;
 }
 
-lk_status lki_evaluate(lk_run *r, double *loss, double metric[LK_MAX_METRICS], int64_t *samples)
+lk_status lki_evaluate(lk_run *r, double sum[LKI_SUMS], int64_t *samples)
 {
     const int64_t steps = r->valid_sampler.steps;
     double *mine = NULL, *all = NULL;
@@ -70,19 +71,18 @@ lk_status lki_evaluate(lk_run *r, double *loss, double metric[LK_MAX_METRICS], i
 
     lk_record_note(r->record, LK_PHASE_EVAL, r->cursor.epoch, r->cursor.step);
     LK_TRY(lki_state_evaluated(r, &weights));
-    st = lk_alloc_array(r->n_lanes * steps * LK_MAX_METRICS, sizeof *mine, "evaluation sums", &mine);
+    st = lk_alloc_array(r->n_lanes * steps * LKI_SUMS, sizeof *mine, "evaluation sums", &mine);
     if (st == LK_OK)
-        st = lk_alloc_array(steps * LK_MAX_METRICS, sizeof *all, "evaluation sums", &all);
+        st = lk_alloc_array(steps * LKI_SUMS, sizeof *all, "evaluation sums", &all);
     if (st == LK_OK)
         st = eval_lanes(r, weights, mine);
     LK_TRY_TO(st, done, lk_comm_agree(r->comm, st));
-    LK_TRY_TO(st, done, lk_reduce_small(r->comm, r->leaves, (int)(steps * LK_MAX_METRICS), mine, all));
-    memset(metric, 0, LK_MAX_METRICS * sizeof *metric);
+    LK_TRY_TO(st, done, lk_reduce_small(r->comm, r->leaves, (int)(steps * LKI_SUMS), mine, all));
+    memset(sum, 0, LKI_SUMS * sizeof *sum);
     for (int64_t s = 0; s < steps; s++)
-        for (int k = 0; k < LK_MAX_METRICS; k++)
-            metric[k] += all[s * LK_MAX_METRICS + k];
+        for (int k = 0; k < LKI_SUMS; k++)
+            sum[k] += all[s * LKI_SUMS + k];
     *samples = r->valid_sampler.used;
-    *loss = metric[LK_METRIC_LOSS] / metric[LK_METRIC_WEIGHT];
 done:
     lk_free(mine);
     lk_free(all);

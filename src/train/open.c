@@ -29,16 +29,26 @@ static lk_status open_model(lk_run *r)
     int workers = (int)r->config->run.threads;
 
     LK_TRY(lki_data_check_target(r, d));
-    LK_TRY(lk_model_build(r->config, &in, &r->graph, &r->classes));
+    LK_TRY(lk_model_build(r->config, &in, &r->model));
+    r->graph = r->model.phase[0].graph;
+    r->classes = r->model.classes;
+    r->n_phases = r->model.n_phases;
     LK_TRY(lki_data_prepare(r));
     /* More workers than microbatches would have nothing to do. */
     if (workers > r->n_lanes)
         workers = r->n_lanes;
     LK_TRY(lk_pool_create(workers, r->backend->thread_setup, &r->pool));
-    if (r->mode != LK_RUN_EVAL)
-        LK_TRY(lki_engine_create(r, true, &r->trainer));
+    for (int k = 0; k < r->n_phases; k++) {
+        lki_phase *p = &r->phase[k];
+
+        p->name = r->model.phase[k].name;
+        p->graph = r->model.phase[k].graph;
+        p->every = r->model.phase[k].every;
+        if (r->mode != LK_RUN_EVAL)
+            LK_TRY(lki_engine_create(r, p->graph, true, &p->trainer));
+    }
     if (r->valid_data != NULL)
-        LK_TRY(lki_engine_create(r, false, &r->evaluator));
+        LK_TRY(lki_engine_create(r, r->model.evaluated, false, &r->evaluator));
     if (r->mode == LK_RUN_PLAN)
         return LK_OK;
     LK_TRY(lk_alloc_array(r->graph->flat, sizeof *r->weights, "weights", &r->weights));
@@ -209,7 +219,7 @@ static void say_header(const lk_run *r)
     char count[32], arena[32];
 
     lk_format_count((double)lk_graph_weights(r->graph), count, sizeof count);
-    lk_format_bytes((double)r->trainer.plan->arena_bytes, arena, sizeof arena);
+    lk_format_bytes((double)r->phase[0].trainer.plan->arena_bytes, arena, sizeof arena);
     lk_log(LK_LOG_INFO, "%s: %s weights, %" PRId64 " samples, batch %" PRId64 " in %d microbatches, %d rank%s (%s), %d thread%s, %s of activations a thread, reduction %s", r->config->run.name, count, lk_dataset_samples(r->train_data), r->config->train.batch, r->leaves, r->nranks, r->nranks == 1 ? "" : "s", lk_comm_name(r->comm), lk_pool_size(r->pool), lk_pool_size(r->pool) == 1 ? "" : "s", arena,
         r->config->train.reduction == LK_REDUCTION_FAST ? "fast (bits depend on the number of ranks)" : "exact");
 }
@@ -250,7 +260,7 @@ static lk_status open_all(lk_run *r, const lk_train_args *a)
     LK_TRY(check_watch(r));
     if (r->mode != LK_RUN_EVAL) {
         plan_schedule(r);
-        LK_TRY(lki_step_prepare(r));
+        LK_TRY(lki_phases_prepare(r));
     }
     LK_TRY(lk_comm_agree(r->comm, name_dir(r)));
     if (r->mode == LK_RUN_TRAIN)
@@ -306,27 +316,22 @@ void lk_run_close(lk_run **rp)
         return;
     lki_report_destroy(&r->report);
     lk_loader_destroy(&r->loader);
-    lki_engine_destroy(&r->trainer);
+    for (int k = 0; k < LKI_MAX_PHASES; k++)
+        lki_phase_destroy(&r->phase[k]);
     lki_engine_destroy(&r->evaluator);
     lk_pool_destroy(&r->pool);
-    lk_graph_destroy(&r->graph);
-    lk_reduce_destroy(&r->reduce);
+    lk_model_fini(&r->model);
     lk_dataset_close(&r->train_data);
     lk_dataset_close(&r->valid_data);
-    for (int i = 0; i < r->n_state; i++) {
+    for (int i = 0; i < r->n_kept; i++) {
         if (r->sharded)
-            lk_free(r->full.state[i]);
-        lk_free(r->state[i]);
+            lk_free(*lki_state_full(r, i));
+        lk_free(r->kept[i]);
     }
-    if (r->sharded)
-        lk_free(r->full.ema);
-    lk_free(r->ema);
-    lk_free(r->rule);
     lk_free(r->opt_scratch);
     lk_free(r->norm);
     lk_free(r->normalization);
     lk_free(r->weights);
-    lk_free(r->own_at);
     lk_free(r->stage);
     lk_free(r->tiles);
     lk_free(r->tiles_sent);

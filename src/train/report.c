@@ -113,9 +113,23 @@ static void clear_bar(lki_report *p)
     p->drawn = false;
 }
 
-static double accuracy_of(const lk_run *r, const double *metric)
+/* The share of right answers, or NaN where the first loss does not count them. */
+static double accuracy_of(const lk_plan *p, const double *sum)
 {
-    return r->classes > 0 ? metric[LK_METRIC_NAMED] / metric[LK_METRIC_COUNT] : NAN;
+    const char *const *name = lk_op_info(p->node[p->loss_node[0]].spec.op)->metric;
+
+    if (name[LK_METRIC_NAMED] == NULL || strcmp(name[LK_METRIC_NAMED], "accuracy") != 0)
+        return NAN;
+    return sum[LK_METRIC_NAMED] / sum[LK_METRIC_COUNT];
+}
+
+static double seconds_waited(const lk_run *r)
+{
+    double s = 0;
+
+    for (int k = 0; k < r->n_phases; k++)
+        s += lk_reduce_wait_seconds(r->phase[k].reduce);
+    return s;
 }
 
 /* JSON has no NaN: values that are not finite are left out. */
@@ -123,6 +137,27 @@ static void set_real(json_t *o, const char *key, double v)
 {
     if (isfinite(v))
         json_object_set_new(o, key, json_real(v));
+}
+
+/* What a phase's losses counted: "accuracy", "mean_absolute_error"; of several losses the mean of each, "kl_loss"; of several phases with the
+ * phase's name in front. */
+static void set_metrics(json_t *o, const lk_plan *p, const char *phase, const double *sum)
+{
+    char key[128];
+
+    for (int k = 0; k < p->n_losses; k++, sum += LK_MAX_METRICS) {
+        const lk_plan_node *n = &p->node[p->loss_node[k]];
+        const char *const *name = lk_op_info(n->spec.op)->metric;
+
+        if (p->n_losses > 1) {
+            snprintf(key, sizeof key, "%s%s%s_loss", phase, phase[0] != 0 ? "_" : "", n->name);
+            set_real(o, key, sum[LK_METRIC_LOSS] / sum[LK_METRIC_WEIGHT]);
+        }
+        for (int i = LK_METRIC_NAMED; i < LK_MAX_METRICS && name[i] != NULL; i++) {
+            snprintf(key, sizeof key, "%s%s%s%s%s", phase, phase[0] != 0 ? "_" : "", k > 0 ? n->name : "", k > 0 ? "_" : "", name[i]);
+            set_real(o, key, sum[i] / sum[LK_METRIC_COUNT]);
+        }
+    }
 }
 
 static void draw(lki_report *p, const lk_run *r, const lki_step_result *s, double rate, double data, double comm, double elapsed)
@@ -133,8 +168,9 @@ static void draw(lki_report *p, const lk_run *r, const lki_step_result *s, doubl
 
     lk_format_seconds(left, time, sizeof time);
     lk_format_count(rate, per_s, sizeof per_s);
-    if (r->classes > 0)
-        snprintf(metric, sizeof metric, "  accuracy %.1f %%", 100.0 * accuracy_of(r, s->metric));
+    const double accuracy = accuracy_of(r->phase[0].trainer.plan, s->sum[0]);
+    if (isfinite(accuracy))
+        snprintf(metric, sizeof metric, "  accuracy %.1f %%", 100.0 * accuracy);
     if (!p->terminal) {
         fprintf(stderr, "step %" PRId64 "/%" PRId64 "  epoch %" PRId64 "  loss %.4f%s%s  %s samples/s  waiting for data %.0f %%, ranks %.0f %%  left %s\n", r->cursor.step, r->total_steps, r->cursor.epoch, s->loss, metric, p->eval, per_s, 100 * data / elapsed, 100 * comm / elapsed, time);
         return;
@@ -152,14 +188,23 @@ lk_status lki_report_step(lki_report *p, lk_run *r, const lki_step_result *s, bo
     if (p == NULL)
         return LK_OK;
     const double now = lk_now(), elapsed = now - p->since;
-    const double data = lk_loader_wait_seconds(r->loader) - p->data_wait, comm = lk_reduce_wait_seconds(r->reduce) - p->comm_wait;
+    const double data = lk_loader_wait_seconds(r->loader) - p->data_wait, comm = seconds_waited(r) - p->comm_wait;
 
     p->samples += s->samples;
     const double rate = elapsed > 0 ? (double)p->samples / elapsed : 0;
     if (log) {
         json_t *o = json_pack("{s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f}", "event", "step", "step", (json_int_t)r->cursor.step, "epoch", (json_int_t)r->cursor.epoch, "loss", s->loss, "lr", s->lr, "samples_per_s", rate, "data_wait_s", data, "comm_wait_s", comm);
 
-        set_real(o, "accuracy", accuracy_of(r, s->metric));
+        for (int k = 0; k < r->n_phases; k++) {
+            char key[64];
+
+            if (!isfinite(s->phase_loss[k]))
+                continue;
+            snprintf(key, sizeof key, "%s_loss", r->phase[k].name);
+            if (r->n_phases > 1)
+                set_real(o, key, s->phase_loss[k]);
+            set_metrics(o, r->phase[k].trainer.plan, r->phase[k].name, s->sum[k]);
+        }
         if (r->config->train.clip_norm > 0)
             set_real(o, "grad_norm", s->grad_norm);
         LK_TRY(emit(p, o, true));
@@ -177,16 +222,15 @@ lk_status lki_report_step(lki_report *p, lk_run *r, const lki_step_result *s, bo
     return LK_OK;
 }
 
-lk_status lki_report_eval(lki_report *p, lk_run *r, double loss, const double metric[LK_MAX_METRICS], int64_t samples)
+lk_status lki_report_eval(lki_report *p, lk_run *r, const double sum[LKI_SUMS], int64_t samples)
 {
     if (p == NULL)
         return LK_OK;
-    const double accuracy = accuracy_of(r, metric);
+    const lk_plan *plan = r->evaluator.plan;
+    const double accuracy = accuracy_of(plan, sum), loss = lki_mean_loss(sum, plan->n_losses);
     json_t *o = json_pack("{s:s, s:I, s:I, s:f, s:I}", "event", "eval", "step", (json_int_t)r->cursor.step, "epoch", (json_int_t)r->cursor.epoch, "loss", loss, "samples", (json_int_t)samples);
 
-    set_real(o, "accuracy", accuracy);
-    if (r->classes == 0)
-        set_real(o, "mean_absolute_error", metric[LK_METRIC_NAMED] / metric[LK_METRIC_COUNT]);
+    set_metrics(o, plan, "", sum);
     LK_TRY(emit(p, o, true));
     if (p->quiet || p->json)
         return LK_OK;

@@ -19,14 +19,14 @@ static bool due(const lk_run *r, lk_every every)
 
 static lk_status evaluate(lk_run *r)
 {
-    double loss, metric[LK_MAX_METRICS];
+    double sum[LKI_SUMS];
     int64_t samples;
 
-    LK_TRY(lki_evaluate(r, &loss, metric, &samples));
-    r->last_loss = loss;
+    LK_TRY(lki_evaluate(r, sum, &samples));
+    r->last_loss = lki_mean_loss(sum, r->evaluator.plan->n_losses);
     r->has_accuracy = r->classes > 0;
-    r->last_accuracy = metric[LK_METRIC_NAMED] / metric[LK_METRIC_COUNT];
-    return lk_comm_agree(r->comm, lki_report_eval(r->report, r, loss, metric, samples));
+    r->last_accuracy = sum[LK_METRIC_NAMED] / sum[LK_METRIC_COUNT];
+    return lk_comm_agree(r->comm, lki_report_eval(r->report, r, sum, samples));
 }
 
 /* The weights are still those of the last good step: they are kept before the run ends. */
@@ -112,7 +112,7 @@ static int rising(const void *a, const void *b)
 
 lk_status lk_run_bench(lk_run *r, int warmup, int steps, bool profile, lk_bench_step_result *out)
 {
-    const lk_plan *p = r->trainer.plan;
+    const lk_plan *p = r->phase[0].trainer.plan;
     double *ms = NULL, *instr = NULL;
     lk_status st;
 
@@ -123,7 +123,7 @@ lk_status lk_run_bench(lk_run *r, int warmup, int steps, bool profile, lk_bench_
         lki_step_result s;
 
         if (i == 0 && profile)
-            lk_exec_profile(r->trainer.exec[0], instr);
+            lk_exec_profile(r->phase[0].trainer.exec[0], instr);
         const double start = lk_now();
         st = lk_loader_map(r->loader, &b);
         st = lki_step(r, b, st, &s);
@@ -152,8 +152,8 @@ lk_status lk_run_bench(lk_run *r, int warmup, int steps, bool profile, lk_bench_
         instr = NULL;
     }
 done:
-    if (r->trainer.exec != NULL)
-        lk_exec_profile(r->trainer.exec[0], NULL);
+    if (r->phase[0].trainer.exec != NULL)
+        lk_exec_profile(r->phase[0].trainer.exec[0], NULL);
     lk_free(ms);
     lk_free(instr);
     return st;

@@ -10,11 +10,14 @@
 #include "engine/exec.h"
 #include "engine/optim.h"
 #include "engine/schedule.h"
+#include "model/model.h"
 #include "train/checkpoint.h"
 #include "train/run.h"
 
-/* Columns of the small reduction: the loss's sums, then flags. */
-enum { LKI_COL_FAILED = LK_MAX_METRICS, LKI_COL_STOP, LKI_COLS };
+/* Columns of the small reduction: the sums of each loss, then flags. */
+enum { LKI_SUMS = LK_MAX_LOSSES * LK_MAX_METRICS, LKI_COL_FAILED = LKI_SUMS, LKI_COL_STOP, LKI_COLS };
+
+enum { LKI_MAX_PHASES = LK_MODEL_PHASES, LKI_MAX_KEPT = LK_MAX_OPT_STATE + 1 };
 
 /* Tag of the exchange of tile squares: beyond the buckets'. */
 enum { LKI_TAG_NORM = 1 << 20 };
@@ -28,13 +31,31 @@ typedef struct lki_engine {
     bool stale; /* weights changed since they were packed */
 } lki_engine;
 
+/* What is learned together: a graph with its losses, its reduction and update. Most runs have one phase; a GAN has one for each network, over the
+ * same flat vector. */
+typedef struct lki_phase {
+    const char *name; /* "generator"; "" where there is one */
+    const lk_graph *graph;
+    lki_engine trainer;
+    int64_t every; /* takes part in each so many-th step */
+    lk_reduce *reduce; /* over the learned range of the plan: its element 0 is element grad_first of the flat vector */
+    lk_optim optim;
+    lk_opt_rule *rule; /* [n_params] */
+    bool sharded;
+    /* What is kept beside the weights: the optimizer's state, then the running mean of the weights if there is one. With sharding this rank's
+     * slices of all buckets one after the other; without, the run's flat vectors. */
+    float *kept[LKI_MAX_KEPT];
+    int64_t *own_at; /* [n_buckets + 1] first element of a bucket's piece in `kept` */
+} lki_phase;
+
 typedef struct lki_report lki_report;
 
 /* What one step gave, the same on all ranks. */
 typedef struct lki_step_result {
-    double loss;                    /* mean over the global batch */
-    double metric[LK_MAX_METRICS];  /* sums over valid samples */
-    double grad_norm;               /* when clipping, else 0 */
+    double loss;                    /* mean over the global batch; of several phases the sum of theirs */
+    double phase_loss[LKI_MAX_PHASES]; /* NaN: did not take part */
+    double sum[LKI_MAX_PHASES][LKI_SUMS]; /* of its losses, over valid samples */
+    double grad_norm;               /* when clipping, else 0; of the first phase */
     double lr;
     int64_t samples;
     bool stop;
@@ -57,25 +78,22 @@ struct lk_run {
     int n_norm;
     char *normalization; /* the same as text, for checkpoints; NULL until it is known */
     lk_loader *loader;
-    lk_graph *graph;
+    lk_model model;
+    const lk_graph *graph; /* of the first phase: all parameters */
     int64_t classes;
     const lk_backend *backend;
     lk_pool *pool;
-    lki_engine trainer, evaluator;
+    lki_phase phase[LKI_MAX_PHASES];
+    int n_phases;
+    lki_engine evaluator;
 
-    lk_reduce *reduce;
-    lk_optim optim;
-    lk_opt_rule *rule; /* [n_params] */
     char *opt_scratch; /* [workers][opt_scratch_bytes] */
     size_t opt_scratch_bytes;
     lk_schedule schedule;
     float *weights; /* flat, whole, on every rank */
-    /* Optimizer state: this rank's slices of all buckets one after the other, or, without sharding, the whole flat vector. */
-    float *state[LK_MAX_OPT_STATE];
-    int n_state;
-    float *ema; /* likewise: running mean of the weights; NULL: none */
+    float *kept[LKI_MAX_KEPT]; /* flat; without sharding, else NULL */
+    int n_state, n_kept; /* the optimizer's, and one more with a running mean of the weights */
     bool sharded;
-    int64_t *own_at;  /* [n_buckets + 1] first element of a bucket's piece in `state` */
     float *stage;     /* flat: what a rank gives when a checkpoint is collected */
     double *tiles, *tiles_sent; /* squares a tile: all, in order; and as exchanged */
     double *rows_sent;          /* [n_lanes][LKI_COLS] */
@@ -107,18 +125,32 @@ LK_MUST_USE lk_status lki_data_normalize(lk_run *r);
 /* From the cursor on, for ever; or once through the validation data. */
 lk_loader_opts lki_loader_opts(const lk_run *r, bool training);
 
-/* step.c */
-LK_MUST_USE lk_status lki_engine_create(lk_run *r, bool training, lki_engine *e);
+/* phase.c */
+LK_MUST_USE lk_status lki_engine_create(lk_run *r, const lk_graph *g, bool training, lki_engine *e);
 void lki_engine_destroy(lki_engine *e);
 LK_MUST_USE lk_status lki_engine_pack(lk_run *r, lki_engine *e, const float *weights);
-/* Allocates what a step needs: reduction, optimizer state, scratch. Collective. */
-LK_MUST_USE lk_status lki_step_prepare(lk_run *r);
+/* Allocates what the steps of all phases need: reduction, optimizer state, scratch. Collective. */
+LK_MUST_USE lk_status lki_phases_prepare(lk_run *r);
+void lki_phase_destroy(lki_phase *p);
+/* Global norm of the gradient of what the phase learns, before scaling. Collective. */
+LK_MUST_USE lk_status lki_phase_norm(lk_run *r, lki_phase *p, double *norm);
+/* Updates what the phase learns from its summed gradient, and gathers the new weights. `t`: number of this update of the phase, from 1. Collective. */
+LK_MUST_USE lk_status lki_phase_update(lk_run *r, lki_phase *p, const lk_optim_step *step);
+/* Between this rank's slices of kept array i and a flat vector. Local. */
+void lki_phase_copy_slices(const lki_phase *p, int rank, int i, float *flat, bool to_flat);
+
+/* step.c */
 /* One step on a batch: microbatches, reduction, update. `loaded` is what the loader said of the batch; a rank without one takes part with a failure
  * mark. On failure of any rank all return a failure and no weight has changed. Collective. */
 LK_MUST_USE lk_status lki_step(lk_run *r, const lk_batch *b, lk_status loaded, lki_step_result *out);
 
-/* evaluate.c: mean loss and metrics over the validation data, each sample once. Collective. */
-LK_MUST_USE lk_status lki_evaluate(lk_run *r, double *loss, double metric[LK_MAX_METRICS], int64_t *samples);
+/* Mean loss of the sums of n losses. */
+double lki_mean_loss(const double *sum, int n);
+/* Microbatches of a step that have samples. */
+int lki_nonempty_lanes(const lk_run *r, int64_t step_in_epoch);
+
+/* evaluate.c: sums of the losses over the validation data, each sample once. Collective. */
+LK_MUST_USE lk_status lki_evaluate(lk_run *r, double sum[LKI_SUMS], int64_t *samples);
 
 /* watch.c: takes the last evaluation into account; true if its step is among the best that are kept. One that is not due, but made since the
  * run ends here, is not counted: the run may go on with more steps. */
@@ -128,6 +160,8 @@ bool lki_watch_ended(const lk_run *r);
 
 /* state.c: collects and spreads the state. Collective. */
 LK_MUST_USE lk_status lki_state_collect(lk_run *r);
+/* The member of r->full that kept array i goes to. Local. */
+float **lki_state_full(lk_run *r, int i);
 /* The weights that evaluation takes, flat and whole: the running means where there are any, else the weights. Valid until the next step or
  * collection. */
 LK_MUST_USE lk_status lki_state_evaluated(lk_run *r, const float **weights);
@@ -138,7 +172,7 @@ LK_MUST_USE lk_status lki_state_print_digest(lk_run *r, char text[LK_HASH_TEXT])
 /* report.c: log.jsonl, JSON events, progress. Only rank 0 has one; NULL is fine everywhere. */
 LK_MUST_USE lk_status lki_report_create(lk_run *r, const lk_train_args *a, lki_report **out);
 LK_MUST_USE lk_status lki_report_step(lki_report *p, lk_run *r, const lki_step_result *s, bool log);
-LK_MUST_USE lk_status lki_report_eval(lki_report *p, lk_run *r, double loss, const double metric[LK_MAX_METRICS], int64_t samples);
+LK_MUST_USE lk_status lki_report_eval(lki_report *p, lk_run *r, const double sum[LKI_SUMS], int64_t samples);
 LK_MUST_USE lk_status lki_report_checkpoint(lki_report *p, lk_run *r, const char *path);
 LK_MUST_USE lk_status lki_report_end(lki_report *p, lk_run *r, const lk_run_result *result);
 void lki_report_destroy(lki_report **p);

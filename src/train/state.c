@@ -7,56 +7,57 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* Copies this rank's slices between its compact piece and a flat vector. */
-static void copy_slices(const lk_run *r, float *compact, float *flat, bool to_flat)
+float **lki_state_full(lk_run *r, int i)
 {
-    const lk_plan *p = r->trainer.plan;
+    return i < r->n_state ? &r->full.state[i] : &r->full.ema;
+}
 
-    for (int b = 0; b < p->n_buckets; b++) {
-        int64_t first, end;
+/* The members of r->full, as far as they are not this rank's to allocate. */
+static void name_state(lk_run *r)
+{
+    const lk_opt_info *info = lk_opt_get((lk_opt)r->config->train.optimizer);
 
-        lk_reduce_slice(r->reduce, b, r->rank, &first, &end);
-        float *c = compact + r->own_at[b], *f = flat + first;
-        memcpy(to_flat ? f : c, to_flat ? c : f, (size_t)(end - first) * sizeof *f);
-    }
+    r->full.weights = r->weights;
+    r->full.n_state = r->n_state;
+    for (int i = 0; i < r->n_state; i++)
+        r->full.state_name[i] = info->state[i];
+    for (int i = 0; !r->sharded && i < r->n_kept; i++)
+        *lki_state_full(r, i) = r->kept[i];
 }
 
 lk_status lki_state_collect(lk_run *r)
 {
-    const lk_opt_info *info = lk_opt_get(r->optim.kind);
-
     r->full.cursor = r->cursor;
     r->full.watch = r->watch;
-    r->full.weights = r->weights;
-    r->full.n_state = r->n_state;
-    for (int i = 0; i < r->n_state; i++) {
-        r->full.state_name[i] = info->state[i];
-        if (!r->sharded) {
-            r->full.state[i] = r->state[i];
-            continue;
+    name_state(r);
+    for (int i = 0; r->sharded && i < r->n_kept; i++) {
+        float *flat = r->rank == 0 ? *lki_state_full(r, i) : r->stage;
+
+        /* What no phase learns stays as it was. */
+        if (i == r->n_state)
+            memcpy(flat, r->weights, (size_t)r->graph->flat * sizeof *flat);
+        for (int k = 0; k < r->n_phases; k++) {
+            lki_phase_copy_slices(&r->phase[k], r->rank, i, flat, true);
+            LK_TRY(lk_reduce_collect(r->phase[k].reduce, 0, flat + r->phase[k].trainer.plan->grad_first));
         }
-        float *flat = r->rank == 0 ? r->full.state[i] : r->stage;
-        copy_slices(r, r->state[i], flat, true);
-        LK_TRY(lk_reduce_collect(r->reduce, 0, flat));
     }
-    if (r->ema == NULL)
-        return LK_OK;
-    if (!r->sharded) {
-        r->full.ema = r->ema;
-        return LK_OK;
-    }
-    float *flat = r->rank == 0 ? r->full.ema : r->stage;
-    copy_slices(r, r->ema, flat, true);
-    return lk_reduce_collect(r->reduce, 0, flat);
+    return LK_OK;
 }
 
 lk_status lki_state_evaluated(lk_run *r, const float **weights)
 {
-    *weights = r->ema == NULL ? r->weights : r->sharded ? r->stage : r->ema;
-    if (r->ema == NULL || !r->sharded)
+    *weights = r->weights;
+    if (r->n_kept == r->n_state)
         return LK_OK;
-    copy_slices(r, r->ema, r->stage, true);
-    return lk_reduce_gather(r->reduce, r->stage);
+    *weights = r->sharded ? r->stage : r->kept[r->n_state];
+    if (!r->sharded)
+        return LK_OK;
+    memcpy(r->stage, r->weights, (size_t)r->graph->flat * sizeof *r->stage);
+    for (int k = 0; k < r->n_phases; k++) {
+        lki_phase_copy_slices(&r->phase[k], r->rank, r->n_state, r->stage, true);
+        LK_TRY(lk_reduce_gather(r->phase[k].reduce, r->stage + r->phase[k].trainer.plan->grad_first));
+    }
+    return LK_OK;
 }
 
 /* Rank 0, to evaluate only: the running means take the weights' place. */
@@ -79,15 +80,7 @@ static lk_status read_state(lk_run *r, const char *path)
     const lk_train_opts *t = &r->config->train;
     lk_checkpoint_meta m = {0};
 
-    r->full.weights = r->weights;
-    r->full.n_state = r->n_state;
-    for (int i = 0; i < r->n_state; i++) {
-        r->full.state_name[i] = lk_opt_get(r->optim.kind)->state[i];
-        if (!r->sharded)
-            r->full.state[i] = r->state[i];
-    }
-    if (!r->sharded && r->ema != NULL)
-        r->full.ema = r->ema;
+    name_state(r);
     const bool evaluates = r->mode == LK_RUN_EVAL && r->config->train.ema > 0;
     LK_TRY(evaluates ? read_evaluated(r, path, &m) : lk_checkpoint_read(path, r->graph, &r->full, &m));
     r->normalization = (char *)m.normalization;
@@ -118,19 +111,13 @@ lk_status lki_state_restore(lk_run *r, const char *path)
     LK_TRY(lk_comm_bcast(r->comm, 0, &r->full.watch, sizeof r->full.watch));
     r->watch = r->full.watch;
     LK_TRY(lk_comm_bcast(r->comm, 0, r->weights, bytes));
-    for (int i = 0; i < r->n_state; i++) {
-        float *flat = !r->sharded ? r->state[i] : r->rank == 0 ? r->full.state[i] : r->stage;
+    for (int i = 0; i < r->n_kept; i++) {
+        float *flat = !r->sharded ? r->kept[i] : r->rank == 0 ? *lki_state_full(r, i) : r->stage;
 
         LK_TRY(lk_comm_bcast(r->comm, 0, flat, bytes));
-        if (r->sharded)
-            copy_slices(r, r->state[i], flat, false);
+        for (int k = 0; r->sharded && k < r->n_phases; k++)
+            lki_phase_copy_slices(&r->phase[k], r->rank, i, flat, false);
     }
-    if (r->ema == NULL)
-        return LK_OK;
-    float *flat = !r->sharded ? r->ema : r->rank == 0 ? r->full.ema : r->stage;
-    LK_TRY(lk_comm_bcast(r->comm, 0, flat, bytes));
-    if (r->sharded)
-        copy_slices(r, r->ema, flat, false);
     return LK_OK;
 }
 

@@ -46,7 +46,7 @@ Test(optim, any_cut_into_slices_gives_the_same_bits)
                 end = first + LK_TILE * (1 + first / LK_TILE % 3);
                 if (end > n)
                     end = n;
-                lk_optim_update(&o, &step, first, end, w[1], (void *const[]){s[1][0] + first, s[1][1] + first}, sum);
+                lk_optim_update(&o, &step, first, end, w[1] + first, (void *const[]){s[1][0] + first, s[1][1] + first}, sum + first);
             }
         }
         cr_assert_eq(memcmp(w[0], w[1], (size_t)n * sizeof(float)), 0);

@@ -30,7 +30,7 @@ static bool has_place(const char *source)
     return strncmp(message, source, strlen(source)) == 0 || strncmp(message, "--set ", strlen("--set ")) == 0;
 }
 
-static lk_status build(const lk_config *c, const char *source, lk_graph **g, int64_t *classes)
+static lk_status build(const lk_config *c, const char *source, lk_model *m)
 {
     lk_model_input in = {.sample = {3, {1, 8, 8}}, .target_sample = {1, {1}}};
     const lk_ints *shape = &c->data.synthetic.input;
@@ -39,11 +39,11 @@ static lk_status build(const lk_config *c, const char *source, lk_graph **g, int
         in.sample.ndim = shape->n;
     for (int i = 0; i < shape->n; i++)
         in.sample.dim[i] = shape->item[i];
-    const lk_status st = lk_model_build(c, &in, g, classes);
+    const lk_status st = lk_model_build(c, &in, m);
     LK_BUG_IF(
         st != LK_OK && st != LK_E_CONFIG && st != LK_E_SHAPE, "%s: %s", lk_status_name(st), lk_err_last()->message);
     LK_BUG_IF(st != LK_OK && !has_place(source), "refused without a place: %s", lk_err_last()->message);
-    LK_BUG_IF((st == LK_OK) != (*g != NULL), "%s, and %s graph", lk_status_name(st), *g != NULL ? "a" : "no");
+    LK_BUG_IF((st == LK_OK) != (m->n_phases > 0), "%s, and %d phases", lk_status_name(st), m->n_phases);
     return st;
 }
 
@@ -51,8 +51,7 @@ static void check(const lk_config *c)
 {
     lk_buf printed = {0}, again = {0};
     lk_config *copy = NULL;
-    lk_graph *g = NULL, *g_copy = NULL;
-    int64_t classes = 0, classes_copy = 0;
+    lk_model m = {0}, m_copy = {0};
 
     lk_config_print(c, &printed);
     LK_BUG_IF(lk_config_parse(lk_buf_text(&printed), "again.yaml", "/else/where", NULL, &copy) != LK_OK,
@@ -60,13 +59,14 @@ static void check(const lk_config *c)
     lk_config_print(copy, &again);
     LK_BUG_IF(
         strcmp(lk_buf_text(&printed), lk_buf_text(&again)) != 0, "printed differently:\n%.700s", lk_buf_text(&again));
-    const lk_status st = build(c, "fuzz.yaml", &g, &classes);
-    LK_BUG_IF(build(copy, "again.yaml", &g_copy, &classes_copy) != st, "the copy builds otherwise: %s",
+    const lk_status st = build(c, "fuzz.yaml", &m);
+    LK_BUG_IF(build(copy, "again.yaml", &m_copy) != st, "the copy builds otherwise: %s",
         lk_err_last()->message);
-    LK_BUG_IF(classes != classes_copy || (g != NULL && lk_graph_hash(g) != lk_graph_hash(g_copy)),
-        "the copy is another model:\n%.700s", lk_buf_text(&printed));
-    lk_graph_destroy(&g);
-    lk_graph_destroy(&g_copy);
+    LK_BUG_IF(m.classes != m_copy.classes || m.n_phases != m_copy.n_phases, "the copy is another model:\n%.700s", lk_buf_text(&printed));
+    for (int i = 0; i < m.n_phases; i++)
+        LK_BUG_IF(lk_graph_hash(m.phase[i].graph) != lk_graph_hash(m_copy.phase[i].graph), "the copy is another model:\n%.700s", lk_buf_text(&printed));
+    lk_model_fini(&m);
+    lk_model_fini(&m_copy);
     lk_config_destroy(&copy);
     lk_buf_fini(&printed);
     lk_buf_fini(&again);

@@ -41,7 +41,7 @@ Test(config_doc, example_works)
     cr_assert(end != NULL);
     *end = 0;
     EXPECT_OK(parse(begin, &c));
-    EXPECT_OK(lk_model_build(c, &in, &g, &classes));
+    EXPECT_OK(build_graph(c, &in, &g, &classes));
     cr_expect(classes == 10);
     lk_graph_destroy(&g);
     lk_config_destroy(&c);

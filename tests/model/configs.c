@@ -24,7 +24,7 @@ static void expect_builds(const lk_config *c, const char *path, const lk_shape *
     int64_t classes = 0;
     char shape[LK_SHAPE_TEXT];
 
-    const lk_status st = lk_model_build(c, &in, &g, &classes);
+    const lk_status st = build_graph(c, &in, &g, &classes);
     cr_assert(st == LK_OK, "%s with samples of %s: %s", path, lk_shape_print(sample, shape), lk_err_last()->message);
     cr_expect(classes == 10, "%s: %ld classes", path, (long)classes);
     lk_graph_destroy(&g);

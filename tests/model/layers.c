@@ -20,7 +20,7 @@ static lk_status build_with(const char *model, const char *train, const lk_shape
     EXPECT_OK(lk_buf_status(&text));
     lk_status st = parse(lk_buf_text(&text), &c);
     cr_assert(st == LK_OK, "%s", lk_err_last()->message);
-    st = lk_model_build(c, &in, g, classes);
+    st = build_graph(c, &in, g, classes);
     lk_buf_fini(&text);
     lk_config_destroy(&c);
     return st;
@@ -630,7 +630,7 @@ Test(layers, model_of_another_kind)
         int64_t classes;
         snprintf(text, sizeof text, "%s" DATA TRAIN, faults[i].model);
         EXPECT_OK(parse(text, &c));
-        EXPECT_FAIL(lk_model_build(c, &in, &g, &classes), LK_E_CONFIG, faults[i].message);
+        EXPECT_FAIL(build_graph(c, &in, &g, &classes), LK_E_CONFIG, faults[i].message);
         lk_config_destroy(&c);
     }
 }
@@ -643,12 +643,12 @@ Test(layers, set_on_the_command_line)
     int64_t classes;
 
     EXPECT_OK(parse_set(DATA MODEL TRAIN, "model=[flatten, {linear: 3, relu: 1}]", &c));
-    EXPECT_FAIL(lk_model_build(c, &in, &g, &classes), LK_E_CONFIG,
+    EXPECT_FAIL(build_graph(c, &in, &g, &classes), LK_E_CONFIG,
         "--set model: expected one layer, got the keys \"linear\" and \"relu\"; options stand in a map below the "
         "layer, layers each behind a dash");
     lk_config_destroy(&c);
     EXPECT_OK(parse_set(DATA MODEL TRAIN, "model.1.linear=4", &c));
-    EXPECT_OK(lk_model_build(c, &in, &g, &classes));
+    EXPECT_OK(build_graph(c, &in, &g, &classes));
     cr_expect(classes == 4);
     lk_graph_destroy(&g);
     lk_config_destroy(&c);
@@ -681,7 +681,7 @@ Test(layers, each_failed_allocation_is_reported_and_leaves_nothing)
     const int64_t bytes = lk_mem_bytes();
     do {
         lk_mem_fail_at(++n);
-        st = lk_model_build(c, &in, &g, &classes);
+        st = build_graph(c, &in, &g, &classes);
         lk_mem_fail_at(0);
         cr_assert(st == LK_OK || (st == LK_E_NOMEM && g == NULL), "allocation %ld: %s: %s", (long)n, lk_status_name(st),
             lk_err_last()->message);

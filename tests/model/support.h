@@ -40,4 +40,16 @@ static inline void expect_config_fail(const char *text, const char *set, lk_stat
     cr_expect(lk_mem_bytes() == bytes, "%ld bytes are left over", (long)(lk_mem_bytes() - bytes));
 }
 
+/* The graph of a model of one phase, and its classes; written on success only. */
+static inline lk_status build_graph(const lk_config *c, const lk_model_input *in, lk_graph **g, int64_t *classes)
+{
+    lk_model m = {0};
+
+    LK_TRY(lk_model_build(c, in, &m));
+    cr_assert(m.n_phases == 1 && m.evaluated == m.phase[0].graph);
+    *g = m.phase[0].graph;
+    *classes = m.classes;
+    return LK_OK;
+}
+
 #endif
