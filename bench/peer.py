@@ -2,21 +2,25 @@
 """Times training steps of a config in lockstep and of the same network in PyTorch, in turn, and prints a table.
 
     bench/peer.py --config configs/bench/lenet5.yaml --rounds 5
+    bench/peer.py --config configs/bench/gpt.yaml --python /usr/bin/python3 --python ~/torch2/bin/python
 
-The PyTorch side is built from the config's own list of layers: eager mode, CPU, float32, the whole global batch at once, one fixed
-random batch that is in memory already. lockstep runs `bench step`: its microbatches, its loader on made-up data or on the
-config's files. The number of weights on both sides must agree. Each measurement is a process of its own.
+The PyTorch side is built from the config's own list of layers (bench/torch_net.py): CPU, float32, the whole global batch at once, one fixed
+random batch that is in memory already, fused optimizers where they are offered; eager, and torch.compile from PyTorch 2 on.
+lockstep runs `bench step`: its microbatches, its loader on made-up data or on the config's files. The number of weights on both
+sides must agree. Each measurement is a process of its own, and all of a round are taken in turn.
 
-Needs Debian's python3-torch and python3-yaml; says so and stops where they are missing.
+Each --python names an interpreter with torch and yaml (Debian's python3-torch and python3-yaml will do).
 """
 import argparse
 import json
-import math
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def stop(message):
@@ -24,251 +28,105 @@ def stop(message):
     sys.exit(2)
 
 
-try:
-    import torch
-    import yaml
-except ImportError as missing:
-    stop(f"{missing.name} is not installed, so there is nothing to compare with "
-         "(apt-get install --no-install-recommends python3-torch python3-yaml)")
+# ---- one measurement of PyTorch: a process of its own ----
 
-from torch import nn
-
-HERE = os.path.dirname(os.path.abspath(__file__))
+def peak_mib():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-# ---- the config ----
-
-def set_value(document, assignment):
-    """As `lockstep --set model.0.conv.filters=64`."""
-    path, value = assignment.split("=", 1)
-    *way, last = path.split(".")
-    at = document
-    for key in way:
-        at = at[int(key)] if isinstance(at, list) else at.setdefault(key, {})
-    at[int(last) if isinstance(at, list) else last] = yaml.safe_load(value)
+def random_batch(torch, document, sample):
+    """Inputs as the config's data has them: reals, or ids below data.synthetic.vocabulary."""
+    vocabulary = (document.get("data") or {}).get("synthetic", {}).get("vocabulary", 0)
+    shape = [int(document["train"]["batch"]), *sample]
+    return torch.randint(0, int(vocabulary), shape) if vocabulary else torch.randn(shape)
 
 
-def load(path, sets):
-    with open(path, encoding="utf-8") as f:
-        document = yaml.safe_load(f)
-    for assignment in sets:
-        set_value(document, assignment)
-    return document
+def random_target(torch, document, y):
+    kind = document["train"].get("objective", "classify")
+    if kind == "regress":
+        return torch.randn(y.shape)
+    return torch.randint(0, y.shape[-1], y.shape[:-1])
 
 
-# ---- the network ----
-
-def pair(value):
-    values = [int(v) for v in (value if isinstance(value, list) else [value])]
-    return (values[0], values[-1])
-
-
-class Residual(nn.Module):
-    def __init__(self, body, shortcut):
-        super().__init__()
-        self.body, self.shortcut = body, shortcut
-
-    def forward(self, x):
-        return self.body(x) + self.shortcut(x)
-
-
-class RMSNorm(nn.Module):
-    def __init__(self, n, eps):
-        super().__init__()
-        self.weight, self.eps = nn.Parameter(torch.ones(n)), eps
-
-    def forward(self, x):
-        return x * torch.rsqrt(x.square().mean(-1, True) + self.eps) * self.weight
-
-
-def layer_norm(o, x):
-    norm = nn.LayerNorm(x.shape[-1], eps=float(o.get("eps", 1e-5)))
-    if not o.get("bias", True):
-        norm.register_parameter("bias", None)
-    return norm
-
-
-class Function(nn.Module):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
-
-
-def numbers(value):
-    return [int(v) for v in (value if isinstance(value, list) else [value])]
-
-
-def sides(o, x):
-    """pad's numbers in PyTorch's order: pairs from the last dimension to the first."""
-    before, after = ((numbers(o.get(k, 0)) + [0] * x.dim())[:x.dim() - 1] for k in ("before", "after"))
-    return [n for pair in zip(before[::-1], after[::-1]) for n in pair]
-
-
-def part(o, x):
-    axis, start = int(o.get("axis", 1)), int(o.get("start", 0))
-    start += x.shape[axis] if start < 0 else 0
-    return x.narrow(axis, start, int(o.get("length", 0)) or x.shape[axis] - start)
-
-
-class DropPath(nn.Module):
-    def __init__(self, rate):
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, x):
-        if not self.training or self.rate == 0:
-            return x
-        keep = torch.rand([x.shape[0]] + [1] * (x.dim() - 1)) >= self.rate
-        return x * keep / (1 - self.rate)
-
-
-class Gate(nn.Module):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        a, b = x.chunk(2, -1)
-        return a * self.function(b)
-
-
-def conv(o, x):
-    kernel, stride = pair(o["kernel"]), pair(o.get("stride", 1))
-    pad = o.get("pad", 0)
-    if pad == "same":
-        sizes = x.shape[2:]
-        total = [max(0, (math.ceil(n / s) - 1) * s + k - n) for n, k, s in zip(sizes, kernel, stride)]
-    else:
-        total = [2 * p for p in pair(0 if pad == "valid" else pad)]
-    bias = bool(o.get("bias", True))
-    if all(t % 2 == 0 for t in total):
-        return nn.Conv2d(x.shape[1], int(o["filters"]), kernel, stride, [t // 2 for t in total], bias=bias)
-    sides = [total[1] // 2, total[1] - total[1] // 2, total[0] // 2, total[0] - total[0] // 2]
-    return nn.Sequential(nn.ZeroPad2d(sides), nn.Conv2d(x.shape[1], int(o["filters"]), kernel, stride, bias=bias))
-
-
-def batch_norm(o, x):
-    kind = nn.BatchNorm2d if x.dim() == 4 else nn.BatchNorm1d
-    return kind(x.shape[1], eps=float(o.get("eps", 1e-5)), momentum=float(o.get("momentum", 0.1)))
-
-
-def pool(kind, o):
-    size = pair(o["size"])
-    return kind(size, pair(o["stride"]) if o.get("stride") is not None else size, pair(o.get("pad", 0)))
-
-
-SHORT = {"linear": "units", "gelu": "form", "leaky_relu": "slope", "elu": "alpha", "group_norm": "groups", "reshape": "to", "permute": "order", "scale": "by", "mean": "axes", "sum": "axes", "max_pool": "size", "avg_pool": "size", "dropout": "rate", "spatial_dropout": "rate", "drop_path": "rate", "residual": "layers"}
-LAYERS = {
-    "linear": lambda o, x: nn.Linear(x.shape[-1], int(o["units"]), bool(o.get("bias", True))),
-    "conv": conv,
-    "batch_norm": batch_norm,
-    "relu": lambda o, x: nn.ReLU(),
-    "leaky_relu": lambda o, x: nn.LeakyReLU(float(o.get("slope", 0.01))),
-    "elu": lambda o, x: nn.ELU(float(o.get("alpha", 1))),
-    "silu": lambda o, x: nn.SiLU(),
-    "sigmoid": lambda o, x: nn.Sigmoid(),
-    "tanh": lambda o, x: nn.Tanh(),
-    "softplus": lambda o, x: nn.Softplus(threshold=1e9),
-    "reshape": lambda o, x: Function(lambda v: v.reshape([v.shape[0]] + numbers(o["to"]))),
-    "permute": lambda o, x: Function(lambda v: v.permute([0] + numbers(o["order"]))),
-    "pad": lambda o, x: Function(lambda v: nn.functional.pad(v, sides(o, v), value=float(o.get("value", 0)))),
-    "slice": lambda o, x: Function(lambda v: part(o, v)),
-    "scale": lambda o, x: Function(lambda v: v * float(o["by"])),
-    "mean": lambda o, x: Function(lambda v: v.mean(numbers(o["axes"]), bool(o.get("keep", False)))),
-    "sum": lambda o, x: Function(lambda v: v.sum(numbers(o["axes"]), bool(o.get("keep", False)))),
-    "softmax": lambda o, x: nn.Softmax(-1),
-    "glu": lambda o, x: nn.GLU(-1),
-    "swiglu": lambda o, x: Gate(nn.functional.silu),
-    "geglu": lambda o, x: Gate(nn.functional.gelu),
-    "layer_norm": layer_norm,
-    "rms_norm": lambda o, x: RMSNorm(x.shape[-1], float(o.get("eps", 1e-6))),
-    "group_norm": lambda o, x: nn.GroupNorm(int(o["groups"]), x.shape[1], eps=float(o.get("eps", 1e-5))),
-    "instance_norm": lambda o, x: nn.GroupNorm(x.shape[1], x.shape[1], eps=float(o.get("eps", 1e-5))),
-    "gelu": lambda o, x: nn.GELU(approximate="tanh" if o.get("form") == "tanh" else "none"),
-    "max_pool": lambda o, x: pool(nn.MaxPool2d, o),
-    "avg_pool": lambda o, x: pool(nn.AvgPool2d, o),
-    "global_pool": lambda o, x: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
-    "flatten": lambda o, x: nn.Flatten(),
-    "dropout": lambda o, x: nn.Dropout(float(o.get("rate", 0.5))),
-    "spatial_dropout": lambda o, x: {3: nn.Dropout1d, 4: nn.Dropout2d, 5: nn.Dropout3d}[x.dim()](float(o.get("rate", 0.5))),
-    "drop_path": lambda o, x: DropPath(float(o.get("rate", 0.5))),
-    "residual": lambda o, x: Residual(build(o["layers"], x), build(o.get("shortcut") or [], x)),
-}
-
-
-def build(layers, x):
-    """The list of layers as a module; x is any batch of the right shape, which goes along to tell the shapes."""
-    out = []
-    for layer in layers:
-        (word, options), = layer.items() if isinstance(layer, dict) else [(layer, None)]
-        if word not in LAYERS:
-            stop(f"layer \"{word}\" has no counterpart here")
-        if options is None:
-            options = {}
-        elif not isinstance(options, dict):
-            options = {SHORT[word]: options}
-        if word in ("conv", "batch_norm") and x.dim() == 3:
-            out.append(nn.Unflatten(1, (1, x.shape[1])))
-            x = out[-1](x)
-        out.append(LAYERS[word](options, x))
-        with torch.no_grad():
-            x = out[-1](x)
-    return nn.Sequential(*out)
-
-
-def optimizer(o, module):
-    """Weight decay on what has two or more dimensions, as in lockstep."""
-    decay = float(o.get("weight_decay", 0))
-    groups = [
-        {"params": [p for p in module.parameters() if p.dim() >= 2], "weight_decay": decay},
-        {"params": [p for p in module.parameters() if p.dim() < 2], "weight_decay": 0.0},
-    ]
-    groups = [g for g in groups if g["params"]]
-    rate = o["lr"]["peak"] if isinstance(o["lr"], dict) else o["lr"]
-    if o.get("optimizer", "adamw") == "sgd":
-        momentum = float(o.get("momentum", 0.9))
-        return torch.optim.SGD(groups, lr=float(rate), momentum=momentum, nesterov=bool(o.get("nesterov", False)))
-    betas = (float(o.get("beta1", 0.9)), float(o.get("beta2", 0.999)))
-    return torch.optim.AdamW(groups, lr=float(rate), betas=betas, eps=float(o.get("eps", 1e-8)))
-
-
-# ---- measuring ----
-
-def time_torch(document, sample, threads, warmup, steps):
-    """Median milliseconds of a step, and the number of weights."""
+def measure(a):
+    try:
+        import torch
+        import torch_net
+    except ImportError as missing:
+        stop(f"{missing.name} is not installed for {sys.executable}, so there is nothing to compare with "
+             "(apt-get install --no-install-recommends python3-torch python3-yaml)")
+    imported = peak_mib()
+    threads, compiled = a.threads[0], a.mode == "compile"
     torch.set_num_threads(threads)
     torch.manual_seed(1)
+    document = torch_net.load(a.config, a.set)
     train = document["train"]
-    x = torch.randn(int(train["batch"]), *sample)
-    module = build(document["model"], x[:2])
+    x = random_batch(torch, document, [int(n) for n in a.sample.split(",")])
+    try:
+        module = torch_net.Network(document["model"], x[:2])
+        mean_loss = torch_net.objective(train)
+    except torch_net.Unknown as unknown:
+        stop(str(unknown))
     module.train()
-    y = module(x[:2])
-    if train.get("objective", "classify") == "classify":
-        target, loss = torch.randint(0, y.shape[1], (x.shape[0],)), nn.CrossEntropyLoss()
-    else:
-        target, loss = torch.randn(x.shape[0], *y.shape[1:]), nn.MSELoss()
-    update, clip = optimizer(train, module), float(train.get("clip_norm", 0))
-    took = []
-    for _ in range(warmup + steps):
+    with torch.no_grad():
+        target = random_target(torch, document, module(x))
+    loss = lambda: mean_loss(module(x), target)
+    if compiled:
+        inner = torch.compile(lambda x, target: mean_loss(module(x), target))
+        loss = lambda: inner(x, target)
+    try:
+        update = torch_net.optimizer(train, module, fused=True)
+    except (RuntimeError, TypeError):  # not offered by this version, or not on the CPU
+        update = torch_net.optimizer(train, module)
+    clip, took = float(train.get("clip_norm", 0)), []
+    for _ in range(a.warmup + a.steps):
         start = time.perf_counter()
         update.zero_grad(set_to_none=True)
-        loss(module(x), target).backward()
+        loss().backward()
         if clip > 0:
-            nn.utils.clip_grad_norm_(module.parameters(), clip)
+            torch.nn.utils.clip_grad_norm_(module.parameters(), clip)
         update.step()
         took.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(took[warmup:]), sum(p.numel() for p in module.parameters())
+    print(json.dumps({
+        "version": torch.__version__, "weights": sum(p.numel() for p in module.parameters()), "ms": statistics.median(took[a.warmup:]),
+        "ms_min": min(took[a.warmup:]), "mib": peak_mib(), "mib_imported": imported}))
 
+
+# ---- the comparison ----
 
 def run(words, threads):
+    """The JSON object that a command prints, and the largest resident memory it had, in MiB."""
     env = dict(os.environ, OMP_NUM_THREADS=str(threads))
-    done = subprocess.run(words, env=env, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode != 0:
-        stop(f"exit code {done.returncode} of: {' '.join(words)}")
-    return json.loads(done.stdout)
+    with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, text=True) as child:
+        out = child.stdout.read()
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode != 0:
+        stop(f"exit code {child.returncode} of: {' '.join(words)}")
+    return json.loads(out), used.ru_maxrss / 1024
+
+
+class Peer:
+    def __init__(self, python, mode, version):
+        self.python, self.mode = python, mode
+        self.name = f"PyTorch {version.split('+')[0]} {mode}"
+
+    def measure(self, a, sample, threads):
+        sets = [word for assignment in a.set for word in ("--set", assignment)]
+        return run([self.python, os.path.abspath(__file__), "--config", a.config, *sets, "--warmup", str(a.warmup), "--steps", str(a.steps),
+                    "--threads", str(threads), "--mode", self.mode, "--sample", sample], threads)[0]
+
+
+def peers_of(pythons, modes):
+    found = []
+    for python in pythons:
+        asked = subprocess.run([python, "-c", "import torch, yaml; print(torch.__version__)"], stdout=subprocess.PIPE, text=True, check=False)
+        if asked.returncode != 0:
+            stop(f"{python} cannot import torch and yaml, so there is nothing to compare with "
+                 "(apt-get install --no-install-recommends python3-torch python3-yaml)")
+        version = asked.stdout.strip()
+        found += [Peer(python, mode, version) for mode in modes if mode == "eager" or int(version.split(".")[0]) >= 2]
+    return found
 
 
 def arguments():
@@ -276,46 +134,67 @@ def arguments():
     p.add_argument("--config", required=True)
     p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as lockstep's; for both sides")
     p.add_argument("--input", metavar="1,28,28", help="made-up data of this shape, where the config names files that are not there")
-    p.add_argument("--lockstep", default=os.path.join(HERE, "..", "build", "release", "lockstep"))
+    p.add_argument("--lockstep", default=os.path.join(HERE, "..", "build", "release", "lockstep"), help="\"none\": PyTorch alone")
+    p.add_argument("--python", action="append", metavar="PATH", help="an interpreter that has torch; may be given several times")
+    p.add_argument("--modes", nargs="+", choices=["eager", "compile"], default=["eager", "compile"])
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     p.add_argument("--warmup", type=int, default=5)
     p.add_argument("--steps", type=int, default=30)
-    p.add_argument("--torch-only", metavar="SHAPE", help=argparse.SUPPRESS)  # one measurement, as JSON: what the rounds start
+    p.add_argument("--mode", help=argparse.SUPPRESS)  # one measurement, as JSON: what the rounds start
+    p.add_argument("--sample", help=argparse.SUPPRESS)
     return p.parse_args()
+
+
+def plan_of(a):
+    """What is known of the run without running it: name, input shape of a sample, weights, batch."""
+    if a.lockstep != "none":
+        sets = [word for assignment in a.set for word in ("--set", assignment)]
+        plan = run([a.lockstep, "plan", a.config, "--json", *sets], 1)[0]
+        print(f"{plan['name']}: {plan['weights']} weights, batch {plan['batch']} (lockstep: {plan['microbatches']} microbatches), "
+              f"{plan['flops_per_step'] / 1e9:.3g} GFLOP a step; medians of {a.rounds} rounds of {a.steps} steps\n")
+        return plan, ",".join(str(n) for n in plan["input"][1:])
+    import torch_net
+    document = torch_net.load(a.config, a.set)
+    print(f"{document['run']['name']}: batch {document['train']['batch']}; medians of {a.rounds} rounds of {a.steps} steps\n")
+    return {"batch": document["train"]["batch"]}, ",".join(str(n) for n in document["data"]["synthetic"]["input"])
 
 
 def main():
     a = arguments()
-    timing = ["--warmup", str(a.warmup), "--steps", str(a.steps)]
-    if a.torch_only:
-        sample = [int(n) for n in a.torch_only.split(",")]
-        ms, weights = time_torch(load(a.config, a.set), sample, a.threads[0], a.warmup, a.steps)
-        print(json.dumps({"ms": ms, "weights": weights}))
+    if a.sample:
+        measure(a)
         return
-
     if a.input:
         a.set += ["data.train=null", "data.valid=null", f"data.synthetic={{input: [{a.input}]}}"]
-    sets = [word for assignment in a.set for word in ("--set", assignment)]
-    plan = run([a.lockstep, "plan", a.config, "--json", *sets], 1)
-    shape = ",".join(str(n) for n in plan["input"][1:])
-
-    print(f"{plan['name']}: {plan['weights']} weights, batch {plan['batch']} (lockstep: {plan['microbatches']} microbatches), "
-          f"{plan['flops_per_step'] / 1e9:.3g} GFLOP a step; PyTorch {torch.__version__}; medians of {a.rounds} rounds of {a.steps} steps\n")
-    print("| threads | lockstep, ms a step | PyTorch, ms a step | lockstep, samples/s | PyTorch / lockstep |")
-    print("| --- | --- | --- | --- | --- |")
+    peers = peers_of(a.python or [sys.executable], a.modes)
+    plan, sample = plan_of(a)
+    ours = a.lockstep != "none"
+    columns = ["threads"] + ["lockstep"] * ours + [p.name for p in peers] + ["lockstep, samples/s", "best PyTorch / lockstep"] * ours
+    print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
     for threads in a.threads:
-        ours, theirs = [], []
+        times, memory = {}, {}
         for _ in range(a.rounds):
-            step = run([a.lockstep, "bench", "step", a.config, "--json", "--set", f"run.threads={threads}", *sets, *timing], threads)
-            peer = run([sys.executable, os.path.abspath(__file__), "--config", a.config, *sets, *timing, "--threads", str(threads),
-                        "--torch-only", shape], threads)
-            if peer["weights"] != plan["weights"]:
-                stop(f"not the same network: {plan['weights']} weights in lockstep, {peer['weights']} in PyTorch")
-            ours.append(step["ms_median"])
-            theirs.append(peer["ms"])
-        ms, peer_ms = statistics.median(ours), statistics.median(theirs)
-        print(f"| {threads} | {ms:.3f} | {peer_ms:.3f} | {1e3 * plan['batch'] / ms:.0f} | {peer_ms / ms:.2f} |", flush=True)
+            if ours:
+                sets = [word for assignment in [*a.set, f"run.threads={threads}"] for word in ("--set", assignment)]
+                step, mib = run([a.lockstep, "bench", "step", a.config, "--json", *sets, "--warmup", str(a.warmup), "--steps", str(a.steps)],
+                                threads)
+                times.setdefault("lockstep", []).append(step["ms_median"])
+                memory.setdefault("lockstep", []).append(mib)
+            for peer in peers:
+                one = peer.measure(a, sample, threads)
+                if plan.setdefault("weights", one["weights"]) != one["weights"]:
+                    stop(f"not the same network: {plan['weights']} weights in lockstep, {one['weights']} in PyTorch")
+                times.setdefault(peer.name, []).append(one["ms"])
+                memory.setdefault(peer.name, []).append(one["mib"])
+        ms = {name: statistics.median(t) for name, t in times.items()}
+        mib = {name: statistics.median(m) for name, m in memory.items()}
+        cells = [str(threads)] + [f"{ms[name]:.3f} ms, {mib[name]:.0f} MiB" for name in ms]
+        if ours:
+            best = min(ms[peer.name] for peer in peers)
+            cells += [f"{1e3 * plan['batch'] / ms['lockstep']:.0f}", f"{best / ms['lockstep']:.2f}"]
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,9 +1,12 @@
 #!/bin/bash
 # All measurements, as one Markdown report on standard output: what docs/performance.md is made of. On a quiet machine.
+#
+#   PEERS="/usr/bin/python3 /opt/torch2/bin/python" bench/run-all.sh      interpreters that have PyTorch; default: the first
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
+read -ra peers <<<"${PEERS:-/usr/bin/python3}"
 
 processor=$(awk -F': ' '/^model name/ { print $2; exit }' /proc/cpuinfo)
 commit=$(git describe --always --dirty 2>/dev/null || echo "unknown commit")
@@ -16,7 +19,7 @@ echo "## A step, beside PyTorch"
 peer()
 {
     echo
-    if ! /usr/bin/python3 bench/peer.py --rounds "${ROUNDS:-5}" --config "$@"; then
+    if ! python3 bench/peer.py --rounds "${ROUNDS:-5}" "${peers[@]/#/--python=}" --config "$@"; then
         echo "(not measured)"
     fi
 }

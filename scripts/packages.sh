@@ -28,6 +28,7 @@ packages_peer=(
     python3
     python3-yaml
     python3-torch
+    libopenblas0-pthread
 )
 
 # install_packages NAME...: installs what is missing through apt-get, as root or through sudo. Says what, before it does.
