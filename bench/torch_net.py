@@ -183,7 +183,7 @@ class Tied(nn.Module):
 
 
 def conv(o, x):
-    n = x.dim() - 2
+    n, channels = x.dim() - 2, x.shape[1]
     kernel, stride, dilation = (numbers(o.get(key, 1), n) for key in ("kernel", "stride", "dilation"))
     pad = o.get("pad", 0)
     if pad == "same":
@@ -192,29 +192,45 @@ def conv(o, x):
     else:
         total = [2 * p for p in numbers(0 if pad == "valid" else pad, n)]
     even = all(t % 2 == 0 for t in total)
-    net = (nn.Conv1d if n == 1 else nn.Conv2d)(
-        x.shape[1], int(o["filters"]), kernel, stride, [t // 2 for t in total] if even else 0, dilation, int(o.get("groups", 1)),
+    groups = channels if o.get("depthwise") else int(o.get("groups", 1))
+    net = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[n - 1](
+        channels, int(o.get("filters") or channels), kernel, stride, [t // 2 for t in total] if even else 0, dilation, groups,
         bool(o.get("bias", True)))
     if even:
         return net
     sides = [side for t in reversed(total) for side in (t // 2, t - t // 2)]
-    return nn.Sequential(nn.ConstantPad2d(sides, 0.0) if n == 2 else nn.ConstantPad1d(sides, 0.0), net)
+    return nn.Sequential((nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d)[n - 1](sides, 0.0), net)
 
 
 def conv_transpose(o, x):
-    kernel, stride, pad = (numbers(o.get(key, default), 2) for key, default in (("kernel", 1), ("stride", 1), ("pad", 0)))
-    return nn.ConvTranspose2d(x.shape[1], int(o["filters"]), kernel, stride, pad, numbers(o.get("output_pad", 0), 2),
-                              int(o.get("groups", 1)), bool(o.get("bias", True)), numbers(o.get("dilation", 1), 2))
+    n = x.dim() - 2
+    kernel, stride, pad, more, dilation = (
+        numbers(o.get(key, default), n)
+        for key, default in (("kernel", 1), ("stride", 1), ("pad", 0), ("output_pad", 0), ("dilation", 1)))
+    kind = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[n - 1]
+    return kind(x.shape[1], int(o["filters"]), kernel, stride, pad, more, int(o.get("groups", 1)), bool(o.get("bias", True)), dilation)
 
 
 def batch_norm(o, x):
-    kind = nn.BatchNorm2d if x.dim() == 4 else nn.BatchNorm1d
+    kind = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}[x.dim()]
     return kind(x.shape[1], eps=float(o.get("eps", 1e-5)), momentum=float(o.get("momentum", 0.1)))
 
 
-def pool(kind, o):
-    size = numbers(o["size"], 2)
-    return kind(size, numbers(o["stride"], 2) if o.get("stride") is not None else size, numbers(o.get("pad", 0), 2))
+def pool(kinds):
+    def make(o, x):
+        n = x.dim() - 2
+        size = numbers(o["size"], n)
+        return kinds[n - 1](size, numbers(o["stride"], n) if o.get("stride") is not None else size, numbers(o.get("pad", 0), n))
+    return make
+
+
+MAX_POOL = pool((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d))
+AVG_POOL = pool((nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d))
+
+
+class GlobalPool(nn.Module):
+    def forward(self, x):
+        return x.flatten(2).mean(2)
 
 
 def layer_norm(o, x):
@@ -232,15 +248,17 @@ def upsample(o, _):
 
 # What a layer's plain value stands for.
 SHORT = {
-    "linear": "units", "gelu": "form", "max_pool": "size", "avg_pool": "size", "dropout": "rate", "residual": "layers",
+    "linear": "units", "gelu": "form", "max_pool": "size", "avg_pool": "size", "max_pool1d": "size", "avg_pool1d": "size",
+    "max_pool3d": "size", "avg_pool3d": "size", "dropout": "rate", "residual": "layers",
     "adaptive_avg_pool": "size", "upsample": "factor", "group_norm": "groups", "leaky_relu": "slope", "elu": "alpha",
     "branch": "paths", "add": "with", "take": "from", "positions": "kind", "attention": "heads", "lstm": "units", "gru": "units", "rnn": "units",
 }
-IMAGES = ("conv", "batch_norm", "max_pool", "avg_pool", "global_pool", "conv_transpose", "upsample", "adaptive_avg_pool")
+IMAGES = ("conv", "max_pool", "avg_pool", "conv_transpose", "upsample", "adaptive_avg_pool")
 LAYERS = {
     "linear": lambda o, x: nn.Linear(x.shape[-1], int(o["units"]), bool(o.get("bias", True))),
     "conv": conv,
     "conv1d": conv,
+    "conv3d": conv,
     "conv_transpose": conv_transpose,
     "batch_norm": batch_norm,
     "layer_norm": layer_norm,
@@ -259,9 +277,13 @@ LAYERS = {
     "glu": lambda o, x: nn.GLU(-1),
     "swiglu": lambda o, x: Gate(F.silu),
     "geglu": lambda o, x: Gate(F.gelu),
-    "max_pool": lambda o, x: pool(nn.MaxPool2d, o),
-    "avg_pool": lambda o, x: pool(nn.AvgPool2d, o),
-    "global_pool": lambda o, x: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+    "max_pool1d": MAX_POOL,
+    "max_pool": MAX_POOL,
+    "max_pool3d": MAX_POOL,
+    "avg_pool1d": AVG_POOL,
+    "avg_pool": AVG_POOL,
+    "avg_pool3d": AVG_POOL,
+    "global_pool": lambda o, x: GlobalPool(),
     "adaptive_avg_pool": lambda o, x: nn.AdaptiveAvgPool2d(numbers(o["size"], 2)),
     "upsample": upsample,
     "flatten": lambda o, x: nn.Flatten(),
@@ -300,7 +322,7 @@ class Network(nn.Module):
             source = self.alias.get(o.get("from"), o.get("from"))
             if source is not None:
                 x = values[source]
-            if word in IMAGES and x.dim() == 3:
+            if word in IMAGES and x.dim() == 3:  # [height, width]: one channel
                 steps.append((nn.Unflatten(1, (1, x.shape[1])), source, None))
                 x, source = steps[-1][0](x), None
             self.count[word] = self.count.get(word, 0) + 1
