@@ -81,18 +81,39 @@ class Branch(nn.Module):
         return torch.cat(parts, 1) if self.join == "concat" else sum(parts[1:], parts[0])
 
 
-class Add(nn.Module):
-    def __init__(self, others):
+class Combine(nn.Module):
+    """Its input with the outputs of named layers: sum, product, or one behind the other."""
+
+    def __init__(self, others, function):
         super().__init__()
-        self.others = others
+        self.others, self.function = others, function
 
     def forward(self, x, named):
-        for other in self.others:
-            x = x + named[other]
-        return x
+        return self.function([x] + [named[other] for other in self.others])
 
 
-BLOCKS = (Layers, Residual, Branch, Add)
+BLOCKS = (Layers, Residual, Branch, Combine)
+
+
+class Function(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+class DropPath(nn.Module):
+    def __init__(self, rate):
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x):
+        if not self.training or self.rate == 0:
+            return x
+        keep = torch.rand([x.shape[0]] + [1] * (x.dim() - 1)) >= self.rate
+        return x * keep / (1 - self.rate)
 
 
 class Gate(nn.Module):
@@ -117,10 +138,10 @@ class RMSNorm(nn.Module):
 class Positions(nn.Module):
     """Adds to each place of [B,T,C] a vector of its own: learned, or the sines and cosines of Vaswani et al. 2017, 3.5."""
 
-    def __init__(self, kind, size, units):
+    def __init__(self, kind, size, units, deviation):
         super().__init__()
         if kind == "learned":
-            self.weight = nn.Parameter(0.02 * torch.randn(size, units))
+            self.weight = nn.Parameter(deviation * torch.randn(size, units))
             return
         angle = torch.arange(size)[:, None] * torch.exp(torch.arange(0, units, 2) * (-math.log(10000.0) / units))
         table = torch.stack([angle.sin(), angle.cos()], -1).reshape(size, -1)[:, :units]
@@ -128,15 +149,6 @@ class Positions(nn.Module):
 
     def forward(self, x):
         return x + self.weight[:x.shape[1]]
-
-
-class ClassToken(nn.Module):
-    def __init__(self, units):
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(units))
-
-    def forward(self, x):
-        return torch.cat([self.weight.expand(x.shape[0], 1, -1), x], 1)
 
 
 class Attention(nn.Module):
@@ -233,6 +245,22 @@ class GlobalPool(nn.Module):
         return x.flatten(2).mean(2)
 
 
+def ints(value):
+    return [int(v) for v in (value if isinstance(value, list) else [value])]
+
+
+def sides(o, x):
+    """pad's numbers in PyTorch's order: pairs from the last dimension to the first."""
+    before, after = ((ints(o.get(k, 0)) + [0] * x.dim())[:x.dim() - 1] for k in ("before", "after"))
+    return [n for pair in zip(before[::-1], after[::-1]) for n in pair]
+
+
+def part(o, x):
+    axis, start = int(o.get("axis", 1)), int(o.get("start", 0))
+    start += x.shape[axis] if start < 0 else 0
+    return x.narrow(axis, start, int(o.get("length", 0)) or x.shape[axis] - start)
+
+
 def layer_norm(o, x):
     net = nn.LayerNorm(x.shape[-1], eps=float(o.get("eps", 1e-5)))
     if not o.get("bias", True):
@@ -251,7 +279,8 @@ SHORT = {
     "linear": "units", "gelu": "form", "max_pool": "size", "avg_pool": "size", "max_pool1d": "size", "avg_pool1d": "size",
     "max_pool3d": "size", "avg_pool3d": "size", "dropout": "rate", "residual": "layers",
     "adaptive_avg_pool": "size", "upsample": "factor", "group_norm": "groups", "leaky_relu": "slope", "elu": "alpha",
-    "branch": "paths", "add": "with", "take": "from", "positions": "kind", "attention": "heads", "lstm": "units", "gru": "units", "rnn": "units",
+    "branch": "paths", "add": "with", "multiply": "with", "concat": "with", "take": "from", "reshape": "to", "permute": "order",
+    "scale": "by", "mean": "axes", "sum": "axes", "spatial_dropout": "rate", "drop_path": "rate", "positions": "kind", "attention": "heads", "lstm": "units", "gru": "units", "rnn": "units",
 }
 IMAGES = ("conv", "max_pool", "avg_pool", "conv_transpose", "upsample", "adaptive_avg_pool")
 LAYERS = {
@@ -288,8 +317,18 @@ LAYERS = {
     "upsample": upsample,
     "flatten": lambda o, x: nn.Flatten(),
     "dropout": lambda o, x: nn.Dropout(float(o.get("rate", 0.5))),
+    "reshape": lambda o, x: Function(lambda v: v.reshape([v.shape[0]] + ints(o["to"]))),
+    "permute": lambda o, x: Function(lambda v: v.permute([0] + ints(o["order"]))),
+    "pad": lambda o, x: Function(lambda v: F.pad(v, sides(o, v), value=float(o.get("value", 0)))),
+    "slice": lambda o, x: Function(lambda v: part(o, v)),
+    "scale": lambda o, x: Function(lambda v: v * float(o["by"])),
+    "mean": lambda o, x: Function(lambda v: v.mean(ints(o["axes"]), bool(o.get("keep", False)))),
+    "sum": lambda o, x: Function(lambda v: v.sum(ints(o["axes"]), bool(o.get("keep", False)))),
+    "spatial_dropout": lambda o, x: {3: nn.Dropout1d, 4: nn.Dropout2d, 5: nn.Dropout3d}[x.dim()](float(o.get("rate", 0.5))),
+    "drop_path": lambda o, x: DropPath(float(o.get("rate", 0.5))),
     "embedding": lambda o, x: nn.Embedding(int(o["size"]), int(o["units"])),
-    "positions": lambda o, x: Positions(o.get("kind", "learned"), int(o.get("size") or x.shape[1]), x.shape[2]),
+    "positions": lambda o, x: Positions(o.get("kind", "learned"), int(o.get("max") or x.shape[1]), x.shape[2],
+                                     float(o.get("deviation", 1))),
     "attention": lambda o, x: Attention(x.shape[-1], int(o["heads"]), bool(o.get("causal", False)), bool(o.get("bias", True))),
     "lstm": lambda o, x: Recurrent(nn.LSTM, x, o),
     "gru": lambda o, x: Recurrent(nn.GRU, x, o),
@@ -350,9 +389,11 @@ class Network(nn.Module):
             module = Residual(body, self.build(o["shortcut"], x, values)[0] if o.get("shortcut") else None)
         elif word == "branch":
             module = Branch([self.build(path, x, values)[0] for path in o["paths"]], o.get("join", "concat"))
-        elif word == "add":
+        elif word in ("add", "multiply", "concat"):
             others = o["with"] if isinstance(o["with"], list) else [o["with"]]
-            module = Add([self.alias.get(other, other) for other in others])
+            axis = int(o.get("axis", 1))
+            function = {"add": sum, "multiply": math.prod, "concat": lambda parts: torch.cat(parts, axis)}[word]
+            module = Combine([self.alias.get(other, other) for other in others], function)
         elif word == "take":
             module = nn.Identity()
         elif word == "linear" and o.get("tie"):
