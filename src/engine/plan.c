@@ -136,6 +136,7 @@ static lk_act *fusible_act(lk_opspec *s, double **alpha)
         *alpha = &s->attr.linear.alpha;
         return &s->attr.linear.act;
     case LK_OP_CONV:
+    case LK_OP_CONV_TRANSPOSE:
         return &s->attr.conv.act;
     case LK_OP_BATCH_NORM:
         return &s->attr.batch_norm.act;

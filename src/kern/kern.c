@@ -364,6 +364,39 @@ lk_status lki_window_count(const lk_shape *in, int axis, int64_t kernel, int64_t
     return LK_OK;
 }
 
+lk_status lki_groups_check(lk_attr_conv *a, int64_t channels)
+{
+    if (a->filters < 1)
+        return LK_FAIL(LK_E_RANGE, "filters is %" PRId64 ", must be at least 1", a->filters);
+    a->groups = a->groups == 0 ? 1 : a->groups;
+    if (a->groups < 1 || channels % a->groups != 0 || a->filters % a->groups != 0)
+        return LK_FAIL(LK_E_RANGE,
+            "groups is %" PRId64 ", must be at least 1 and divide the input's %" PRId64 " channels and the %" PRId64
+            " filters",
+            a->groups, channels, a->filters);
+    return LK_OK;
+}
+
+/* First values as PyTorch's. */
+lk_status lki_conv_params(lk_opspec *s, const lk_shape *weight)
+{
+    LK_TRY(lk_shape_check(weight, "weight"));
+    const double bound = 1 / sqrt((double)lk_shape_row(weight));
+    s->n_params = 0;
+    LK_TRY(lki_param_add(s, (lk_param_info){.suffix = "weight",
+                                .shape = *weight,
+                                .kind = LK_PARAM_WEIGHT,
+                                .init = LK_INIT_UNIFORM,
+                                .value = bound}));
+    if (s->attr.conv.bias)
+        LK_TRY(lki_param_add(s, (lk_param_info){.suffix = "bias",
+                                    .shape = {1, {s->attr.conv.filters}},
+                                    .kind = LK_PARAM_WEIGHT,
+                                    .init = LK_INIT_UNIFORM,
+                                    .value = bound}));
+    return LK_OK;
+}
+
 lk_status lki_pool_infer(lk_opspec *s)
 {
     const lk_attr_pool *const a = &s->attr.pool;

@@ -55,17 +55,19 @@ typedef struct lk_attr_linear {
     double alpha;
 } lk_attr_linear;
 /* Lists go by axis: L, or H W, or D H W. */
-typedef struct lk_attr_conv {
+typedef struct lk_attr_conv { /* conv, conv_transpose (the convolution whose input gradient it is) */
     int64_t filters;
     int64_t kernel[LK_MAX_AXES], stride[LK_MAX_AXES];
     int64_t dilation[LK_MAX_AXES]; /* distance of the kernel's elements; 0: 1 */
     int64_t pad_before[LK_MAX_AXES], pad_after[LK_MAX_AXES]; /* front, top, left; back, bottom, right; zeros */
+    int64_t output_pad[LK_MAX_AXES]; /* conv_transpose: places more at the end of the output */
     int64_t groups; /* channels and filters in so many parts that see only each other; 0: 1 */
     bool bias;
     lk_act act; /* NONE or RELU */
 } lk_attr_conv;
 typedef struct lk_attr_batch_norm {
     double eps, momentum; /* running = (1-momentum) running + momentum batch, as in PyTorch */
+    bool running; /* training, too, takes the running statistics and leaves them as they are (frozen layers) */
     lk_act act;           /* NONE or RELU */
 } lk_attr_batch_norm;
 typedef struct lk_attr_activation {
@@ -76,6 +78,11 @@ typedef struct lk_attr_pool { /* max_pool, avg_pool */
     int64_t kernel[LK_MAX_AXES], stride[LK_MAX_AXES];
     int64_t pad[LK_MAX_AXES]; /* on both sides; average counts the padding, as in PyTorch; max ignores it */
 } lk_attr_pool;
+typedef struct lk_attr_resize { /* adaptive_avg_pool, upsample */
+    int64_t size[LK_MAX_AXES];   /* adaptive_avg_pool: of the output */
+    int64_t factor[LK_MAX_AXES]; /* upsample */
+    bool linear; /* upsample: between places, corners not aligned; else the nearest place */
+} lk_attr_resize;
 typedef struct lk_attr_norm { /* layer_norm, rms_norm, group_norm */
     double eps;
     int64_t groups; /* group_norm: of neighbouring channels */
@@ -179,6 +186,7 @@ typedef union lk_attrs {
     lk_attr_norm norm;
     lk_attr_glu glu;
     lk_attr_pool pool;
+    lk_attr_resize resize;
     lk_attr_dropout dropout;
     lk_attr_add add;
     lk_attr_scale scale;

@@ -127,6 +127,9 @@ const char *lki_axis_name(int ndim, int axis);
 /* Number of places for a window of `kernel` elements `dilation` apart on dimension `axis` with padding, at least 1. */
 LK_MUST_USE lk_status lki_window_count(const lk_shape *in, int axis, int64_t kernel, int64_t stride, int64_t dilation,
     int64_t before, int64_t after, int64_t *out);
+/* conv, conv_transpose: groups (1 for 0) and filters in range and fit for the input's channels; the parameters. */
+LK_MUST_USE lk_status lki_groups_check(lk_attr_conv *a, int64_t channels);
+LK_MUST_USE lk_status lki_conv_params(lk_opspec *s, const lk_shape *weight);
 /* Output of a pooling operation. */
 LK_MUST_USE lk_status lki_pool_infer(lk_opspec *s);
 /* Input i, if there is one, is one length (whole number) a row. */

@@ -6,6 +6,7 @@
 #define LK_OP_LIST(X) \
     X(LINEAR, linear) \
     X(CONV, conv) \
+    X(CONV_TRANSPOSE, conv_transpose) /* conv's input gradient as a layer */ \
     X(BATCH_NORM, batch_norm) \
     X(ACTIVATION, activation) /* a function of one number, element by element */ \
     X(LAYER_NORM, layer_norm) /* over the last dimension */ \
@@ -15,7 +16,10 @@
     X(GLU, glu)               /* [B,...,2n] -> [B,...,n]: first half times act(second half) */ \
     X(MAX_POOL, max_pool) \
     X(AVG_POOL, avg_pool) \
+    X(ADAPTIVE_AVG_POOL, adaptive_avg_pool) /* to a given size */ \
     X(GLOBAL_AVG_POOL, global_avg_pool) /* [B,C,...] -> [B,C] */ \
+    X(GLOBAL_MAX_POOL, global_max_pool) /* likewise */ \
+    X(UPSAMPLE, upsample)               /* each axis by a whole factor */ \
     X(FLATTEN, flatten)                 /* [B,...] -> [B,n], n in C H W order whatever the layout */ \
     X(DROPOUT, dropout) \
     X(ADD, add) /* two or more values of one shape */ \

@@ -45,6 +45,9 @@
     X(conv1d) \
     X(conv) \
     X(conv3d) \
+    X(conv_transpose1d) \
+    X(conv_transpose) \
+    X(conv_transpose3d) \
     X(batch_norm) \
     X(max_pool1d) \
     X(max_pool) \
@@ -52,7 +55,9 @@
     X(avg_pool1d) \
     X(avg_pool) \
     X(avg_pool3d) \
+    X(adaptive_avg_pool) \
     X(global_pool) \
+    X(upsample) \
     /* layer_block.c */ \
     X(residual) \
     X(repeat) \

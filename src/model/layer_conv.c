@@ -162,10 +162,76 @@ const lki_layer_kind lki_layer_conv = {
 const lki_layer_kind lki_layer_conv3d = {
     .table = &conv3d_table, .input = LKI_INPUT_ROWS, .op = LK_OP_CONV, .attrs = conv_attrs, .build = build_by_axes};
 
+/* ---- transposed convolution ---- */
+typedef struct conv_transpose_opts {
+    LKI_LAYER_MEMBERS;
+    int64_t filters, groups;
+    lk_ints kernel, stride, dilation, pad, output_pad;
+    bool bias;
+} conv_transpose_opts;
+
+#define CONV_TRANSPOSE_ROWS(sides_) \
+    { \
+        LK_FIELD(conv_transpose_opts, filters, LK_T_INT, .min = 1, .max = 1e9, .help = "Output channels."), \
+            LK_FIELD(conv_transpose_opts, kernel, LK_T_INTS, .min = 1, .max = 1e9, \
+                .help = "Size of the window: " sides_ "."), \
+            LK_FIELD(conv_transpose_opts, stride, LK_T_INTS, .def = "1", .min = 1, .max = 1e9, \
+                .help = "Distance of the windows in the output: " sides_ "."), \
+            LK_FIELD(conv_transpose_opts, dilation, LK_T_INTS, .def = "1", .min = 1, .max = 1e9, \
+                .help = "Distance of the kernel's elements: " sides_ "."), \
+            LK_FIELD(conv_transpose_opts, groups, LK_T_INT, .def = "1", .min = 1, .max = 1e9, \
+                .help = "Channels and filters in so many parts that see only each other."), \
+            LK_FIELD(conv_transpose_opts, pad, LK_T_INTS, .def = "0", .min = 0, .max = 1e9, \
+                .help = "What is cut off on each side of the output: " sides_ "."), \
+            LK_FIELD(conv_transpose_opts, output_pad, LK_T_INTS, .def = "0", .min = 0, .max = 1e9, \
+                .help = "What the output is longer at its end, below stride or dilation: " sides_ "."), \
+            LK_FIELD(conv_transpose_opts, bias, LK_T_BOOL, .def = "true", \
+                .help = "Adds a learned number to each channel; not needed in front of batch_norm."), \
+            LKI_LAYER_ROWS(conv_transpose_opts), \
+    }
+static const lk_field conv_transpose1d_rows[] = CONV_TRANSPOSE_ROWS(SIDES_1),
+                      conv_transpose_rows[] = CONV_TRANSPOSE_ROWS(SIDES_2),
+                      conv_transpose3d_rows[] = CONV_TRANSPOSE_ROWS(SIDES_3);
+static const lk_table conv_transpose1d_table = LK_TABLE(
+    conv_transpose_opts, "conv_transpose1d", "As conv_transpose, of [channels, length].", conv_transpose1d_rows);
+static const lk_table conv_transpose_table = LK_TABLE(conv_transpose_opts, "conv_transpose",
+    "Transposed convolution of [channels, height, width]: each input adds the kernel times itself to the output, which has "
+    "(in - 1) stride - 2 pad + dilation (kernel - 1) + 1 + output_pad places a side.",
+    conv_transpose_rows);
+static const lk_table conv_transpose3d_table = LK_TABLE(conv_transpose_opts, "conv_transpose3d",
+    "As conv_transpose, of [channels, depth, height, width].", conv_transpose3d_rows);
+
+static lk_status conv_transpose_attrs(const lki_layer *l, const lk_shape *in, lk_attrs *out)
+{
+    const conv_transpose_opts *o = LKI_OPTS(l, conv_transpose_opts);
+    const int axes = axes_of(l);
+    lk_attr_conv *a = &out->conv;
+
+    (void)in;
+    *a = (lk_attr_conv){.filters = o->filters, .groups = o->groups, .bias = o->bias};
+    LK_TRY(lki_sides(l, "kernel", &o->kernel, axes, a->kernel));
+    LK_TRY(lki_sides(l, "stride", &o->stride, axes, a->stride));
+    LK_TRY(lki_sides(l, "dilation", &o->dilation, axes, a->dilation));
+    LK_TRY(lki_sides(l, "pad", &o->pad, axes, a->pad_before));
+    LK_TRY(lki_sides(l, "pad", &o->pad, axes, a->pad_after));
+    return lki_sides(l, "output_pad", &o->output_pad, axes, a->output_pad);
+}
+
+#define CONV_TRANSPOSE_KIND(word_, input_) \
+    const lki_layer_kind lki_layer_##word_ = {.table = &word_##_table, \
+        .input = input_, \
+        .op = LK_OP_CONV_TRANSPOSE, \
+        .attrs = conv_transpose_attrs, \
+        .build = build_by_axes}
+CONV_TRANSPOSE_KIND(conv_transpose1d, LKI_INPUT_ROWS);
+CONV_TRANSPOSE_KIND(conv_transpose, LKI_INPUT_IMAGE);
+CONV_TRANSPOSE_KIND(conv_transpose3d, LKI_INPUT_ROWS);
+
 /* ---- batch norm ---- */
 typedef struct batch_norm_opts {
     LKI_LAYER_MEMBERS;
     double eps, momentum;
+    bool running;
 } batch_norm_opts;
 
 static const lk_field batch_norm_rows[] = {
@@ -173,6 +239,9 @@ static const lk_field batch_norm_rows[] = {
         .help = "Added to the variance."),
     LK_FIELD(batch_norm_opts, momentum, LK_T_REAL, .def = "0.1", .min = 0, .max = 1,
         .help = "Share of the fresh value in the running statistics that evaluation uses."),
+    LK_FIELD(batch_norm_opts, running, LK_T_BOOL, .def = "false",
+        .help = "Training, too, takes the running statistics and leaves them as they are: for layers that are kept as "
+                "they were trained before."),
     LKI_LAYER_ROWS(batch_norm_opts),
 };
 static const lk_table batch_norm_table = LK_TABLE(batch_norm_opts, "batch_norm",
@@ -181,13 +250,15 @@ static const lk_table batch_norm_table = LK_TABLE(batch_norm_opts, "batch_norm",
 
 static lk_status batch_norm_attrs(const lki_layer *l, const lk_shape *in, lk_attrs *out)
 {
-    if (in->ndim > 1 && lk_shape_count(in) == in->dim[1])
+    const batch_norm_opts *o = LKI_OPTS(l, batch_norm_opts);
+
+    if (in->ndim > 1 && lk_shape_count(in) == in->dim[1] && !o->running)
         return LK_FAIL(LK_E_CONFIG,
             "%s: layer %s (batch_norm): a microbatch of 1 row has 1 value a channel, and no variance; raise "
             "train.batch "
             "or lower train.microbatches",
             l->where, l->name);
-    out->batch_norm = (lk_attr_batch_norm){.eps = LKI_OPTS(l, batch_norm_opts)->eps, .momentum = LKI_OPTS(l, batch_norm_opts)->momentum};
+    out->batch_norm = (lk_attr_batch_norm){.eps = o->eps, .momentum = o->momentum, .running = o->running};
     return LK_OK;
 }
 
@@ -249,8 +320,93 @@ POOL_KIND(avg_pool1d, LKI_INPUT_ROWS, LK_OP_AVG_POOL);
 POOL_KIND(avg_pool, LKI_INPUT_IMAGE, LK_OP_AVG_POOL);
 POOL_KIND(avg_pool3d, LKI_INPUT_ROWS, LK_OP_AVG_POOL);
 
-static const lk_field global_pool_rows[] = {LKI_LAYER_ROWS(lki_layer_opts)};
-static const lk_table global_pool_table = LK_TABLE(lki_layer_opts, "global_pool",
-    "The mean of each channel over all its places: [channels, height, width] (or one axis, or three) becomes [channels].", global_pool_rows);
+typedef struct adaptive_opts {
+    LKI_LAYER_MEMBERS;
+    lk_ints size;
+} adaptive_opts;
 
-const lki_layer_kind lki_layer_global_pool = {.table = &global_pool_table, .input = LKI_INPUT_IMAGE, .op = LK_OP_GLOBAL_AVG_POOL};
+static const lk_field adaptive_rows[] = {
+    LK_FIELD(adaptive_opts, size, LK_T_INTS, .min = 1, .max = 1e9, .help = "Size of the output: one number, or one for each axis."),
+    LKI_LAYER_ROWS(adaptive_opts),
+};
+static const lk_table adaptive_avg_pool_table = LK_TABLE(adaptive_opts, "adaptive_avg_pool",
+    "The mean under windows that divide the input, of one to three axes, into so many. `adaptive_avg_pool: 7` is short for "
+    "`adaptive_avg_pool: {size: 7}`.",
+    adaptive_rows);
+
+/* Sizes of each axis of the input; what is wrong with an input that has none or too many, the operation says. */
+static lk_status all_sides(const lki_layer *l, const char *option, const lk_ints *given, const lk_shape *in, int64_t *out)
+{
+    return lk_shape_spatial(in) ? lki_sides(l, option, given, in->ndim - 2, out) : LK_OK;
+}
+
+static lk_status adaptive_attrs(const lki_layer *l, const lk_shape *in, lk_attrs *out)
+{
+    out->resize = (lk_attr_resize){0};
+    return all_sides(l, "size", &LKI_OPTS(l, adaptive_opts)->size, in, out->resize.size);
+}
+
+const lki_layer_kind lki_layer_adaptive_avg_pool = {.table = &adaptive_avg_pool_table,
+    .short_form = "size",
+    .input = LKI_INPUT_IMAGE,
+    .op = LK_OP_ADAPTIVE_AVG_POOL,
+    .attrs = adaptive_attrs};
+
+typedef struct global_pool_opts {
+    LKI_LAYER_MEMBERS;
+    int kind;
+} global_pool_opts;
+
+static const lk_field global_pool_rows[] = {
+    LK_FIELD(global_pool_opts, kind, LK_T_ENUM, .def = "mean", .choices = "mean|max", .help = "The mean, or the largest."),
+    LKI_LAYER_ROWS(global_pool_opts),
+};
+static const lk_table global_pool_table = LK_TABLE(global_pool_opts, "global_pool",
+    "One number for each channel, over all its places: [channels, height, width] (or one axis, or three) becomes [channels]. "
+    "`global_pool: max` is short for `global_pool: {kind: max}`.",
+    global_pool_rows);
+
+static lk_status build_global_pool(lki_builder *b, const lki_layer *l, int *value)
+{
+    const bool max = LKI_OPTS(l, global_pool_opts)->kind == 1;
+    const lk_node_def def = {.name = l->name,
+        .where = l->where,
+        .op = max ? LK_OP_GLOBAL_MAX_POOL : LK_OP_GLOBAL_AVG_POOL,
+        .in = {*value}};
+
+    return lki_add_node(b, l, &def, value);
+}
+
+const lki_layer_kind lki_layer_global_pool = {
+    .table = &global_pool_table, .short_form = "kind", .input = LKI_INPUT_IMAGE, .build = build_global_pool};
+
+/* ---- upsampling ---- */
+typedef struct upsample_opts {
+    LKI_LAYER_MEMBERS;
+    lk_ints factor;
+    int mode;
+} upsample_opts;
+
+static const lk_field upsample_rows[] = {
+    LK_FIELD(upsample_opts, factor, LK_T_INTS, .min = 1, .max = 1e9,
+        .help = "How many times as large the output is: one number, or one for each axis."),
+    LK_FIELD(upsample_opts, mode, LK_T_ENUM, .def = "nearest", .choices = "nearest|bilinear",
+        .help = "The nearest place, or linear between the two nearest along each axis (corners not aligned)."),
+    LKI_LAYER_ROWS(upsample_opts),
+};
+static const lk_table upsample_table = LK_TABLE(upsample_opts, "upsample",
+    "Enlarges one to three axes. `upsample: 2` is short for `upsample: {factor: 2}`.", upsample_rows);
+
+static lk_status upsample_attrs(const lki_layer *l, const lk_shape *in, lk_attrs *out)
+{
+    const upsample_opts *o = LKI_OPTS(l, upsample_opts);
+
+    out->resize = (lk_attr_resize){.linear = o->mode == 1};
+    return all_sides(l, "factor", &o->factor, in, out->resize.factor);
+}
+
+const lki_layer_kind lki_layer_upsample = {.table = &upsample_table,
+    .short_form = "factor",
+    .input = LKI_INPUT_IMAGE,
+    .op = LK_OP_UPSAMPLE,
+    .attrs = upsample_attrs};

@@ -23,6 +23,7 @@ static lk_act fused_act(const lk_opspec *s)
     case LK_OP_LINEAR:
         return s->attr.linear.act;
     case LK_OP_CONV:
+    case LK_OP_CONV_TRANSPOSE:
         return s->attr.conv.act;
     case LK_OP_BATCH_NORM:
         return s->attr.batch_norm.act;

@@ -280,7 +280,7 @@ static inline void kern_data_fill(kern_data *d, lk_op op, const kern_case *k, in
         d->dy[i] = 0;
     lk_opspec bare = *s;
     lk_act *const act = op == LK_OP_LINEAR       ? &bare.attr.linear.act
-                        : op == LK_OP_CONV     ? &bare.attr.conv.act
+                        : op == LK_OP_CONV || op == LK_OP_CONV_TRANSPOSE ? &bare.attr.conv.act
                         : op == LK_OP_BATCH_NORM ? &bare.attr.batch_norm.act
                         : op == LK_OP_ADD        ? &bare.attr.add.act
                                                  : NULL;

@@ -226,6 +226,52 @@ Test(shapes, conv_axes)
     check_error(s, LK_E_SHAPE, "input [2,5,2]: kernel length 3 is larger than the input's 2 with padding 0 + 0");
 }
 
+Test(shapes, conv_transpose)
+{
+    lk_opspec s = {.op = LK_OP_CONV_TRANSPOSE,
+        .attr.conv = {.filters = 6, .kernel = {3, 4}, .stride = {2, 3}, .pad_before = {1, 0}, .pad_after = {1, 0}, .output_pad = {1, 2}, .groups = 2, .bias = true},
+        .n_in = 1,
+        .in = {SHAPE(2, 4, 5, 1)}};
+    s = inferred(s);
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(2, 6, 10, 6)) && s.n_params == 2);
+    check_param(&s, 0, "weight", SHAPE(4, 3, 3, 4), LK_PARAM_WEIGHT, LK_INIT_UNIFORM, 1 / sqrt(36));
+    check_param(&s, 1, "bias", SHAPE(6), LK_PARAM_WEIGHT, LK_INIT_UNIFORM, 1 / sqrt(36));
+    cr_assert(lk_op_info(s.op)->flops(&s) == 2.0 * 2 * 4 * 5 * 36);
+
+    lk_opspec bad = s;
+    bad.attr.conv.output_pad[0] = 2;
+    check_error(bad, LK_E_RANGE,
+        "output padding 2 of the height must not be negative, and below the stride 2 or the dilation 1");
+    bad = s;
+    bad.attr.conv.pad_after[1] = 6;
+    check_error(bad, LK_E_SHAPE, "input [2,4,5,1]: padding 0 + 6 leaves nothing of the output's width");
+    bad = s;
+    bad.attr.conv.groups = 4;
+    check_error(bad, LK_E_RANGE,
+        "groups is 4, must be at least 1 and divide the input's 4 channels and the 6 filters");
+    bad = s;
+    bad.in[0] = SHAPE(2, 4);
+    check_error(bad, LK_E_SHAPE, "input [2,4] has 2 dimensions, expected " SPATIAL);
+    bad.in[0] = SHAPE(1, 1, INT64_C(1) << 61, 1);
+    bad.attr.conv = (lk_attr_conv){.filters = 1, .kernel = {1, 1}, .stride = {8, 1}};
+    check_error(bad, LK_E_SHAPE, "input [1,1,2305843009213693952,1]: more elements than can be counted");
+}
+
+Test(shapes, resize)
+{
+    lk_opspec s = {.op = LK_OP_ADAPTIVE_AVG_POOL, .attr.resize = {.size = {3, 20}}, .n_in = 1, .in = {SHAPE(2, 5, 7, 9)}};
+    s = inferred(s);
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(2, 5, 3, 20)) && s.n_params == 0);
+    s.attr.resize.size[1] = 0;
+    check_error(s, LK_E_RANGE, "width of the output is 0, must be at least 1 (and at most 2^30)");
+    s = inferred((lk_opspec){.op = LK_OP_UPSAMPLE, .attr.resize = {.factor = {3, 1, 2}}, .n_in = 1, .in = {SHAPE(2, 5, 7, 9, 4)}});
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(2, 5, 21, 9, 8)));
+    s.attr.resize.factor[0] = -2;
+    check_error(s, LK_E_RANGE, "factor -2 of the depth must be at least 1 (and at most 2^30)");
+    s = inferred((lk_opspec){.op = LK_OP_GLOBAL_MAX_POOL, .n_in = 1, .in = {SHAPE(2, 5, 7, 9, 4)}});
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(2, 5)));
+}
+
 Test(shapes, batch_norm)
 {
     lk_opspec s = {.op = LK_OP_BATCH_NORM,
@@ -239,6 +285,9 @@ Test(shapes, batch_norm)
     check_param(&s, 2, "running_mean", SHAPE(5), LK_PARAM_STATISTIC, LK_INIT_CONSTANT, 0);
     check_param(&s, 3, "running_var", SHAPE(5), LK_PARAM_STATISTIC, LK_INIT_CONSTANT, 1);
     cr_assert(s.param[2].momentum == 0.2 && s.param[3].momentum == 0.2);
+    s.attr.batch_norm.running = true;
+    cr_assert(inferred(s).param[2].momentum == 0 && inferred(s).param[3].momentum == 0);
+    s.attr.batch_norm.running = false;
 
     s.in[0] = SHAPE(2);
     check_error(

@@ -63,6 +63,52 @@ Test(values, conv_channels)
     check_forward(LK_OP_CONV, &a, true, &in, (const double *[]){one_to_twelve}, (const double *[]){w}, relu);
 }
 
+/* Each of 1 2 / 3 4 put down times the kernel 1 2 / 3 4, two apart; then the same one apart. */
+Test(values, conv_transpose)
+{
+    const lk_shape in = {4, {1, 1, 2, 2}};
+    const double w[] = {1, 2, 3, 4}, b[] = {0.5};
+    const double apart[] = {1.5, 2.5, 2.5, 4.5, 3.5, 4.5, 6.5, 8.5, 3.5, 6.5, 4.5, 8.5, 9.5, 12.5, 12.5, 16.5};
+    const double near[] = {1, 4, 4, 6, 20, 16, 9, 24, 16};
+    lk_attrs a = {.conv = {.filters = 1, .kernel = {2, 2}, .stride = {2, 2}, .bias = true}};
+    check_forward(LK_OP_CONV_TRANSPOSE, &a, true, &in, (const double *[]){one_to_twelve}, (const double *[]){w, b}, apart);
+    a.conv = (lk_attr_conv){.filters = 1, .kernel = {2, 2}, .stride = {1, 1}};
+    check_forward(LK_OP_CONV_TRANSPOSE, &a, true, &in, (const double *[]){one_to_twelve}, (const double *[]){w}, near);
+    /* Rows of the kernel two apart: 1 4 4 / 3 10 8 / 3 10 8 / 9 24 16; without the first row and the last column, and a row
+     * of nothing below. */
+    a.conv = (lk_attr_conv){.filters = 1, .kernel = {2, 2}, .stride = {1, 1}, .dilation = {2, 1}, .pad_before = {1, 0}, .pad_after = {0, 1}, .output_pad = {1, 0}};
+    const double dilated[] = {3, 10, 3, 10, 9, 24, 0, 0};
+    check_forward(LK_OP_CONV_TRANSPOSE, &a, true, &in, (const double *[]){one_to_twelve}, (const double *[]){w}, dilated);
+}
+
+/* Means of 1 2 3 and 3 4 5; of all; the largest. Twice as long: places at -1/4 (0), 1/4, 3/4, 5/4, 7/4, 9/4 (2). */
+Test(values, resize)
+{
+    const lk_shape five = {3, {1, 1, 5}}, three = {3, {1, 1, 3}}, image = {4, {1, 1, 1, 2}};
+    const double two[] = {2, 4}, mean[] = {3}, largest[] = {5}, x[] = {4, 8, 0};
+    const double nearest[] = {4, 4, 8, 8, 0, 0}, linear[] = {4, 5, 7, 6, 2, 0}, wide[] = {4, 5, 7, 8, 4, 5, 7, 8};
+    lk_attrs a = {.resize = {.size = {2}}};
+    check_forward(LK_OP_ADAPTIVE_AVG_POOL, &a, true, &five, (const double *[]){one_to_twelve}, NULL, two);
+    check_forward(LK_OP_GLOBAL_AVG_POOL, &a, true, &five, (const double *[]){one_to_twelve}, NULL, mean);
+    check_forward(LK_OP_GLOBAL_MAX_POOL, &a, true, &five, (const double *[]){one_to_twelve}, NULL, largest);
+    a.resize = (lk_attr_resize){.factor = {2}};
+    check_forward(LK_OP_UPSAMPLE, &a, true, &three, (const double *[]){x}, NULL, nearest);
+    a.resize = (lk_attr_resize){.factor = {2}, .linear = true};
+    check_forward(LK_OP_UPSAMPLE, &a, true, &three, (const double *[]){x}, NULL, linear);
+    a.resize = (lk_attr_resize){.factor = {2, 2}, .linear = true};
+    check_forward(LK_OP_UPSAMPLE, &a, true, &image, (const double *[]){x}, NULL, wide);
+}
+
+/* With the running numbers training is as evaluation. */
+Test(values, batch_norm_running)
+{
+    const lk_shape in = {2, {2, 2}};
+    const double x[] = {1, 2, 3, 4}, w[] = {2, -1}, b[] = {0.5, 0}, mean[] = {1, 0}, var[] = {3, 15};
+    const double want[] = {0.5, -0.5, 2.5, -1};
+    const lk_attrs a = {.batch_norm = {.eps = 1, .momentum = 0.1, .running = true}};
+    check_forward(LK_OP_BATCH_NORM, &a, true, &in, (const double *[]){x}, (const double *[]){w, b, mean, var}, want);
+}
+
 /* Not in training: (x - mean) / sqrt(var + eps) * w + b by the running numbers. In training: columns 1,3 and 2,4 ->
  * -1, 1. */
 Test(values, batch_norm)

@@ -140,6 +140,52 @@ Test(layers, one_axis_and_three)
         "loss cross_entropy 9 1\n");
 }
 
+Test(layers, up_and_down)
+{
+    static const lk_shape series = {2, {3, 20}};
+
+    expect_graph("- conv_transpose: {filters: 4, kernel: 3, stride: 2, pad: 1, output_pad: [1, 0]}\n"
+                 "- batch_norm: {running: true}\n"
+                 "- upsample: {factor: [1, 2], mode: bilinear}\n"
+                 "- adaptive_avg_pool: [4, 5]\n"
+                 "- upsample: 3\n"
+                 "- global_pool: max\n"
+                 "- linear: 10\n",
+        TRAIN, &image, &scalar,
+        "conv_transpose1 conv_transpose 0 -> 2 [8,4,16,15]\n"
+        "batch_norm1 batch_norm 2 -> 3 [8,4,16,15]\n"
+        "upsample1 upsample 3 -> 4 [8,4,16,30]\n"
+        "adaptive_avg_pool1 adaptive_avg_pool 4 -> 5 [8,4,4,5]\n"
+        "upsample2 upsample 5 -> 6 [8,4,12,15]\n"
+        "global_pool1 global_max_pool 6 -> 7 [8,4]\n"
+        "linear1 linear 7 -> 8 [8,10]\n"
+        "loss cross_entropy 8 1\n");
+    expect_graph("- conv_transpose1d: {filters: 4, kernel: 4, stride: 4}\n"
+                 "- adaptive_avg_pool: 7\n"
+                 "- upsample: 2\n"
+                 "- global_pool: {kind: mean}\n"
+                 "- linear: 10\n",
+        TRAIN, &series, &scalar,
+        "conv_transpose1d1 conv_transpose 0 -> 2 [8,4,80]\n"
+        "adaptive_avg_pool1 adaptive_avg_pool 2 -> 3 [8,4,7]\n"
+        "upsample1 upsample 3 -> 4 [8,4,14]\n"
+        "global_pool1 global_avg_pool 4 -> 5 [8,4]\n"
+        "linear1 linear 5 -> 6 [8,10]\n"
+        "loss cross_entropy 6 1\n");
+
+    lk_graph *g;
+    int64_t classes;
+    EXPECT_OK(build_with("- batch_norm: {running: true}\n- upsample: {factor: 2, mode: bilinear}\n"
+                         "- conv_transpose3d: {filters: 2, kernel: [1, 2, 3], dilation: 2, groups: 2, bias: false}\n"
+                         "- flatten\n- linear: 2\n",
+        TRAIN, &(lk_shape){4, {2, 2, 2, 3}}, &scalar, &g, &classes));
+    cr_expect(g->node[0].spec.attr.batch_norm.running && g->node[1].spec.attr.resize.linear);
+    const lk_attr_conv *conv = &g->node[2].spec.attr.conv;
+    cr_expect(conv->groups == 2 && !conv->bias && conv->kernel[2] == 3 && conv->dilation[2] == 2 && conv->stride[2] == 1);
+    cr_expect(g->node[2].spec.out.dim[2] == 4 && g->node[2].spec.out.dim[3] == 6 && g->node[2].spec.out.dim[4] == 10);
+    lk_graph_destroy(&g);
+}
+
 Test(layers, attributes)
 {
     static const char model[] = "- conv: {filters: 4, kernel: [3, 5], stride: 2, pad: [1, 2], bias: false}\n"
@@ -518,6 +564,10 @@ Test(layers, errors_in_the_list)
             "run.yaml:2:38: conv.pad: expected same, valid, or whole numbers from 0 to 1e+09, got \"same\""},
         {"- conv: {filters: 2, kernel: 3, pad: [1, 1, 1]}\n",
             "run.yaml:2:38: conv.pad: expected same, valid, one number or two (height, width), got 3"},
+        {"- adaptive_avg_pool: [1, 2, 3]\n",
+            "run.yaml:2:22: adaptive_avg_pool.size: expected one number or two (height, width), got 3"},
+        {"- upsample: {factor: 2, mode: cubic}\n",
+            "run.yaml:2:31: upsample.mode: expected one of nearest, bilinear, got \"cubic\""},
         {"- conv: {kernel: 3}\n", "run.yaml:2:9: conv.filters: is needed unless depthwise is true"},
         {"- conv: {filters: 4, kernel: 3, groups: 2}\n", "run.yaml:2:41: conv.groups: the input's 3 channels and the 4 "
                                                         "filters must be multiples of the 2 groups"},

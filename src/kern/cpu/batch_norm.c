@@ -2,7 +2,8 @@
  * fused behind it. Training: statistics of the valid rows of this microbatch, in two passes.
  * Backward, with g = dy where relu let it through, N elements a channel and t = x - mean:
  *   dbias = sum g, dweight = sum(g t) / sqrt(var + eps),
- *   dx = scale (g - sum(g) / N - t sum(g t) / (N (var + eps))). */
+ *   dx = scale (g - sum(g) / N - t sum(g t) / (N (var + eps))).
+ * With `running`, training takes the running statistics, too: dx = scale g, and sums only for the weights that ask. */
 #include "kern/cpu/cpu_int.h"
 #include <math.h>
 #include <string.h>
@@ -132,7 +133,7 @@ static void statistics(const lk_call *c, const view *v, const room *r, int64_t c
 {
     const int64_t channels = c->spec->in[0].dim[1];
     const float *const x = c->x[0];
-    float *const mean = c->dparam[2], *const var = c->dparam[3], *const inverse = saved_inverse(c->saved, channels);
+    float *const mean = c->saved, *const var = c->dparam[3], *const inverse = saved_inverse(c->saved, channels);
     const double n = count > 0 ? (double)count : 1;
     memset(r->sum, 0, (size_t)channels * sizeof *r->sum);
     memset(r->sum_x, 0, (size_t)channels * sizeof *r->sum_x);
@@ -147,11 +148,27 @@ static void statistics(const lk_call *c, const view *v, const room *r, int64_t c
             lki_square_sums(&v->fold, v->rows, x + g * v->group_step + i * v->segment_step, r->w_mean, r->wide,
                 r->sum_x + g * v->cols);
     }
-    memcpy(c->saved, mean, (size_t)channels * sizeof *mean);
+    if (c->dparam[2])
+        memcpy(c->dparam[2], mean, (size_t)channels * sizeof *mean);
     for (int64_t i = 0; i < channels; i++) {
         inverse[i] = (float)(1 / sqrt(r->sum_x[i] / n + c->spec->attr.batch_norm.eps));
-        var[i] = (float)(r->sum_x[i] / (count > 1 ? n - 1 : 1));
+        if (var)
+            var[i] = (float)(r->sum_x[i] / (count > 1 ? n - 1 : 1));
     }
+}
+
+/* The running statistics in the place of the microbatch's. The step adds up the fresh ones at momentum 0, so they are zeros. */
+static void take_running(const lk_call *c)
+{
+    const int64_t channels = c->spec->in[0].dim[1];
+    const float *const var = c->param[3];
+    float *const inverse = saved_inverse(c->saved, channels);
+    memcpy(c->saved, c->param[2], (size_t)channels * sizeof(float));
+    for (int64_t i = 0; i < channels; i++)
+        inverse[i] = (float)(1 / sqrt((double)var[i] + c->spec->attr.batch_norm.eps));
+    for (int i = 2; i <= 3; i++)
+        if (c->dparam[i])
+            memset(c->dparam[i], 0, (size_t)channels * sizeof(float));
 }
 
 /* The folded mean, scale and shift of group g. */
@@ -173,7 +190,10 @@ static lk_status forward(const lk_call *c)
     const float *mean = c->param[2];
     if (s->training) {
         const view valid = view_make(s, c->micro->valid);
-        statistics(c, &valid, &r, c->micro->valid * lki_shape_area(&s->in[0]));
+        if (s->attr.batch_norm.running)
+            take_running(c);
+        else
+            statistics(c, &valid, &r, c->micro->valid * lki_shape_area(&s->in[0]));
         mean = c->saved;
     }
     for (int64_t i = 0; i < channels; i++)
@@ -195,7 +215,7 @@ static lk_status backward(const lk_call *c)
     const lk_opspec *const s = c->spec;
     const int64_t channels = s->in[0].dim[1], row = lk_shape_row(&s->in[0]);
     const int64_t count = c->micro->valid * lki_shape_area(&s->in[0]);
-    const bool relu = s->attr.batch_norm.act == LK_ACT_RELU;
+    const bool relu = s->attr.batch_norm.act == LK_ACT_RELU, running = s->attr.batch_norm.running;
     const view v = view_make(s, c->micro->valid);
     const room r = room_make(c->scratch, channels, v.fold.width);
     const float *const x = c->x[0], *const dy = c->dy, *const weight = c->param[0];
@@ -209,7 +229,7 @@ static lk_status backward(const lk_call *c)
         r.scale[i] = weight[i] * inverse[i];
     for (int64_t g = 0; g < v.groups; g++) {
         fold_vectors(c, &v, &r, g, mean);
-        for (int64_t i = 0; i < v.segments; i++) {
+        for (int64_t i = 0; i < v.segments && (!running || dweight || dbias); i++) {
             const int64_t at = g * v.group_step + i * v.segment_step;
             lki_norm_sums(&v.fold, v.rows, x + at, dy + at, relu, r.w_mean, r.w_scale, r.w_shift, r.wide,
                 r.sum + g * v.cols, r.sum_x + g * v.cols);
@@ -220,8 +240,8 @@ static lk_status backward(const lk_call *c)
             dweight[i] = (float)(r.sum_x[i] * (double)inverse[i]);
         if (dbias)
             dbias[i] = (float)r.sum[i];
-        r.constant[i] = (float)((double)r.scale[i] * r.sum[i] / n);
-        r.slope[i] = (float)((double)r.scale[i] * r.sum_x[i] * (double)inverse[i] * (double)inverse[i] / n);
+        r.constant[i] = running ? 0 : (float)((double)r.scale[i] * r.sum[i] / n);
+        r.slope[i] = running ? 0 : (float)((double)r.scale[i] * r.sum_x[i] * (double)inverse[i] * (double)inverse[i] / n);
     }
     if (!dx)
         return LK_OK;

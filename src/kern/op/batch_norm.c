@@ -25,13 +25,13 @@ static lk_status infer(lk_opspec *s)
                                 .kind = LK_PARAM_STATISTIC,
                                 .init = LK_INIT_CONSTANT,
                                 .value = 0,
-                                .momentum = a->momentum}));
+                                .momentum = a->running ? 0 : a->momentum}));
     LK_TRY(lki_param_add(s, (lk_param_info){.suffix = "running_var",
                                 .shape = channels,
                                 .kind = LK_PARAM_STATISTIC,
                                 .init = LK_INIT_CONSTANT,
                                 .value = 1,
-                                .momentum = a->momentum}));
+                                .momentum = a->running ? 0 : a->momentum}));
     return LK_OK;
 }
 

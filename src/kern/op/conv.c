@@ -1,7 +1,5 @@
 /* conv: cross-correlation of [B,C,...] with filters [F,C/groups,k...] over one to three axes, zeros around. */
 #include "kern/kern_int.h"
-#include <inttypes.h>
-#include <math.h>
 
 static lk_status infer(lk_opspec *s)
 {
@@ -9,14 +7,7 @@ static lk_status infer(lk_opspec *s)
     LK_TRY(lki_input_check(s, 0, 3, 5, LKI_SPATIAL_FORM));
     LK_TRY(lki_act_check(a->act, 0, false));
     const lk_shape *const in = &s->in[0];
-    if (a->filters < 1)
-        return LK_FAIL(LK_E_RANGE, "filters is %" PRId64 ", must be at least 1", a->filters);
-    a->groups = a->groups == 0 ? 1 : a->groups;
-    if (a->groups < 1 || in->dim[1] % a->groups != 0 || a->filters % a->groups != 0)
-        return LK_FAIL(LK_E_RANGE,
-            "groups is %" PRId64 ", must be at least 1 and divide the input's %" PRId64 " channels and the %" PRId64
-            " filters",
-            a->groups, in->dim[1], a->filters);
+    LK_TRY(lki_groups_check(a, in->dim[1]));
     s->out = (lk_shape){in->ndim, {in->dim[0], a->filters}};
     lk_shape weight = {in->ndim, {a->filters, in->dim[1] / a->groups}};
     for (int i = 0; i < in->ndim - 2; i++) {
@@ -26,19 +17,7 @@ static lk_status infer(lk_opspec *s)
         weight.dim[2 + i] = a->kernel[i];
     }
     LK_TRY(lk_shape_check(&s->out, "output"));
-    LK_TRY(lk_shape_check(&weight, "weight"));
-    const double bound = 1 / sqrt((double)lk_shape_row(&weight));
-    s->n_params = 0;
-    LK_TRY(lki_param_add(
-        s, (lk_param_info){
-               .suffix = "weight", .shape = weight, .kind = LK_PARAM_WEIGHT, .init = LK_INIT_UNIFORM, .value = bound}));
-    if (a->bias)
-        LK_TRY(lki_param_add(s, (lk_param_info){.suffix = "bias",
-                                    .shape = {1, {a->filters}},
-                                    .kind = LK_PARAM_WEIGHT,
-                                    .init = LK_INIT_UNIFORM,
-                                    .value = bound}));
-    return LK_OK;
+    return lki_conv_params(s, &weight);
 }
 
 static unsigned needs(const lk_opspec *s)

@@ -1,7 +1,8 @@
 /* batch_norm (Ioffe & Szegedy 2015, "Batch normalization", algorithm 1): y = act(w (x - mean) / sqrt(var + eps) + b), a
  * channel at a time, mean and (biased) variance over the n elements of the channel in the valid rows; the same two
  * numbers normalize the padding rows. Not in training: running mean and variance in their place. The fresh statistics
- * are mean and n/(n-1) var, the unbiased variance, as in PyTorch (n = 1: var; n = 0: zeros). Backward (same paper,
+ * are mean and n/(n-1) var, the unbiased variance, as in PyTorch (n = 1: var; n = 0: zeros). With `running` training does as
+ * evaluation, there are no fresh statistics (zeros, at momentum 0), and dx = w / sqrt(var + eps) g. Backward (same paper,
  * section 3), h = (x - mean) / sqrt(var + eps), g = dy act'(.), sums over valid rows: db = sum g; dw = sum g h; dx = w
  * / sqrt(var + eps) (g - db/n - h dw/n), 0 in padding rows. */
 #include "kern/ref/ref_int.h"
@@ -46,14 +47,21 @@ static lk_status forward(const lk_call *c)
                   n = c->micro->valid * area;
     const double *const x = c->x[0], *const w = c->param[WEIGHT], *const bias = c->param[BIAS];
     double *const y = c->y, *const saved = c->saved;
+    double *const fresh_mean = c->dparam[RUNNING_MEAN], *const fresh_var = c->dparam[RUNNING_VAR];
 
     for (int64_t k = 0; k < channels; k++) {
         double mean, var;
-        if (s->training) {
+        if (s->training && !a->running) {
             moments(c, k, &mean, &var);
-            ((double *)c->dparam[RUNNING_MEAN])[k] = mean;
-            ((double *)c->dparam[RUNNING_VAR])[k] = n > 1 ? var * (double)n / (double)(n - 1) : var;
+            if (fresh_mean)
+                fresh_mean[k] = mean;
+            if (fresh_var)
+                fresh_var[k] = n > 1 ? var * (double)n / (double)(n - 1) : var;
         } else {
+            if (fresh_mean)
+                fresh_mean[k] = 0;
+            if (fresh_var)
+                fresh_var[k] = 0;
             mean = ((const double *)c->param[RUNNING_MEAN])[k];
             var = ((const double *)c->param[RUNNING_VAR])[k];
         }
@@ -75,7 +83,7 @@ static lk_status forward(const lk_call *c)
 static lk_status backward(const lk_call *c)
 {
     const lk_opspec *const s = c->spec;
-    const bool relu = s->attr.batch_norm.act == LK_ACT_RELU;
+    const bool relu = s->attr.batch_norm.act == LK_ACT_RELU, running = s->attr.batch_norm.running;
     const int64_t rows = s->in[0].dim[0], channels = s->in[0].dim[1], area = lki_shape_area(&s->in[0]);
     const int64_t valid = c->micro->valid, n = valid * area;
     const double *const x = c->x[0], *const y = c->y, *const w = c->param[WEIGHT], *const dy = c->dy,
@@ -102,7 +110,10 @@ static lk_status backward(const lk_call *c)
             for (int64_t i = 0; i < area; i++) {
                 const int64_t at = (b * channels + k) * area + i;
                 const double g = relu ? ref_relu_back(y[at], dy[at]) : dy[at], h = (x[at] - mean) * inv;
-                dx[at] = b < valid ? w[k] * inv * (g - sum_g / (double)n - h * sum_gh / (double)n) : 0;
+                if (running)
+                    dx[at] = b < valid ? w[k] * inv * g : 0;
+                else
+                    dx[at] = b < valid ? w[k] * inv * (g - sum_g / (double)n - h * sum_gh / (double)n) : 0;
             }
     }
     return LK_OK;
