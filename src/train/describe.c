@@ -109,7 +109,11 @@ static void describe_text(const lk_run *r, lk_buf *out)
     lk_buf_printf(out, "  weights                    %10s a rank, as much for each open leaf of the reduction\n", bytes);
     const int n_state = lk_opt_get((lk_opt)r->config->train.optimizer)->n_state;
     lk_format_bytes((double)r->graph->flat * sizeof(float) * n_state, bytes, sizeof bytes);
-    lk_buf_printf(out, "  optimizer state            %10s over all ranks\n", bytes);
+    lk_buf_printf(out, "  optimizer state            %10s %s\n", bytes, lk_opt_get((lk_opt)r->config->train.optimizer)->whole ? "a rank" : "over all ranks");
+    if (r->config->train.ema > 0) {
+        lk_format_bytes((double)r->graph->flat * sizeof(float), bytes, sizeof bytes);
+        lk_buf_printf(out, "  running mean of weights    %10s, shared out likewise\n", bytes);
+    }
     lk_buf_printf(out, "\nbuckets (in the order they go out)\n");
     for (int k = p->n_buckets - 1; k >= 0; k--) {
         lk_format_bytes((double)(p->bucket[k + 1] - p->bucket[k]) * sizeof(float), bytes, sizeof bytes);

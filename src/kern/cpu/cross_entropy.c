@@ -112,17 +112,33 @@ static normalizer normalize(int64_t n, const float *x)
     return s;
 }
 
+LK_CLONES static double plain_sum(int64_t n, const float *x)
+{
+    double lane[LANES] = {0};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            lane[j] += (double)x[i + j];
+    for (int j = 0; i < n; i++, j++)
+        lane[j] += (double)x[i];
+    return lki_fold_lanes(lane);
+}
+
 /* sum_k c[k] (lse - x[k]) and sum_k c[k], where c[k] = w[k] (rest + most q[k]); no weights: 1; no shares: 0. */
-LK_CLONES static void spread_terms(
+static void spread_terms(
     int64_t n, double lse, double rest, double most, const double *w, const float *q, const float *x, double out[2])
 {
     double term[LANES] = {0}, sum[LANES] = {0};
-    for (int64_t i = 0; i < n; i += LANES)
-        for (int j = 0; j < LANES && i + j < n; j++) {
-            const double c = (w ? w[i + j] : 1) * (rest + (q ? most * (double)q[i + j] : 0));
-            term[j] += c == 0 ? 0 : c * (lse - (double)x[i + j]);
-            sum[j] += c;
-        }
+    if (!w && !q) { /* smoothing alone, perhaps over a large vocabulary */
+        out[0] = rest * ((double)n * lse - plain_sum(n, x));
+        out[1] = rest * (double)n;
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        const double c = (w ? w[i] : 1) * (rest + (q ? most * (double)q[i] : 0));
+        term[i % LANES] += c == 0 ? 0 : c * (lse - (double)x[i]);
+        sum[i % LANES] += c;
+    }
     out[0] = lki_fold_lanes(term);
     out[1] = lki_fold_lanes(sum);
 }
