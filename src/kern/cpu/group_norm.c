@@ -1,12 +1,50 @@
 /* group_norm: y = (x - mean) scale + shift, mean and deviation of a sample's group of channels, scale = weight /
  * deviation and shift = bias by channel. One sample at a time: in NHWC a matrix of places by channels, else each channel
- * a column of its own.
+ * a run of its own.
  * Backward, t = x - mean, n elements a group, by channel S = sum dy and T = sum(dy t):
  *   dbias = sum S, dweight = sum(T inv) over samples,
  *   dx = scale dy - inv (sum(w S) / n) - t inv^3 (sum(w T) / n), sums over the group. */
 #include "kern/cpu/cpu_int.h"
+#include "kern/cpu/lanes.h"
 #include <math.h>
 #include <string.h>
+
+/* One channel alone: sums over its n places in float lanes. */
+LK_CLONES static float run_sum(int64_t n, const float *x)
+{
+    float sum;
+    LKI_RUN_SUM(sum, n, LKI_VEC(x + i), x[i]);
+    return sum;
+}
+
+LK_CLONES static float run_squares(int64_t n, const float *x, float mean)
+{
+    float sum;
+    LKI_RUN_SUM(sum, n, (LKI_VEC(x + i) - mean) * (LKI_VEC(x + i) - mean), (x[i] - mean) * (x[i] - mean));
+    return sum;
+}
+
+LK_CLONES static float run_products(int64_t n, const float *x, float mean, const float *dy)
+{
+    float sum;
+    LKI_RUN_SUM(sum, n, LKI_VEC(dy + i) * (LKI_VEC(x + i) - mean), dy[i] * (x[i] - mean));
+    return sum;
+}
+
+LK_CLONES static void run_normalize(int64_t n, const float *x, float mean, float scale, float shift, float *y)
+{
+    LK_INDEPENDENT
+    for (int64_t i = 0; i < n; i++)
+        y[i] = (x[i] - mean) * scale + shift;
+}
+
+LK_CLONES static void run_gradient(
+    int64_t n, const float *x, const float *dy, float mean, float scale, float constant, float slope, float *dx)
+{
+    LK_INDEPENDENT
+    for (int64_t i = 0; i < n; i++)
+        dx[i] = scale * dy[i] - constant - (x[i] - mean) * slope;
+}
 
 /* A sample is `blocks` runs of rows x cols elements, `step` apart, each with channels [block cols, block cols + cols). */
 typedef struct view {
@@ -91,12 +129,20 @@ static void statistics(const lk_call *c, const view *v, const room *r, const flo
     const double n = (double)(v->width * (lk_shape_row(&c->spec->in[0]) / channels));
     memset(r->sum, 0, (size_t)channels * sizeof *r->sum);
     memset(r->sum_t, 0, (size_t)channels * sizeof *r->sum_t);
-    for (int64_t b = 0; b < v->blocks; b++)
-        lki_sums(&v->fold, v->rows, x + b * v->step, r->wide, r->sum + b * v->cols);
+    for (int64_t b = 0; b < v->blocks; b++) {
+        if (v->cols == 1)
+            r->sum[b] = (double)run_sum(v->rows, x + b * v->step);
+        else
+            lki_sums(&v->fold, v->rows, x + b * v->step, r->wide, r->sum + b * v->cols);
+    }
     for (int64_t g = 0; g < a->groups; g++)
         stat[2 * g] = (float)(group_sum(v->width, r->sum + g * v->width) / n);
     to_channels(a->groups, v->width, stat, r->mean);
     for (int64_t b = 0; b < v->blocks; b++) {
+        if (v->cols == 1) {
+            r->sum_t[b] = (double)run_squares(v->rows, x + b * v->step, r->mean[b]);
+            continue;
+        }
         lki_fold_repeat(&v->fold, r->mean + b * v->cols, r->w_mean);
         lki_square_sums(&v->fold, v->rows, x + b * v->step, r->w_mean, r->wide, r->sum_t + b * v->cols);
     }
@@ -144,6 +190,10 @@ static lk_status forward(const lk_call *c)
             r.scale[i] *= weight[i];
         for (int64_t k = 0; k < v.blocks; k++) {
             const int64_t at = k * v.step;
+            if (v.cols == 1) {
+                run_normalize(v.rows, x + at, r.mean[k], r.scale[k], bias[k], y + at);
+                continue;
+            }
             lki_fold_repeat(&v.fold, r.mean + k * v.cols, r.w_mean);
             lki_fold_repeat(&v.fold, r.scale + k * v.cols, r.w_scale);
             lki_fold_repeat(&v.fold, bias + k * v.cols, r.w_shift);
@@ -174,6 +224,11 @@ static lk_status backward(const lk_call *c)
         memset(r.sum, 0, (size_t)channels * sizeof *r.sum);
         memset(r.sum_t, 0, (size_t)channels * sizeof *r.sum_t);
         for (int64_t k = 0; k < v.blocks; k++) {
+            if (v.cols == 1) {
+                r.sum[k] = (double)run_sum(v.rows, dy + k * v.step);
+                r.sum_t[k] = (double)run_products(v.rows, x + k * v.step, r.mean[k], dy + k * v.step);
+                continue;
+            }
             lki_fold_repeat(&v.fold, r.mean + k * v.cols, r.w_mean);
             lki_norm_sums(&v.fold, v.rows, x + k * v.step, dy + k * v.step, false, r.w_mean, NULL, NULL, r.wide,
                 r.sum + k * v.cols, r.sum_t + k * v.cols);
@@ -198,6 +253,10 @@ static lk_status backward(const lk_call *c)
         float *const dx = (float *)c->dx[0] + b * sample;
         for (int64_t k = 0; k < v.blocks; k++) {
             const int64_t at = k * v.step;
+            if (v.cols == 1) {
+                run_gradient(v.rows, x + at, dy + at, r.mean[k], r.scale[k], r.constant[k], r.slope[k], dx + at);
+                continue;
+            }
             lki_fold_repeat(&v.fold, r.mean + k * v.cols, r.w_mean);
             lki_fold_repeat(&v.fold, r.scale + k * v.cols, r.w_scale);
             lki_fold_repeat(&v.fold, r.constant + k * v.cols, r.w_constant);

@@ -2,16 +2,22 @@
 #include "kern/cpu/cpu_int.h"
 #include "kern/cpu/lanes.h"
 
-/* The largest: a whole number of vectors, then the rest. A NaN that this passes by comes back through the sum. */
+typedef int32_t mask __attribute__((vector_size(64)));
+
+/* The largest. A NaN that this passes by comes back through the sum. */
 LK_INLINE float largest(int64_t n, const float *x)
 {
     float lane[LKI_LANES];
     int64_t i = 0;
     for (int j = 0; j < LKI_LANES; j++)
         lane[j] = x[0];
-    for (; i + LKI_LANES <= n; i += LKI_LANES)
-        for (int j = 0; j < LKI_LANES; j++)
-            lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
+    lki_vec top = LKI_VEC(lane);
+    for (; i + LKI_LANES <= n; i += LKI_LANES) {
+        const lki_vec v = LKI_VEC(x + i);
+        const mask above = v > top;
+        top = (lki_vec)(((mask)v & above) | ((mask)top & ~above));
+    }
+    *(lki_vec_at *)lane = top;
     for (; i < n; i++)
         lane[0] = x[i] > lane[0] ? x[i] : lane[0];
     for (int h = LKI_LANES / 2; h > 0; h /= 2)

@@ -135,7 +135,8 @@ LK_INLINE float lki_softplus(float x)
 /* s (1 + x (1 - s)), s the sigmoid; 1 - s is the sigmoid of -x, so that x does not enlarge its rounding. */
 LK_INLINE float lki_silu_slope(float x)
 {
-    return lki_sigmoid(x) * (1.0f + x * lki_sigmoid(-x));
+    const float e = lki_exp(x < 0 ? x : -x), far = 1.0f / (1.0f + e), near = e * far; /* sigmoids of |x| and -|x| */
+    return (x < 0 ? near : far) * (1.0f + x * (x < 0 ? far : near));
 }
 
 /* x times the normal distribution function. */
