@@ -10,6 +10,16 @@ typedef float lki_vec_at __attribute__((vector_size(64), aligned(4), may_alias))
 
 #define LKI_VEC(p) ((lki_vec)(*(const lki_vec_at *)(p)))
 
+/* Lanes 0-7 plus 8-15, of those 0-3 plus 4-7, and so on. */
+LK_INLINE float lki_vec_tree(const float *lane)
+{
+    lki_vec v = LKI_VEC(lane);
+    v += __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15);
+    v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7);
+    v += __builtin_shufflevector(v, v, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3);
+    return v[0] + v[1];
+}
+
 /* out_ = sum over i < n_; vector_ is the term at i of 16 places from i on, scalar_ that of one place. */
 #define LKI_RUN_SUM(out_, n_, vector_, scalar_) \
     do { \
@@ -29,10 +39,7 @@ typedef float lki_vec_at __attribute__((vector_size(64), aligned(4), may_alias))
         *(lki_vec_at *)lane_ = s0_ + s1_; \
         for (int j_ = 0; i < n_run_; i++, j_++) \
             lane_[j_] += (scalar_); \
-        for (int h_ = LKI_LANES / 2; h_ > 0; h_ /= 2) \
-            for (int j_ = 0; j_ < h_; j_++) \
-                lane_[j_] += lane_[j_ + h_]; \
-        (out_) = lane_[0]; \
+        (out_) = lki_vec_tree(lane_); \
     } while (0)
 
 #endif
