@@ -15,6 +15,11 @@ mpi=$(mpirun --version | head -n 1)
 echo "$(date +%Y-%m-%d), $("$lockstep" --version) ($commit), ${processor:-$(uname -m)}, $(nproc) cores, $compiler, $mpi"
 
 echo
+echo "## What the machine gives"
+echo
+bench/limits.sh
+
+echo
 echo "## A step, beside PyTorch"
 peer()
 {

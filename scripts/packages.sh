@@ -23,11 +23,12 @@ packages_test=(
     dataset-fashion-mnist
     python3
 )
-# What the comparisons of bench/ need beside the above; no test does.
+# What the comparisons of bench/ and tests/parity/make_reference.py need beside the above; no test does.
 packages_peer=(
     python3
     python3-yaml
     python3-torch
+    python3-h5py
     libopenblas0-pthread
 )
 

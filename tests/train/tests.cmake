@@ -1,2 +1,3 @@
 lk_test(checkpoint train)
 lk_test(step train)
+lk_test(parity train)
