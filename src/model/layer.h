@@ -58,6 +58,10 @@
     X(adaptive_avg_pool) \
     X(global_pool) \
     X(upsample) \
+    /* layer_sequence.c */ \
+    X(embedding) \
+    X(positions) \
+    X(attention) \
     /* layer_block.c */ \
     X(residual) \
     X(repeat) \

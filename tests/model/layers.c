@@ -1,4 +1,5 @@
 /* From a layer list to a graph: each kind of layer, names, losses, and every error. */
+#include "model/layer.h"
 #include "model/support.h"
 
 #include <inttypes.h>
@@ -326,6 +327,118 @@ Test(layers, shapes)
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         expect_build_fail(bad[i].model, TRAIN, &bare, &scalar, bad[i].message);
+}
+
+/* Layers over an input "tokens" of ids [8,6], "notes" [8,5,4] and "length" [8]. */
+static lk_status build_sequence(const char *model, lk_graph **out)
+{
+    lk_buf text = {0};
+    lk_config *c = NULL;
+    lki_builder b = {0};
+    int tokens, notes, length;
+
+    lk_buf_printf(&text, "model:\n%s%s%s", model, DATA, TRAIN);
+    lk_status st = parse(lk_buf_text(&text), &c);
+    cr_assert(st == LK_OK, "%s", lk_err_last()->message);
+    EXPECT_OK(lk_graph_create(8, out));
+    EXPECT_OK(lki_builder_init(&b, *out));
+    EXPECT_OK(lk_graph_input(*out, "tokens", &(lk_shape){1, {6}}, LK_DT_I64, &tokens));
+    EXPECT_OK(lk_graph_input(*out, "notes", &(lk_shape){2, {5, 4}}, LK_DT_REAL, &notes));
+    EXPECT_OK(lk_graph_input(*out, "length", &(lk_shape){0}, LK_DT_I64, &length));
+    EXPECT_OK(lki_name_value(&b, "tokens", tokens));
+    EXPECT_OK(lki_name_value(&b, "notes", notes));
+    EXPECT_OK(lki_name_value(&b, "length", length));
+    cr_expect(lki_first_input(c->model) == LKI_INPUT_IDS);
+    st = lki_build_layers(&b, c->model, &tokens);
+    lki_builder_fini(&b);
+    lk_config_destroy(&c);
+    lk_buf_fini(&text);
+    return st;
+}
+
+Test(layers, sequences)
+{
+    lk_buf got = {0};
+    lk_graph *g = NULL;
+
+    EXPECT_OK(build_sequence("- embedding: {size: 65, units: 12, deviation: 0.5}\n"
+                             "- positions\n"
+                             "- positions: sinusoidal\n"
+                             "- attention: 3\n"
+                             "- attention: {heads: 6, kv_heads: 2, causal: true, rotary: true, bias: false, dropout: 0.25, name: self}\n"
+                             "- attention: {heads: 2, context: notes}\n"
+                             "- attention: {heads: 4, context: notes, lengths: length}\n"
+                             "- attention: {heads: 4, lengths: length}\n",
+        &g));
+    describe(g, &got);
+    const char *want = "embedding1 embedding 0 -> 3 [8,6,12]\n"
+                       "positions1 positions 3 -> 4 [8,6,12]\n"
+                       "positions2 positions 4 -> 5 [8,6,12]\n"
+                       "attention1.qkv linear 5 -> 6 [8,6,36]\n"
+                       "attention1 attention 6 -> 7 [8,6,12]\n"
+                       "attention1.out linear 7 -> 8 [8,6,12]\n"
+                       "self.qkv linear 8 -> 9 [8,6,20]\n"
+                       "self attention 9 -> 10 [8,6,12]\n"
+                       "self.out linear 10 -> 11 [8,6,12]\n"
+                       "attention3.q linear 11 -> 12 [8,6,12]\n"
+                       "attention3.kv linear 1 -> 13 [8,5,24]\n"
+                       "attention3 attention 12 13 -> 14 [8,6,12]\n"
+                       "attention3.out linear 14 -> 15 [8,6,12]\n"
+                       "attention4.q linear 15 -> 16 [8,6,12]\n"
+                       "attention4.kv linear 1 -> 17 [8,5,24]\n"
+                       "attention4 attention 16 17 2 -> 18 [8,6,12]\n"
+                       "attention4.out linear 18 -> 19 [8,6,12]\n"
+                       "attention5.qkv linear 19 -> 20 [8,6,36]\n"
+                       "attention5 attention 20 2 -> 21 [8,6,12]\n"
+                       "attention5.out linear 21 -> 22 [8,6,12]\n";
+    cr_expect(strcmp(lk_buf_text(&got), want) == 0, "got:\n%swant:\n%s", lk_buf_text(&got), want);
+    const lk_node *n = g->node;
+    cr_expect(n[0].spec.attr.embedding.size == 65 && n[0].spec.attr.embedding.deviation == 0.5);
+    cr_expect(n[1].spec.attr.positions.max == 6 && n[1].spec.attr.positions.deviation == 1 && !n[1].spec.attr.positions.sinusoidal);
+    cr_expect(n[2].spec.attr.positions.sinusoidal);
+    const lk_attr_attention *plain = &n[4].spec.attr.attention, *self = &n[7].spec.attr.attention;
+    cr_expect(plain->heads == 3 && plain->kv_heads == 3 && !plain->causal && !plain->rotary && plain->rate == 0 && plain->scale == 0);
+    cr_expect(self->heads == 6 && self->kv_heads == 2 && self->causal && self->rotary && self->rate == 0.25);
+    cr_expect(n[3].spec.attr.linear.bias && n[5].spec.attr.linear.bias && !n[6].spec.attr.linear.bias && !n[8].spec.attr.linear.bias);
+    lk_buf_fini(&got);
+    lk_graph_destroy(&g);
+}
+
+Test(layers, errors_in_sequences)
+{
+    static const struct {
+        const char *layer, *message;
+    } faults[] = {
+        {"- attention: 5\n", "run.yaml:3:14: attention.heads: 5 heads do not divide the input's 12 features"},
+        {"- attention: {heads: 4, kv_heads: 3}\n", "run.yaml:3:35: attention.kv_heads: 3 do not divide the 4 heads"},
+        {"- attention: {heads: 4, context: note}\n",
+            "run.yaml:3:34: attention.context: no earlier layer and no field of the data is called \"note\" (did you mean \"notes\"?)"},
+        {"- attention: {heads: 4, context: length}\n",
+            "run.yaml:3:3: layer attention1 (attention): \"length\" is [8] of whole numbers, expected [batch, places, features]"},
+        {"- attention: {heads: 4, lengths: notes}\n", "run.yaml:3:34: attention.lengths: expected whole numbers, one a sample"},
+        {"- attention: {heads: 4, dropout: 1}\n",
+            "run.yaml:3:3: layer attention1 (attention): rate is 1, must be in [0, 1); attention1.qkv (run.yaml:3:3) gives [8,6,36]"},
+        {"- positions: {max: 5}\n",
+            "run.yaml:3:3: layer positions1 (positions): a sequence of 6 places, but there are weights for max 5; embedding1 "
+            "(run.yaml:2:3) gives [8,6,12]"},
+        {"- flatten\n- attention: 4\n",
+            "run.yaml:4:3: layer attention1 (attention): flatten1 (run.yaml:3:3) gives [8,72], expected [batch, places, features]"},
+        {"- embedding: {size: 3, units: 2}\n",
+            "run.yaml:3:3: layer embedding2 (embedding): input [8,6,12] holds real numbers, expected whole numbers; embedding1 "
+            "(run.yaml:2:3) gives [8,6,12]"},
+    };
+
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        char model[200];
+        lk_graph *g = NULL;
+
+        snprintf(model, sizeof model, "- embedding: {size: 65, units: 12}\n%s", faults[i].layer);
+        const lk_status st = build_sequence(model, &g);
+        cr_expect(st == LK_E_CONFIG, "%s for:\n%s", lk_status_name(st), model);
+        cr_expect(strcmp(lk_err_last()->message, faults[i].message) == 0, "says  %s\nnot   %s", lk_err_last()->message,
+            faults[i].message);
+        lk_graph_destroy(&g);
+    }
 }
 
 /* `same` gives ceil(size / stride) outputs for every size, kernel and stride, with at most one zero more behind than in
