@@ -98,6 +98,14 @@ class Config(BadInput):
         config = CONFIG.replace("model:\n", "model:\n  - conv: {filters: 2, kernel: 3}\n")
         self.check(self.train(config=config), "run.yaml:7:5", "conv")
 
+    def test_rules_and_watching(self):
+        self.check(self.train("--set", "train.groups=[{match: conv7.*, lr: 2}]"), "train.groups", 'no parameter is called like "conv7.*"')
+        self.check(self.launch(2, "train", "run.yaml", "--json", "--set", "train.init=[{match: '*.bias', kind: he_normal}]"), "train.init", '"*.bias"')
+        self.check(self.train("--set", "train.early_stop.patience=2"), "train.early_stop.patience", "needs evaluations")
+        watch = ["--set", "data.valid=train.h5", "--set", "data.target=x", "--set", "train.objective=regress", "--set", "model.2.linear.units=4"]
+        self.check(self.train(*watch, "--set", "train.early_stop={patience: 2, metric: accuracy}"), "train.early_stop.metric", "accuracy", "loss")
+        self.check(self.train(*watch, "--set", "checkpoint.best=2", "--set", "checkpoint.best_metric=accuracy"), "checkpoint.best_metric", "accuracy", "loss")
+
     def test_device(self):
         self.check(self.train("--set", "run.device=cuda"), "run.device", "no CUDA module")
 
