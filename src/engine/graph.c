@@ -78,12 +78,40 @@ static lk_status fail_infer(const lk_graph *g, const lk_node_def *d, const lk_op
     return st;
 }
 
+/* Where the node of that name stands in the index, or the free place where it belongs. A node's key is the hash of its name. */
+static int *named_place(const lk_graph *g, uint64_t key, const char *name)
+{
+    const uint64_t mask = (uint64_t)g->cap_named - 1;
+
+    for (uint64_t at = key & mask;; at = (at + 1) & mask) {
+        const int i = g->named[at];
+
+        if (i < 0 || (g->node[i].spec.key == key && strcmp(g->node[i].name, name) == 0))
+            return &g->named[at];
+    }
+}
+
 int lk_graph_find(const lk_graph *g, const char *name)
 {
+    return g->cap_named == 0 ? -1 : *named_place(g, lk_hash64(name, strlen(name)), name);
+}
+
+/* Keeps half of the index free, with one more node in it. */
+static lk_status grow_named(lk_graph *g)
+{
+    int *named = NULL;
+
+    if (2 * (g->n_nodes + 1) <= g->cap_named)
+        return LK_OK;
+    const int more = g->cap_named == 0 ? 32 : 2 * g->cap_named;
+    LK_TRY(lk_alloc_array(more, sizeof *named, "names of nodes", &named));
+    memset(named, 0xff, (size_t)more * sizeof *named); /* all -1 */
+    lk_free(g->named);
+    g->named = named;
+    g->cap_named = more;
     for (int i = 0; i < g->n_nodes; i++)
-        if (strcmp(g->node[i].name, name) == 0)
-            return i;
-    return -1;
+        *named_place(g, g->node[i].spec.key, g->node[i].name) = i;
+    return LK_OK;
 }
 
 /* The parameter of that suffix of an earlier node, or -1. */
@@ -166,6 +194,7 @@ lk_status lk_graph_add(lk_graph *g, const lk_node_def *d, int *value)
 
     LK_TRY(grow(g->n_nodes, &g->cap_nodes, sizeof *g->node, "graph nodes", &g->node));
     LK_TRY(grow(g->n_values, &g->cap_values, sizeof *g->value, "graph values", &g->value));
+    LK_TRY(grow_named(g));
     g->node[g->n_nodes] = n;
     lk_node *added = &g->node[g->n_nodes];
     LK_TRY(lk_strdup(d->name, &added->name));
@@ -175,7 +204,9 @@ lk_status lk_graph_add(lk_graph *g, const lk_node_def *d, int *value)
         added->out = g->n_values;
         g->value[g->n_values++] = (lk_value){.shape = n.spec.out, .dtype = n.spec.out_dtype, .producer = g->n_nodes};
     }
-    g->n_nodes++;
+    for (int i = 0; i < n.spec.n_in; i++)
+        g->value[n.in[i]].consumers++;
+    *named_place(g, n.spec.key, added->name) = g->n_nodes++;
     if (value != NULL)
         *value = added->out;
     return LK_OK;
@@ -199,6 +230,7 @@ void lk_graph_destroy(lk_graph **gp)
     lk_free(g->node);
     lk_free(g->value);
     lk_free(g->param);
+    lk_free(g->named);
     lk_free(g);
     *gp = NULL;
 }

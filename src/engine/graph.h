@@ -16,6 +16,7 @@ typedef struct lk_value {
     lk_dtype dtype;
     int producer; /* node, or -1: a graph input */
     char *name;   /* graph inputs: their name; else NULL */
+    int consumers; /* places where nodes take it as input */
 } lk_value;
 
 typedef struct lk_node {
@@ -49,6 +50,7 @@ typedef struct lk_graph {
     int output; /* value that predictions are, or -1: what goes into the first loss, or else the last value */
     int64_t flat; /* elements of the flat vector, a multiple of LK_TILE */
     int cap_nodes, cap_values, cap_params;
+    int *named, cap_named; /* nodes by the hash of their names, open addressing; -1: free */
 } lk_graph;
 
 typedef struct lk_node_def {

@@ -15,6 +15,7 @@ typedef struct value_info {
     int input;    /* number among the graph inputs, or -1 */
     bool needs_grad;
     int buffer, grad; /* buffers, or -1 */
+    int reordered;    /* the same in the other layout, or -1 */
 } value_info;
 
 /* A piece of the arena that is in use from instruction `first` to instruction `last`. */
@@ -38,6 +39,7 @@ typedef struct compiler {
     /* Buffers of each instruction's places, until offsets are known. */
     struct {
         int x[LK_MAX_IN], y, dy, dx[LK_MAX_IN], dparam[LK_MAX_PARAMS], saved, scratch;
+        int param; /* ACCUMULATE: of a parameter's gradient, else -1 */
     } *use;
     int cap_nodes, cap_instr;
 } compiler;
@@ -65,7 +67,7 @@ static int64_t value_bytes(const compiler *c, int v)
 static lk_status new_value(compiler *c, lk_shape shape, lk_dtype dtype, lk_layout layout, int producer, int *out)
 {
     LK_TRY(grow(c->n_values, &c->cap_values, sizeof *c->value, "plan values", &c->value));
-    c->value[c->n_values] = (value_info){shape, dtype, layout, producer, -1, false, -1, -1};
+    c->value[c->n_values] = (value_info){shape, dtype, layout, producer, -1, false, -1, -1, -1};
     *out = c->n_values++;
     return LK_OK;
 }
@@ -103,28 +105,18 @@ static lk_status in_layout(compiler *c, int v, lk_layout want, const char *name,
     *out = v;
     if (info.layout == want || !layouts_differ(&info.shape))
         return LK_OK;
-    for (int i = 0; i < c->plan->n_nodes; i++)
-        if (c->plan->node[i].spec.op == LK_OP_REORDER && c->plan->node[i].in[0] == v) {
-            *out = c->plan->node[i].out;
-            return LK_OK;
-        }
+    if (info.reordered >= 0) {
+        *out = info.reordered;
+        return LK_OK;
+    }
     LK_TRY(lk_op_info(LK_OP_REORDER)->infer(&spec));
     spec.out_layout = want;
     LK_TRY(new_node(c, name, where, &spec, NULL, &n));
     n->in[0] = v;
     LK_TRY(new_value(c, info.shape, info.dtype, want, c->plan->n_nodes - 1, &n->out));
+    c->value[v].reordered = n->out;
     *out = n->out;
     return LK_OK;
-}
-
-static int count_consumers(const lk_graph *g, int value)
-{
-    int count = 0;
-
-    for (int i = 0; i < g->n_nodes; i++)
-        for (int k = 0; k < g->node[i].spec.n_in; k++)
-            count += g->node[i].in[k] == value;
-    return count;
 }
 
 /* Where the operation keeps an activation; *alpha too, where it can have any, else NULL: relu alone. */
@@ -154,7 +146,7 @@ static bool fuse_activation(compiler *c, const lk_node *n)
     const lk_attr_activation *a = &n->spec.attr.activation;
     double *alpha;
 
-    if (n->spec.op != LK_OP_ACTIVATION || c->value[c->map[n->in[0]]].producer < 0 || count_consumers(c->graph, n->in[0]) != 1)
+    if (n->spec.op != LK_OP_ACTIVATION || c->value[c->map[n->in[0]]].producer < 0 || c->graph->value[n->in[0]].consumers != 1)
         return false;
     lk_plan_node *before = &c->plan->node[c->value[c->map[n->in[0]]].producer];
     lk_act *act = fusible_act(&before->spec, &alpha);
@@ -288,11 +280,9 @@ static lk_status new_buffer(compiler *c, int64_t bytes, int first, int last, int
 }
 
 /* The buffer whose place this one has. */
-static buffer *place_of(compiler *c, int b)
+static const buffer *place_of(const compiler *c, int b)
 {
-    while (c->buf[b].alias >= 0)
-        b = c->buf[b].alias;
-    return &c->buf[b];
+    return &c->buf[c->buf[b].alias >= 0 ? c->buf[b].alias : b];
 }
 
 static void touch(compiler *c, int b, int t)
@@ -415,6 +405,7 @@ static lk_status accumulate_param(compiler *c, int param, int beside)
     LK_TRY(new_accumulate(c, (lk_shape){1, {p->count}}, LK_LAYOUT_PLAIN, &t));
     c->plan->instr[t].x[0] = leaf;
     c->plan->instr[t].y = leaf;
+    c->use[t].param = param;
     c->use[t].x[1] = beside;
     touch(c, beside, t);
     return LK_OK;
@@ -507,10 +498,11 @@ static void share_places(compiler *c)
             shared |= c->use[t].x[k] == from;
         if (shared)
             continue;
-        c->buf[to].alias = from;
-        buffer *place = place_of(c, from);
-        if (c->buf[to].last > place->last)
-            place->last = c->buf[to].last;
+        /* The place itself, so that chains of aliases do not grow: `from` has its own already. */
+        const int place = c->buf[from].alias >= 0 ? c->buf[from].alias : from;
+        c->buf[to].alias = place;
+        if (c->buf[to].last > c->buf[place].last)
+            c->buf[place].last = c->buf[to].last;
     }
 }
 
@@ -525,49 +517,163 @@ static int by_size(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static int by_offset(const void *a, const void *b)
-{
-    const buffer *x = *(buffer *const *)a, *y = *(buffer *const *)b;
-
-    return x->offset < y->offset ? -1 : x->offset > y->offset;
-}
-
 /* Greedy by size: the largest buffers first, each at the lowest offset where nothing alive at the same time lies
- * (Pisarchyk & Lee 2020, "Efficient memory management for deep neural net inference", section 4.3). */
-static lk_status place_buffers(compiler *c)
+ * (Pisarchyk & Lee 2020, "Efficient memory management for deep neural net inference", section 4.3). Close to the least there can be, but each
+ * buffer looks at all that were placed before. */
+static lk_status place_by_size(compiler *c)
 {
-    buffer **order = NULL, **near = NULL;
+    buffer **order = NULL, **placed = NULL; /* placed: by offset */
     int n = 0;
     lk_status st;
 
     LK_TRY(lk_alloc_array(c->n_bufs + 1, sizeof *order, "buffer order", &order));
-    LK_TRY_TO(st, done, lk_alloc_array(c->n_bufs + 1, sizeof *near, "buffer order", &near));
+    LK_TRY_TO(st, done, lk_alloc_array(c->n_bufs + 1, sizeof *placed, "buffer order", &placed));
     for (int b = 0; b < c->n_bufs; b++)
         if (c->buf[b].alias < 0)
             order[n++] = &c->buf[b];
     qsort(order, (size_t)n, sizeof *order, by_size);
     for (int i = 0; i < n; i++) {
-        int m = 0;
+        buffer *const o = order[i];
         int64_t at = 0;
+        int j;
 
-        for (int j = 0; j < i; j++)
-            if (order[j]->first <= order[i]->last && order[i]->first <= order[j]->last)
-                near[m++] = order[j];
-        qsort(near, (size_t)m, sizeof *near, by_offset);
-        for (int j = 0; j < m; j++) {
-            if (near[j]->offset >= at + order[i]->bytes)
-                break;
-            if (near[j]->offset + near[j]->bytes > at)
-                at = near[j]->offset + near[j]->bytes;
-        }
-        order[i]->offset = at;
-        if (at + order[i]->bytes > c->plan->arena_bytes)
-            c->plan->arena_bytes = at + order[i]->bytes;
+        for (j = 0; j < i && placed[j]->offset < at + o->bytes; j++)
+            if (placed[j]->first <= o->last && o->first <= placed[j]->last && placed[j]->offset + placed[j]->bytes > at)
+                at = placed[j]->offset + placed[j]->bytes;
+        while (j > 0 && placed[j - 1]->offset > at)
+            j--;
+        memmove(placed + j + 1, placed + j, (size_t)(i - j) * sizeof *placed);
+        placed[j] = o;
+        o->offset = at;
+        if (at + o->bytes > c->plan->arena_bytes)
+            c->plan->arena_bytes = at + o->bytes;
     }
 done:
     lk_free(order);
-    lk_free(near);
+    lk_free(placed);
     return st;
+}
+
+typedef struct block {
+    int64_t at, bytes;
+} block;
+
+/* Free places below `top`, by offset, no two of them side by side. */
+typedef struct free_list {
+    block *item;
+    int n;
+    int64_t top;
+} free_list;
+
+/* The first that is large enough. */
+static int64_t take_place(free_list *f, int64_t bytes)
+{
+    int i = 0;
+
+    while (i < f->n && f->item[i].bytes < bytes)
+        i++;
+    if (i == f->n) {
+        const bool last = i > 0 && f->item[i - 1].at + f->item[i - 1].bytes == f->top;
+        const int64_t at = last ? f->item[--f->n].at : f->top;
+
+        f->top = at + bytes;
+        return at;
+    }
+    block *b = &f->item[i];
+    const int64_t at = b->at;
+    b->at += bytes;
+    b->bytes -= bytes;
+    if (b->bytes == 0)
+        memmove(b, b + 1, (size_t)(--f->n - i) * sizeof *b);
+    return at;
+}
+
+static void give_place(free_list *f, int64_t at, int64_t bytes)
+{
+    int i = 0, end = f->n;
+
+    while (i < end) {
+        const int mid = (i + end) / 2;
+
+        if (f->item[mid].at < at)
+            i = mid + 1;
+        else
+            end = mid;
+    }
+    block *b = &f->item[i];
+    const bool below = i > 0 && b[-1].at + b[-1].bytes == at, above = i < f->n && at + bytes == b->at;
+    if (below && above) {
+        b[-1].bytes += bytes + b->bytes;
+        memmove(b, b + 1, (size_t)(--f->n - i) * sizeof *b);
+    } else if (below) {
+        b[-1].bytes += bytes;
+    } else if (above) {
+        b->at = at;
+        b->bytes += bytes;
+    } else {
+        memmove(b + 1, b, (size_t)(f->n++ - i) * sizeof *b);
+        *b = (block){at, bytes};
+    }
+}
+
+/* Those that stay longest first. */
+static int by_first(const void *a, const void *b)
+{
+    const buffer *x = *(buffer *const *)a, *y = *(buffer *const *)b;
+
+    if (x->first != y->first)
+        return x->first < y->first ? -1 : 1;
+    if (x->last != y->last)
+        return x->last > y->last ? -1 : 1;
+    return x < y ? -1 : x > y;
+}
+
+static int by_last(const void *a, const void *b)
+{
+    const buffer *x = *(buffer *const *)a, *y = *(buffer *const *)b;
+
+    if (x->last != y->last)
+        return x->last < y->last ? -1 : 1;
+    return x < y ? -1 : x > y;
+}
+
+/* In the order of the instructions, each at the lowest free place that is large enough. */
+static lk_status place_in_time(compiler *c)
+{
+    buffer **begin = NULL, **end = NULL;
+    free_list f = {0};
+    int n = 0, gone = 0;
+    lk_status st;
+
+    LK_TRY(lk_alloc_array(c->n_bufs + 1, sizeof *begin, "buffer order", &begin));
+    LK_TRY_TO(st, done, lk_alloc_array(c->n_bufs + 1, sizeof *end, "buffer order", &end));
+    LK_TRY_TO(st, done, lk_alloc_array(c->n_bufs + 1, sizeof *f.item, "free places", &f.item));
+    for (int b = 0; b < c->n_bufs; b++)
+        if (c->buf[b].alias < 0)
+            begin[n++] = &c->buf[b];
+    memcpy(end, begin, (size_t)n * sizeof *end);
+    qsort(begin, (size_t)n, sizeof *begin, by_first);
+    qsort(end, (size_t)n, sizeof *end, by_last);
+    for (int i = 0; i < n; i++) {
+        for (; end[gone]->last < begin[i]->first; gone++)
+            give_place(&f, end[gone]->offset, end[gone]->bytes);
+        begin[i]->offset = take_place(&f, begin[i]->bytes);
+    }
+    c->plan->arena_bytes = f.top;
+done:
+    lk_free(begin);
+    lk_free(end);
+    lk_free(f.item);
+    return st;
+}
+
+/* Up to so many buffers are placed by size, whose time grows with the square of their number. In networks that have more, what placing them in time
+ * wastes is little beside what they keep. */
+enum { MAX_BY_SIZE = 4096 };
+
+static lk_status place_buffers(compiler *c)
+{
+    return c->n_bufs <= MAX_BY_SIZE ? place_by_size(c) : place_in_time(c);
 }
 
 static lk_place arena_place(compiler *c, int b)
@@ -656,9 +762,8 @@ static void find_ready(const compiler *c, int *ready_of)
         const lk_instr *in = &p->instr[t];
 
         if (in->node < 0) {
-            for (int i = 0; in->y.kind == LK_PLACE_GRADS && i < c->graph->n_params; i++)
-                if (c->graph->param[i].first == in->y.at)
-                    ready_of[i] = t;
+            if (c->use[t].param >= 0)
+                ready_of[c->use[t].param] = t;
             continue;
         }
         for (int k = 0; k < in->spec->n_params; k++)

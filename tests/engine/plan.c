@@ -17,6 +17,99 @@ static lk_plan *plan_of(const lk_graph *g, bool training, size_t bucket_bytes)
     return p;
 }
 
+/* ---- what lies where ---- */
+/* The arena in pieces of 64 bytes, each with a word for what was written there last. */
+typedef struct arena {
+    const lk_plan *plan;
+    int64_t *word;
+} arena;
+
+enum { SCRATCH = 1, PARAM_GRADIENT = 2, FIRST_NODE = 16, KINDS = 3 };
+#define VALUE(v) (FIRST_NODE + KINDS * (int64_t)(v))
+#define GRADIENT(v) (VALUE(v) + 1)
+#define SAVED(n) (VALUE(n) + 2)
+
+static void put(arena *a, lk_place at, size_t bytes, int64_t word)
+{
+    if (at.kind != LK_PLACE_ARENA || bytes == 0)
+        return;
+    cr_assert(at.at % 64 == 0 && at.at + (int64_t)bytes <= a->plan->arena_bytes);
+    for (int64_t i = at.at / 64; i * 64 < at.at + (int64_t)bytes; i++)
+        a->word[i] = word;
+}
+
+static void look(const arena *a, lk_place at, size_t bytes, int64_t word, int t, const char *what)
+{
+    for (int64_t i = at.at / 64; at.kind == LK_PLACE_ARENA && i * 64 < at.at + (int64_t)bytes; i++)
+        cr_assert_eq(a->word[i], word, "instruction %d: %s is overwritten", t, what);
+}
+
+static size_t size_of(const lk_shape *s, lk_dtype t)
+{
+    return (size_t)lk_shape_count(s) * (t == LK_DT_I64 ? sizeof(int64_t) : sizeof(double));
+}
+
+static void follow_accumulate(arena *a, const lk_instr *in, int t)
+{
+    const size_t bytes = size_of(&in->spec->out, LK_DT_REAL);
+    const int64_t word = a->word[in->x[1].at / 64];
+
+    cr_assert(word >= FIRST_NODE || word == PARAM_GRADIENT);
+    look(a, in->x[0], bytes, word, t, "a sum");
+    look(a, in->x[1], bytes, word, t, "what is added");
+    put(a, in->y, bytes, word);
+}
+
+static void follow(arena *a, const lk_instr *in, int t)
+{
+    const lk_plan_node *n = &a->plan->node[in->node];
+    const bool forward = in->kind == LK_INSTR_FORWARD;
+    size_t in_bytes[LK_MAX_IN];
+    const size_t out_bytes = n->out < 0 ? 0 : size_of(&n->spec.out, n->spec.out_dtype);
+
+    put(a, in->scratch, forward ? n->kp.scratch_forward : n->kp.scratch_backward, SCRATCH);
+    for (int k = 0; k < n->spec.n_in; k++) {
+        in_bytes[k] = size_of(&n->spec.in[k], n->spec.in_dtype[k]);
+        cr_assert(!forward || in->x[k].kind != LK_PLACE_NONE);
+        look(a, in->x[k], in_bytes[k], VALUE(n->in[k]), t, "an input");
+    }
+    if (forward) {
+        put(a, in->y, out_bytes, VALUE(n->out));
+        put(a, in->saved, n->kp.saved_bytes, SAVED(in->node));
+        look(a, in->y, out_bytes, VALUE(n->out), t, "the output");
+        for (int k = 0; k < n->spec.n_in; k++)
+            if (in->x[k].at != in->y.at)
+                look(a, in->x[k], in_bytes[k], VALUE(n->in[k]), t, "an input in use");
+        return;
+    }
+    look(a, in->y, out_bytes, VALUE(n->out), t, "the output");
+    look(a, in->dy, out_bytes, GRADIENT(n->out), t, "the gradient");
+    look(a, in->saved, n->kp.saved_bytes, SAVED(in->node), t, "what was saved");
+    for (int k = 0; k < n->spec.n_in; k++)
+        put(a, in->dx[k], in_bytes[k], GRADIENT(n->in[k]));
+    for (int k = 0; k < n->spec.n_params; k++)
+        put(a, in->dparam[k], size_of(&n->spec.param[k].shape, LK_DT_REAL), PARAM_GRADIENT);
+    for (int k = 0; k < n->spec.n_in; k++) {
+        look(a, in->dx[k], in_bytes[k], GRADIENT(n->in[k]), t, "the gradient of an input");
+        look(a, in->x[k], in_bytes[k], VALUE(n->in[k]), t, "an input in use");
+    }
+    look(a, in->saved, n->kp.saved_bytes, SAVED(in->node), t, "what was saved");
+}
+
+/* Each instruction finds what it reads where the one that made it left it. */
+static void check_places(const lk_plan *p)
+{
+    arena a = {.plan = p};
+
+    OK(lk_alloc_array(p->arena_bytes / 64 + 1, sizeof *a.word, "arena", &a.word));
+    for (int t = 0; t < p->n_instr; t++)
+        if (p->instr[t].kind == LK_INSTR_ACCUMULATE)
+            follow_accumulate(&a, &p->instr[t], t);
+        else
+            follow(&a, &p->instr[t], t);
+    lk_free(a.word);
+}
+
 static const lk_plan_node *find(const lk_plan *p, const char *name)
 {
     for (int i = 0; i < p->n_nodes; i++)
@@ -149,6 +242,73 @@ Test(plan, memory_is_reused)
     lk_plan_destroy(&p);
     lk_plan_destroy(&e);
     lk_graph_destroy(&g);
+}
+
+/* Residual blocks of 4 nodes. */
+static lk_graph *deep(int blocks, int64_t units)
+{
+    lk_graph *g = NULL;
+    int x, t, h, a;
+    char name[32];
+
+    OK(lk_graph_create(4, &g));
+    OK(lk_graph_input(g, "input", &(lk_shape){1, {units}}, LK_DT_REAL, &x));
+    OK(lk_graph_input(g, "target", &(lk_shape){1, {units}}, LK_DT_REAL, &t));
+    h = x;
+    for (int i = 0; i < blocks; i++) {
+        snprintf(name, sizeof name, "batch_norm%d", i);
+        a = net_add(g, name, LK_OP_BATCH_NORM, NORM, h, 0);
+        snprintf(name, sizeof name, "relu%d", i);
+        a = net_add(g, name, LK_OP_ACTIVATION, ACT(RELU), a, 0);
+        snprintf(name, sizeof name, "linear%d", i);
+        a = net_add(g, name, LK_OP_LINEAR, LINEAR(units), a, 0);
+        snprintf(name, sizeof name, "add%d", i);
+        h = net_add(g, name, LK_OP_ADD, NO_ATTR, h, a);
+    }
+    net_add(g, "loss", LK_OP_MSE, NO_ATTR, h, t);
+    return g;
+}
+
+/* Work that grows with the square of the nodes would not end within the time of a test; each name is still found. */
+Test(plan, many_nodes, .timeout = 60)
+{
+    enum { BLOCKS = 10000 };
+    lk_graph *g = deep(BLOCKS, 8);
+    char name[32];
+
+    for (int i = 0; i < BLOCKS; i += 7) {
+        snprintf(name, sizeof name, "relu%d", i);
+        cr_assert_eq(lk_graph_find(g, name), 4 * i + 1);
+    }
+    cr_assert_eq(lk_graph_find(g, "relu"), -1);
+    lk_plan *p = plan_of(g, true, 1 << 20), *e = plan_of(g, false, 0);
+    /* Training keeps what enters a norm, what enters a layer, and what the norm saves; the rest comes and goes. */
+    int64_t saved = 0;
+    for (int i = 0; i < p->n_nodes; i++)
+        saved += (int64_t)(p->node[i].kp.saved_bytes + 63) / 64 * 64;
+    const int64_t value = 4 * 8 * (int64_t)sizeof(double);
+    cr_assert_leq(p->arena_bytes, (2 * BLOCKS + 16) * value + saved, "%ld bytes", (long)p->arena_bytes);
+    cr_assert_leq(e->arena_bytes, 8 * value, "%ld bytes", (long)e->arena_bytes);
+    check_places(p);
+    check_places(e);
+    lk_plan_destroy(&p);
+    lk_plan_destroy(&e);
+    lk_graph_destroy(&g);
+}
+
+Test(plan, nothing_is_overwritten_before_it_is_read)
+{
+    lk_graph *(*const net[])(int64_t rows) = {net_mlp, net_cnn, net_regress};
+
+    for (size_t i = 0; i < sizeof net / sizeof net[0]; i++)
+        for (int training = 0; training < 2; training++) {
+            lk_graph *g = net[i](4);
+            lk_plan *p = plan_of(g, training, 1);
+
+            check_places(p);
+            lk_plan_destroy(&p);
+            lk_graph_destroy(&g);
+        }
 }
 
 Test(plan, refuses_an_output_that_goes_nowhere)
