@@ -262,6 +262,24 @@ static const kern_case cases_conv[] = {
         .in = {S(3, 77, 9, 8)},
         .padding = 1,
         .large = true},
+    /* 3 x 3 by tiles of 2 x 2: odd sizes, several blocks of tiles, paddings that differ, channels below and above a
+       panel */
+    {.attr.conv = {.filters = 24, .kernel = {3, 3}, .stride = {1, 1}, .bias = true, .act = LK_ACT_RELU},
+        .in = {S(2, 16, 9, 11)},
+        .padding = 1,
+        .large = true},
+    {.attr.conv = {.filters = 56,
+         .kernel = {3, 3},
+         .stride = {1, 1},
+         .pad_before = {2, 0},
+         .pad_after = {0, 2},
+         .bias = true},
+        .in = {S(3, 40, 12, 7)},
+        .large = true},
+    {.attr.conv = {.filters = 136, .kernel = {3, 3}, .stride = {1, 1}, .pad_before = {1, 1}, .pad_after = {1, 1}},
+        .in = {S(5, 72, 16, 15)},
+        .padding = 2,
+        .large = true},
 };
 
 static const kern_case cases_conv_transpose[] = {

@@ -105,8 +105,9 @@ void lki_pass_init(lki_pass *p, const lki_tiles *t)
     p->places = best_places(p, t);
     p->columns = p->places * p->cols;
     p->taps = (p->kernel[AT_W] + (p->places - 1) * p->stride[AT_W]) * p->depth;
-    p->by_sample = p->before[AT_H] < 0 || p->before[AT_W] < 0 ||
-                   (p->batch >= MIN_BATCH && share_inside(p, AT_H) * share_inside(p, AT_W) < most_inside);
+    const double inside = share_inside(p, AT_H) * share_inside(p, AT_W);
+    p->by_sample = p->before[AT_H] < 0 || p->before[AT_W] < 0 || (p->batch >= MIN_BATCH && inside < most_inside);
+    p->winograd = lki_winograd_fits(p, inside);
 }
 
 static bool wide_bias(const lki_pass *p)
@@ -116,6 +117,8 @@ static bool wide_bias(const lki_pass *p)
 
 size_t lki_pass_scratch_bytes(const lki_pass *p)
 {
+    if (p->winograd)
+        return lki_winograd_scratch_bytes(p);
     const lki_padded room = padded(p);
     return (wide_bias(p) ? lki_floats(p->columns) : 0) + (p->by_sample ? 0 : lki_padded_bytes(&room));
 }
@@ -146,7 +149,7 @@ static int64_t group_size(const lki_pass *p)
 
 size_t lki_pass_packed_bytes(const lki_pass *p)
 {
-    return lki_floats(p->groups * group_size(p));
+    return p->winograd ? lki_winograd_packed_bytes(p) : lki_floats(p->groups * group_size(p));
 }
 
 enum { PACK_COLUMNS = 16 };
@@ -173,6 +176,10 @@ static void pack_place(const lki_pass *p, const float *w, int64_t n, int64_t wid
 
 void lki_pass_pack(const lki_pass *p, const float *w, float *packed)
 {
+    if (p->winograd) {
+        lki_winograd_pack(p, w, packed);
+        return;
+    }
     if (p->places > 1 || p->columns % p->tiles->lanes != 0)
         memset(packed, 0, lki_pass_packed_bytes(p));
     for (int64_t g = 0; g < p->groups; g++)
@@ -348,6 +355,10 @@ static void run_panel(const lki_pass *p, lki_tile t, int64_t panel, const float 
 void lki_pass_run(
     const lki_pass *p, const float *in, const float *packed, const float *bias, bool relu, float *out, void *scratch)
 {
+    if (p->winograd) {
+        lki_winograd_run(p, in, packed, bias, relu, out, scratch);
+        return;
+    }
     const lki_padded pad = padded(p);
     const int64_t in_row = p->by_sample ? p->in[AT_W] * p->in_place : lki_padded_row(&pad);
     const int64_t in_plane = p->by_sample ? p->in[AT_H] * in_row : lki_padded_plane(&pad);

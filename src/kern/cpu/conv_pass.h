@@ -33,6 +33,7 @@ typedef struct lki_pass {
     const lki_tiles *tiles;
     int64_t places, columns, taps; /* P, P cols, elements of a kernel row */
     bool dense; /* a kernel row is contiguous */
+    bool winograd; /* by conv_winograd.c, and nothing of what stands here */
     bool by_sample; /* tile rows are samples at the same place, else places of a sample */
 } lki_pass;
 
@@ -60,6 +61,19 @@ static inline int64_t lki_product(const int64_t v[LK_MAX_AXES])
 /* conv_weights.c: the gradient of the weights from x [batch][in][c] and dy [batch][out][f]. */
 size_t lki_weights_scratch_bytes(const lki_tiles *t, const lki_conv *g);
 void lki_weights_run(const lki_tiles *t, const lki_conv *g, const float *x, const float *dy, float *dw, void *scratch);
+
+/* conv_winograd.c: 3 x 3 windows of stride 1 with fewer products, as a pass and as the gradient of weights. `inside`:
+ * share of the taps that lie inside, over all places. Packed weights and scratch are its own. */
+bool lki_winograd_fits(const lki_pass *p, double inside);
+size_t lki_winograd_packed_bytes(const lki_pass *p);
+size_t lki_winograd_scratch_bytes(const lki_pass *p);
+void lki_winograd_pack(const lki_pass *p, const float *w, float *packed);
+void lki_winograd_run(
+    const lki_pass *p, const float *in, const float *packed, const float *bias, bool relu, float *out, void *scratch);
+bool lki_winograd_fits_weights(const lki_conv *g);
+size_t lki_winograd_weights_bytes(const lki_conv *g);
+void lki_winograd_weights(
+    const lki_tiles *t, const lki_conv *g, const float *x, const float *dy, float *dw, void *scratch);
 
 /* conv_depthwise.c: a filter for each channel (c = f = groups), without tiles. Packed: the weights as [tap][c]. */
 static inline bool lki_is_depthwise(const lki_conv *g)

@@ -227,6 +227,8 @@ static void few_run(
 size_t lki_weights_scratch_bytes(const lki_tiles *t, const lki_conv *g)
 {
     const int64_t taps = lki_product(g->kernel);
+    if (lki_winograd_fits_weights(g))
+        return lki_winograd_weights_bytes(g);
     if (many_channels(t, g))
         return taps > 1 ? lki_floats(g->f * taps * (g->c / g->groups)) : 0;
     const few v = few_make(t, g);
@@ -235,5 +237,8 @@ size_t lki_weights_scratch_bytes(const lki_tiles *t, const lki_conv *g)
 
 void lki_weights_run(const lki_tiles *t, const lki_conv *g, const float *x, const float *dy, float *dw, void *scratch)
 {
-    (many_channels(t, g) ? many_run : few_run)(t, g, x, dy, dw, scratch);
+    if (lki_winograd_fits_weights(g))
+        lki_winograd_weights(t, g, x, dy, dw, scratch);
+    else
+        (many_channels(t, g) ? many_run : few_run)(t, g, x, dy, dw, scratch);
 }
