@@ -6,11 +6,11 @@
  * group likewise. Saved: log of the sum of exponentials, [B,H,T]. */
 #include "base/mem.h"
 #include "kern/cpu/cpu_int.h"
-#include "kern/cpu/vmath.h"
+#include "kern/cpu/lanes.h"
 #include <math.h>
 #include <string.h>
 
-enum { QUERIES = 32, KEYS = 256 /* of a block */, LANES = 16 };
+enum { QUERIES = 32, KEYS = 256 /* of a block */ };
 
 /* Cosines of all places and pairs [places][d/2], then sines. */
 static lk_status rotary_make(const lki_heads *h, float **out)
@@ -122,12 +122,30 @@ LK_INLINE int64_t seen_of(const seen *s, int64_t r)
     return n < 0 ? 0 : n < s->n ? n : s->n;
 }
 
-LK_INLINE float lane_max(float lane[LANES])
+typedef int32_t mask __attribute__((vector_size(64)));
+
+/* v[.] = the larger of the two; by pointers, since wide vectors are not passed alike by all sets of instructions. */
+LK_INLINE void keep_larger(lki_vec *v, const lki_vec *w)
 {
-    for (int h = LANES / 2; h > 0; h /= 2)
-        for (int j = 0; j < h; j++)
-            lane[j] = lane[j + h] > lane[j] ? lane[j + h] : lane[j];
-    return lane[0];
+    const mask above = *w > *v;
+    *v = (lki_vec)(((mask)*w & above) | ((mask)*v & ~above));
+}
+
+/* The largest of `before` and n numbers, a whole number of vectors. A NaN that this passes by comes back through the sum. */
+LK_INLINE float largest(int64_t n, const float *x, float before)
+{
+    lki_vec v = before - (lki_vec){0}, w;
+    for (int64_t i = 0; i < n; i += LKI_LANES) {
+        w = LKI_VEC(x + i);
+        keep_larger(&v, &w);
+    }
+    w = __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+    keep_larger(&v, &w);
+    w = __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3);
+    keep_larger(&v, &w);
+    w = __builtin_shufflevector(v, v, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1);
+    keep_larger(&v, &w);
+    return v[0] > v[1] ? v[0] : v[1];
 }
 
 /* Scores to exponentials, 0 behind a row's own; top and sum go on from the blocks before, whose share of y [d], at a
@@ -136,32 +154,18 @@ LK_CLONES static void softmax_rows(
     const seen *s, float *restrict p, float *restrict top, float *restrict sum, float *restrict y, int64_t y_row, int64_t d)
 {
     for (int64_t r = 0; r < s->rows; r++, p += KEYS, y += y_row) {
-        const int64_t n = seen_of(s, r), wide = (n + LANES - 1) / LANES * LANES;
-        float lane[LANES];
-        for (int j = 0; j < LANES; j++)
-            lane[j] = top[r];
-        for (int64_t i = 0; i < wide; i += LANES)
-            for (int j = 0; j < LANES; j++) {
-                const float v = i + j < n ? p[i + j] : lane[j];
-                lane[j] = v > lane[j] ? v : lane[j];
-            }
-        const float high = lane_max(lane);
-        for (int64_t i = 0; i < wide; i++) {
-            const float e = lki_exp(p[i] - high);
-            p[i] = i < n ? e : 0;
-        }
-        for (int64_t i = wide; i < s->n; i++)
+        const int64_t n = seen_of(s, r), wide = (n + LKI_LANES - 1) / LKI_LANES * LKI_LANES;
+        for (int64_t i = n; i < wide; i++)
+            p[i] = -INFINITY;
+        const float high = largest(wide, p, top[r]);
+        for (int64_t i = 0; i < wide; i++)
+            p[i] = lki_exp(p[i] - high);
+        for (int64_t i = n; i < wide || i < s->n; i++)
             p[i] = 0;
-        for (int j = 0; j < LANES; j++)
-            lane[j] = 0;
-        for (int64_t i = 0; i < wide; i += LANES)
-            for (int j = 0; j < LANES; j++)
-                lane[j] += p[i + j];
-        for (int h = LANES / 2; h > 0; h /= 2)
-            for (int j = 0; j < h; j++)
-                lane[j] += lane[j + h];
+        float part;
+        LKI_RUN_SUM(part, wide, LKI_VEC(p + i), p[i]);
         const float before = high > top[r] ? lki_exp(top[r] - high) : 1;
-        sum[r] = sum[r] * before + lane[0];
+        sum[r] = sum[r] * before + part;
         if (before != 1)
             for (int64_t i = 0; i < d; i++)
                 y[i] *= before;
@@ -206,7 +210,7 @@ LK_CLONES static void gradient_rows(const seen *s, const float *restrict lse, co
             }
             word += word_row;
         } else {
-            const int64_t wide = lki_min((n + LANES - 1) / LANES * LANES, KEYS);
+            const int64_t wide = lki_min((n + LKI_LANES - 1) / LKI_LANES * LKI_LANES, KEYS);
             for (int64_t i = 0; i < wide; i++) { /* beyond n nobody reads, or it is made 0 below */
                 const float e = lki_exp(p[i] - lse[r]);
                 p[i] = e;
@@ -222,17 +226,7 @@ LK_CLONES static void gradient_rows(const seen *s, const float *restrict lse, co
 LK_CLONES static void dot_rows(int64_t rows, int64_t d, const float *a, const float *b, int64_t row, float *out)
 {
     for (int64_t r = 0; r < rows; r++, a += row, b += row) {
-        float lane[LANES] = {0};
-        int64_t i = 0;
-        for (; i + LANES <= d; i += LANES)
-            for (int j = 0; j < LANES; j++)
-                lane[j] += a[i + j] * b[i + j];
-        for (int j = 0; i < d; i++, j++)
-            lane[j] += a[i] * b[i];
-        for (int h = LANES / 2; h > 0; h /= 2)
-            for (int j = 0; j < h; j++)
-                lane[j] += lane[j + h];
-        out[r] = lane[0];
+        LKI_RUN_SUM(out[r], d, LKI_VEC(a + i) * LKI_VEC(b + i), a[i] * b[i]);
     }
 }
 
