@@ -32,8 +32,8 @@ static json_t *profile(const lk_run *run, const lk_bench_step_result *r)
 {
     lk_buf text = {0};
 
-    lk_run_describe(run, true, &text);
-    json_t *plan = json_loads(lk_buf_text(&text), 0, NULL);
+    const lk_status st = lk_run_describe(run, true, &text);
+    json_t *plan = st == LK_OK ? json_loads(lk_buf_text(&text), 0, NULL) : NULL;
     lk_buf_fini(&text);
     json_t *operations = json_incref(json_object_get(plan, "operations"));
     json_decref(plan);

@@ -3,23 +3,27 @@
 typedef struct plan_opts {
     char *config;
     lk_strings set;
+    int64_t ranks;
     bool json;
 } plan_opts;
 
 static const lk_field rows[] = {
     LKI_CONFIG_ROW(plan_opts),
     LKI_SET_ROW(plan_opts),
+    LK_FIELD(plan_opts, ranks, LK_T_INT, .def = "0", .min = 0, .max = 1e6,
+        .help = "What a rank of so many takes of memory; 0: of as many as are started."),
     LKI_JSON_ROW(plan_opts),
 };
 static const lk_table table = LK_TABLE(plan_opts, "lockstep plan",
-    "Shows the compiled step: operations in order, memory, FLOPs, buckets. Writes nothing.", rows);
+    "Shows the compiled step: operations in order, FLOPs, buckets, and what a rank will take of memory. Writes nothing.", rows);
 
 static lk_status say(const lk_run *r, bool json)
 {
     lk_buf b = {0};
 
-    lk_run_describe(r, json, &b);
-    const lk_status st = lki_print(&b);
+    lk_status st = lk_run_describe(r, json, &b);
+    if (st == LK_OK)
+        st = lki_print(&b);
     lk_buf_fini(&b);
     return st;
 }
@@ -28,7 +32,7 @@ static int run(const lki_parsed *p)
 {
     const plan_opts *o = p->opts;
     const lki_session_opts open = {
-        .config = o->config, .set = &o->set, .resume = "never", .mode = LK_RUN_PLAN, .json = o->json, .quiet = true};
+        .config = o->config, .set = &o->set, .resume = "never", .mode = LK_RUN_PLAN, .json = o->json, .quiet = true, .ranks = (int)o->ranks};
     lki_session s;
 
     const int code = lki_session_open(&open, &s);

@@ -580,10 +580,8 @@ static lk_status lay_all(lk_reduce *r, const lk_reduce_opts *o)
     return lay_memory(r);
 }
 
-static lk_status check_opts(const lk_comm *c, const lk_reduce_opts *o)
+static lk_status check_opts(int nranks, const lk_reduce_opts *o)
 {
-    const int nranks = lk_comm_nranks(c);
-
     if (o->leaves < 1 || o->width < 1)
         return LK_FAIL(LK_E_ARG, "a reduction of %d leaves, %d at a time", o->leaves, o->width);
     if (nranks > o->leaves)
@@ -603,27 +601,57 @@ static lk_status check_opts(const lk_comm *c, const lk_reduce_opts *o)
     return LK_OK;
 }
 
+static void set_opts(lk_reduce *r, const lk_reduce_opts *o, int nranks, int rank)
+{
+    r->rank = rank;
+    r->nranks = nranks;
+    r->leaves = o->leaves;
+    r->width = o->width;
+    r->fast = o->fast;
+    r->type = o->type;
+    r->n = o->n;
+    r->tile = o->tile;
+    r->size = (int64_t)lk_comm_type_size(o->type);
+    r->stride = align_up((o->n > 0 ? o->n : 1) * r->size); /* so that nobody meets a NULL */
+    r->n_buckets = o->n_buckets;
+    r->first = lk_block_first(o->leaves, nranks, rank);
+    r->end = lk_block_end(o->leaves, nranks, rank);
+}
+
+lk_status lk_reduce_predict(const lk_reduce_opts *o, int nranks, int rank, int64_t *bytes)
+{
+    lk_reduce r = {0};
+    int starts[LKI_MAX_OPEN], ends[LKI_MAX_OPEN];
+    int64_t received = 0; /* nodes */
+
+    LK_TRY(check_opts(nranks, o));
+    set_opts(&r, o, nranks, rank);
+    LK_TRY(lk_alloc_array(r.end - r.first, sizeof *r.leaf_at, "buffers of leaves", &r.leaf_at));
+    const lk_status st = assign_buffers(&r);
+    lk_free(r.leaf_at);
+    LK_TRY(st);
+    for (int k = 0; k < nranks && !o->fast; k++)
+        if (k != rank)
+            received += lki_open_nodes(o->leaves, lk_block_first(o->leaves, nranks, k), lk_block_end(o->leaves, nranks, k), starts, ends);
+    *bytes = r.n_buffers * r.stride;
+    for (int b = 0; b < o->n_buckets; b++) {
+        int64_t first, end;
+        lki_slice(o->bucket[b], o->bucket[b + 1], o->tile, b, nranks, rank, &first, &end);
+        for (int64_t at = first, most = PART_BYTES / r.size; at < end; at += most)
+            *bytes += received * align_up((end - at < most ? end - at : most) * r.size);
+    }
+    return LK_OK;
+}
+
 lk_status lk_reduce_create(lk_comm *c, const lk_reduce_opts *o, lk_reduce **out)
 {
     lk_reduce *r = NULL;
 
-    LK_TRY(check_opts(c, o)); /* the same on all ranks */
+    LK_TRY(check_opts(lk_comm_nranks(c), o)); /* the same on all ranks */
     lk_status st = lk_alloc(sizeof *r, "reduction", &r);
     if (st == LK_OK) {
         r->c = c;
-        r->rank = lk_comm_rank(c);
-        r->nranks = lk_comm_nranks(c);
-        r->leaves = o->leaves;
-        r->width = o->width;
-        r->fast = o->fast;
-        r->type = o->type;
-        r->n = o->n;
-        r->tile = o->tile;
-        r->size = (int64_t)lk_comm_type_size(o->type);
-        r->stride = align_up((o->n > 0 ? o->n : 1) * r->size); /* so that nobody meets a NULL */
-        r->n_buckets = o->n_buckets;
-        r->first = lk_block_first(o->leaves, r->nranks, r->rank);
-        r->end = lk_block_end(o->leaves, r->nranks, r->rank);
+        set_opts(r, o, lk_comm_nranks(c), lk_comm_rank(c));
         st = lay_all(r, o);
     }
     st = lk_comm_agree(c, st);

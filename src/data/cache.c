@@ -219,45 +219,61 @@ int64_t lki_cache_share(const lki_cache *c)
     return c->share;
 }
 
-lk_status lki_cache_create(
-    lk_dataset *data, const int *field, int n_fields, int64_t block, int64_t places, int readers, lki_cache **out)
+/* All sizes. */
+static lk_status lay_down(
+    lki_cache *c, lk_dataset *data, const int *field, int n_fields, int64_t block, int64_t places)
 {
-    lki_cache *c = NULL;
     int64_t place_bytes = 0, all_bytes;
-    lk_status st;
 
-    LK_TRY(lk_alloc(sizeof *c, "block cache", &c));
-    pthread_mutex_init(&c->lock, NULL);
-    pthread_cond_init(&c->loaded, NULL);
     c->data = data;
     c->n_fields = n_fields;
     c->block = block < data->samples ? block : data->samples;
     c->n_blocks = (data->samples - 1) / c->block + 1;
-    c->share = places >= c->n_blocks ? places : places / readers;
     for (int i = 0; i < n_fields; i++) {
         const lk_field_info *f = &data->field[field[i]];
         int64_t bytes;
         c->field[i] = field[i];
         c->row_bytes[i] = f->row * (int64_t)lk_elem_size(f->type);
         c->field_at[i] = (size_t)place_bytes;
-        LK_TRY_TO(st, fail, lk_mul_i64(c->block, c->row_bytes[i], &bytes));
+        LK_TRY(lk_mul_i64(c->block, c->row_bytes[i], &bytes));
         bytes += (LINE - bytes % LINE) % LINE;
-        if (__builtin_add_overflow(place_bytes, bytes, &place_bytes)) {
-            st = LK_FAIL(LK_E_RANGE, "a block of %" PRId64 " samples has too many bytes", c->block);
-            goto fail;
-        }
+        if (__builtin_add_overflow(place_bytes, bytes, &place_bytes))
+            return LK_FAIL(LK_E_RANGE, "a block of %" PRId64 " samples has too many bytes", c->block);
     }
-    LK_TRY_TO(st, fail, lk_cast_int(places, &c->n_places));
+    LK_TRY(lk_cast_int(places, &c->n_places));
     c->place_bytes = (size_t)place_bytes;
-    LK_TRY_TO(st, fail, lk_mul_i64((int64_t)c->place_bytes, places, &all_bytes));
     c->n_buckets = 1;
     while (c->n_buckets < c->n_places && c->n_buckets < 1 << 30)
         c->n_buckets *= 2;
+    return lk_mul_i64((int64_t)c->place_bytes, places, &all_bytes);
+}
+
+lk_status lki_cache_predict(
+    lk_dataset *data, const int *field, int n_fields, int64_t block, int64_t places, int64_t *bytes)
+{
+    lki_cache c = {0};
+
+    LK_TRY(lay_down(&c, data, field, n_fields, block, places));
+    *bytes = lki_cache_bytes(&c);
+    return LK_OK;
+}
+
+lk_status lki_cache_create(
+    lk_dataset *data, const int *field, int n_fields, int64_t block, int64_t places, int readers, lki_cache **out)
+{
+    lki_cache *c = NULL;
+    lk_status st;
+
+    LK_TRY(lk_alloc(sizeof *c, "block cache", &c));
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->loaded, NULL);
+    LK_TRY_TO(st, fail, lay_down(c, data, field, n_fields, block, places));
+    c->share = places >= c->n_blocks ? places : places / readers;
     LK_TRY_TO(st, fail, lk_alloc_array(places, sizeof c->place[0], "block cache", &c->place));
     LK_TRY_TO(st, fail, lk_alloc_array(c->n_buckets, sizeof c->bucket[0], "block cache", &c->bucket));
     LK_TRY_TO(st, fail,
         lk_alloc_array(
-            all_bytes, 1, "block cache (it holds two windows of blocks for each microbatch of this rank)", &c->bytes));
+            (int64_t)c->place_bytes * places, 1, "block cache (it holds two windows of blocks for each microbatch of this rank)", &c->bytes));
     for (int i = 0; i < c->n_places; i++)
         c->place[i].block = -1;
     for (int i = 0; i < c->n_buckets; i++)

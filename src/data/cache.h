@@ -16,6 +16,9 @@ LK_MUST_USE lk_status lki_cache_create(
     lk_dataset *data, const int *field, int n_fields, int64_t block, int64_t places, int readers, lki_cache **out);
 void lki_cache_destroy(lki_cache **c);
 int64_t lki_cache_bytes(const lki_cache *c);
+/* The same before there is one. */
+LK_MUST_USE lk_status lki_cache_predict(
+    lk_dataset *data, const int *field, int n_fields, int64_t block, int64_t places, int64_t *bytes);
 /* A reader's share of the places. */
 int64_t lki_cache_share(const lki_cache *c);
 

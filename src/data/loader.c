@@ -703,6 +703,64 @@ fail:
     return st;
 }
 
+/* What create_slots and create_readers will ask for. */
+static int64_t slot_bytes(const lk_loader *l)
+{
+    const lk_sampler *s = &l->o.sampler;
+    const int64_t lanes = (int64_t)l->n_slots * l->o.n_lanes;
+    int64_t microbatch = (int64_t)sizeof l->lanes[0] + round_up(s->rows, WORDS_OF_LINE) * (int64_t)sizeof(int64_t);
+
+    for (int i = 0; i < l->o.n_fields; i++)
+        if (l->out[i].same < 0)
+            microbatch += round_up(s->rows * l->out[i].row, FLOATS_OF_LINE) * (int64_t)l->out[i].elem;
+    return l->n_slots * (int64_t)sizeof l->slot[0] + lanes * microbatch;
+}
+
+static int64_t reader_bytes(const lk_loader *l, int64_t places, int64_t share)
+{
+    const int64_t rows = l->o.sampler.rows;
+    int64_t bytes = (int64_t)sizeof l->reader[0] + rows * (int64_t)(sizeof l->reader[0].until[0] + sizeof l->reader[0].place[0]) +
+                    places * (int64_t)sizeof l->reader[0].mark[0] + share * (int64_t)sizeof l->reader[0].held[0];
+
+    if (!l->pool_cached)
+        bytes += l->part_at[l->n_parts];
+    if (lk_augment_steps(l->o.augment) > 0)
+        bytes += l->out[0].row * (int64_t)sizeof(float);
+    if (lk_is_mixed(&l->o.mix)) {
+        int64_t widest = l->out[0].row;
+        for (int i = 1; i < l->o.n_fields; i++)
+            if (l->o.field[i].classes > 0)
+                widest = max_i64(widest, l->out[i].row);
+        bytes += rows * (int64_t)sizeof(double) + round_up(rows * widest, FLOATS_OF_LINE) * (int64_t)sizeof(float);
+    }
+    return l->o.readers * bytes;
+}
+
+lk_status lk_loader_predict(const lk_loader_opts *o, int64_t *bytes)
+{
+    lk_loader *l = NULL;
+    int64_t cache = 0;
+    lk_status st;
+
+    LK_TRY(check_opts(o));
+    LK_TRY(check_changes(o));
+    LK_TRY(lk_alloc(sizeof *l, "loader", &l));
+    l->o = *o;
+    l->n_slots = o->prefetch + 1;
+    st = create_outputs(l);
+    if (st == LK_OK) {
+        const int64_t places = max_i64(count_places(l), o->readers), blocks = (o->data->samples - 1) / o->sampler.block + 1;
+
+        st = lki_cache_predict(o->data, l->part, l->n_parts, o->sampler.block, places, &cache);
+        *bytes = (int64_t)sizeof *l + slot_bytes(l) + cache + reader_bytes(l, places, places >= blocks ? places : places / o->readers) +
+                 o->n_lanes * (int64_t)sizeof l->ahead[0];
+    }
+    for (int i = 0; i < LK_LOADER_FIELDS; i++)
+        lki_converter_fini(&l->out[i].convert);
+    lk_free(l);
+    return st;
+}
+
 void lk_loader_destroy(lk_loader **loader)
 {
     lk_loader *l = *loader;

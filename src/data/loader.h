@@ -89,6 +89,8 @@ LK_MUST_USE lk_status lk_loader_map(lk_loader *l, const lk_batch **view);
 void lk_loader_unmap(lk_loader *l, const lk_batch **view);
 double lk_loader_wait_seconds(const lk_loader *l); /* spent in map since creation */
 int64_t lk_loader_bytes(const lk_loader *l);
+/* What lk_loader_bytes will say of a loader with these options. Local. Errors: as lk_loader_create. */
+LK_MUST_USE lk_status lk_loader_predict(const lk_loader_opts *o, int64_t *bytes);
 void lk_loader_destroy(lk_loader **l); /* stops and joins the readers, in any state */
 
 #endif

@@ -63,7 +63,7 @@ lk_status lki_data_open(lk_run *r)
             d->synthetic.input.n, d->synthetic.classes, &r->train_data);
     if (r->mode != LK_RUN_EVAL)
         LK_TRY(open_files(r, &d->train, &r->train_data));
-    if (d->valid.n > 0 && (r->mode == LK_RUN_TRAIN || r->mode == LK_RUN_EVAL))
+    if (d->valid.n > 0 && r->mode != LK_RUN_BENCH)
         LK_TRY(open_files(r, &d->valid, &r->valid_data));
     if (r->mode == LK_RUN_EVAL && r->valid_data == NULL)
         return LK_FAIL(LK_E_CONFIG, "%s: there is no data.valid to evaluate on", r->config->path);

@@ -2,6 +2,7 @@
 #include "train/run_int.h"
 
 #include "base/buf.h"
+#include "base/machine.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -59,7 +60,17 @@ static json_t *shape_json(const lk_shape *s)
     return a;
 }
 
-static void describe_json(const lk_run *r, lk_buf *out)
+static json_t *memory_json(const lk_run *r, int rank, const lki_memory *m)
+{
+    char by[LK_AVAILABLE_TEXT];
+    json_t *o = json_pack("{s:i, s:i, s:I, s:I}", "ranks", r->nranks, "rank", rank, "total_bytes", (json_int_t)lki_memory_total(m), "available_bytes", (json_int_t)lk_available_bytes("", by));
+
+    for (int k = 0; k < LKI_MEMORY_KINDS; k++)
+        json_object_set_new(o, lki_memory_key(k), json_integer(m->bytes[k]));
+    return o;
+}
+
+static void describe_json(const lk_run *r, int rank, const lki_memory *m, lk_buf *out)
 {
     const lk_plan *p = r->phase[0].trainer.plan;
     json_t *ops = json_array(), *buckets = json_array();
@@ -73,8 +84,8 @@ static void describe_json(const lk_run *r, lk_buf *out)
     for (int b = 0; b < p->n_buckets; b++)
         json_array_append_new(buckets, json_pack("{s:I, s:I, s:i}", "first", (json_int_t)p->bucket[b], "elements", (json_int_t)(p->bucket[b + 1] - p->bucket[b]), "ready", p->ready[b]));
     const lk_shape *in = &r->graph->value[p->input_value[0]].shape;
-    json_t *o = json_pack("{s:s, s:s, s:I, s:i, s:I, s:o, s:I, s:f, s:I, s:I, s:I, s:o, s:o}", "name", r->config->run.name, "backend", p->backend->name, "batch", (json_int_t)r->config->train.batch, "microbatches", r->leaves, "rows", (json_int_t)r->rows, "input", shape_json(in), "weights", (json_int_t)lk_graph_weights(r->graph), "flops_per_step", p->flops * r->leaves,
-        "activation_bytes", (json_int_t)p->arena_bytes, "packed_bytes", (json_int_t)p->packed_bytes, "flat_bytes", (json_int_t)(r->graph->flat * (int64_t)sizeof(float)), "operations", ops, "buckets", buckets);
+    json_t *o = json_pack("{s:s, s:s, s:I, s:i, s:I, s:o, s:I, s:f, s:I, s:I, s:I, s:o, s:o, s:o}", "name", r->config->run.name, "backend", p->backend->name, "batch", (json_int_t)r->config->train.batch, "microbatches", r->leaves, "rows", (json_int_t)r->rows, "input", shape_json(in), "weights", (json_int_t)lk_graph_weights(r->graph), "flops_per_step", p->flops * r->leaves,
+        "activation_bytes", (json_int_t)p->arena_bytes, "packed_bytes", (json_int_t)p->packed_bytes, "flat_bytes", (json_int_t)(r->graph->flat * (int64_t)sizeof(float)), "operations", ops, "buckets", buckets, "memory", memory_json(r, rank, m));
     char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(17));
     lk_buf_add(out, text != NULL ? text : "{}");
     lk_buf_add(out, "\n");
@@ -82,7 +93,30 @@ static void describe_json(const lk_run *r, lk_buf *out)
     json_decref(o);
 }
 
-static void describe_text(const lk_run *r, lk_buf *out)
+static void describe_memory(const lk_run *r, int rank, const lki_memory *m, lk_buf *out)
+{
+    char bytes[32], by[LK_AVAILABLE_TEXT], which[64] = "";
+
+    if (r->nranks > 1)
+        snprintf(which, sizeof which, " of rank %d of %d, which takes most", rank, r->nranks);
+    lk_buf_printf(out, "\nmemory%s\n", which);
+    for (int k = 0; k < LKI_MEMORY_KINDS; k++) {
+        lk_format_bytes((double)m->bytes[k], bytes, sizeof bytes);
+        lk_buf_printf(out, "  %-26s %10s", lki_memory_text(k), bytes);
+        if (k == LKI_MEMORY_ACTIVATIONS) {
+            lk_format_bytes((double)r->phase[0].trainer.plan->arena_bytes, bytes, sizeof bytes);
+            lk_buf_printf(out, " (%s a thread while it trains)", bytes);
+        }
+        lk_buf_add(out, "\n");
+    }
+    lk_format_bytes((double)lki_memory_total(m), bytes, sizeof bytes);
+    lk_buf_printf(out, "  %-26s %10s\n", "together", bytes);
+    lk_format_bytes((double)lk_available_bytes("", by), bytes, sizeof bytes);
+    if (by[0] != 0)
+        lk_buf_printf(out, "  %-26s %10s (%s)\n", "available here", bytes, by);
+}
+
+static void describe_text(const lk_run *r, int rank, const lki_memory *m, lk_buf *out)
 {
     const lk_plan *p = r->phase[0].trainer.plan;
     char a[LK_SHAPE_TEXT], b[LK_SHAPE_TEXT], bytes[32], flops[32];
@@ -100,20 +134,7 @@ static void describe_text(const lk_run *r, lk_buf *out)
         lk_format_count(in->flops, flops, sizeof flops);
         lk_buf_printf(out, "%-4d %-10s %-20s %-18s %-20s %-20s %-6s %10s %10s\n", t, kind_text(in->kind), instr_name(p, in), op, lk_shape_print(&in->spec->in[0], a), lk_shape_print(&in->spec->out, b), in->spec->out_layout == LK_LAYOUT_NHWC ? "nhwc" : "plain", bytes, flops);
     }
-    lk_buf_add(out, "\nmemory\n");
-    lk_format_bytes((double)p->arena_bytes, bytes, sizeof bytes);
-    lk_buf_printf(out, "  activations and gradients  %10s a thread (peak of a microbatch)\n", bytes);
-    lk_format_bytes((double)p->packed_bytes, bytes, sizeof bytes);
-    lk_buf_printf(out, "  packed weights             %10s a rank\n", bytes);
-    lk_format_bytes((double)r->graph->flat * sizeof(float), bytes, sizeof bytes);
-    lk_buf_printf(out, "  weights                    %10s a rank, as much for each open leaf of the reduction\n", bytes);
-    const int n_state = lk_opt_get((lk_opt)r->config->train.optimizer)->n_state;
-    lk_format_bytes((double)r->graph->flat * sizeof(float) * n_state, bytes, sizeof bytes);
-    lk_buf_printf(out, "  optimizer state            %10s %s\n", bytes, lk_opt_get((lk_opt)r->config->train.optimizer)->whole ? "a rank" : "over all ranks");
-    if (r->config->train.ema > 0) {
-        lk_format_bytes((double)r->graph->flat * sizeof(float), bytes, sizeof bytes);
-        lk_buf_printf(out, "  running mean of weights    %10s, shared out likewise\n", bytes);
-    }
+    describe_memory(r, rank, m, out);
     lk_buf_printf(out, "\nbuckets (in the order they go out)\n");
     for (int k = p->n_buckets - 1; k >= 0; k--) {
         lk_format_bytes((double)(p->bucket[k + 1] - p->bucket[k]) * sizeof(float), bytes, sizeof bytes);
@@ -121,10 +142,15 @@ static void describe_text(const lk_run *r, lk_buf *out)
     }
 }
 
-void lk_run_describe(const lk_run *r, bool json, lk_buf *out)
+lk_status lk_run_describe(const lk_run *r, bool json, lk_buf *out)
 {
+    lki_memory m = {{0}};
+    int rank = 0;
+
+    LK_TRY(lki_memory_largest(r, &rank, &m));
     if (json)
-        describe_json(r, out);
+        describe_json(r, rank, &m, out);
     else
-        describe_text(r, out);
+        describe_text(r, rank, &m, out);
+    return lk_buf_status(out);
 }

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/machine.h"
 #include "base/mem.h"
 #include "model/model.h"
 
@@ -22,6 +23,7 @@ static lk_shape sample_shape(const lk_field_info *f)
     return s;
 }
 
+/* Compiles; takes no memory but for plans. */
 static lk_status open_model(lk_run *r)
 {
     const lk_dataset *d = r->train_data != NULL ? r->train_data : r->valid_data;
@@ -49,8 +51,15 @@ static lk_status open_model(lk_run *r)
     }
     if (r->valid_data != NULL)
         LK_TRY(lki_engine_create(r, r->model.evaluated, false, &r->evaluator));
-    if (r->mode == LK_RUN_PLAN)
-        return LK_OK;
+    r->resident = lk_resident_bytes();
+    return LK_OK;
+}
+
+static lk_status open_memory(lk_run *r)
+{
+    for (int k = 0; k < r->n_phases; k++)
+        LK_TRY(lki_engine_allocate(r, &r->phase[k].trainer));
+    LK_TRY(lki_engine_allocate(r, &r->evaluator));
     LK_TRY(lk_alloc_array(r->graph->flat, sizeof *r->weights, "weights", &r->weights));
     return lk_graph_init_weights(r->graph, (uint64_t)r->config->run.seed, r->weights);
 }
@@ -258,6 +267,8 @@ static lk_status open_all(lk_run *r, const lk_train_args *a)
         return LK_OK;
     LK_TRY(lk_comm_agree(r->comm, lki_data_check_labels(r)));
     LK_TRY(check_watch(r));
+    LK_TRY(lk_comm_agree(r->comm, lki_memory_check(r)));
+    LK_TRY(lk_comm_agree(r->comm, open_memory(r)));
     if (r->mode != LK_RUN_EVAL) {
         plan_schedule(r);
         LK_TRY(lki_phases_prepare(r));
@@ -287,7 +298,7 @@ lk_status lk_run_open(const lk_train_args *a, lk_run **out)
     r->comm = a->comm;
     r->mode = a->mode;
     r->rank = lk_comm_rank(a->comm);
-    r->nranks = lk_comm_nranks(a->comm);
+    r->nranks = a->mode == LK_RUN_PLAN && a->ranks > 0 ? a->ranks : lk_comm_nranks(a->comm);
     r->leaves = (int)a->config->train.microbatches;
     r->rows = a->config->train.batch / a->config->train.microbatches;
     r->first_lane = lk_block_first(r->leaves, r->nranks, r->rank);

@@ -11,8 +11,12 @@ lk_status lki_engine_create(lk_run *r, const lk_graph *g, bool training, lki_eng
 {
     const lk_plan_opts opts = {.training = training, .bucket_bytes = (size_t)r->config->train.bucket_bytes};
 
-    LK_TRY(lk_plan_create(g, r->backend, &opts, &e->plan));
-    if (r->mode == LK_RUN_PLAN)
+    return lk_plan_create(g, r->backend, &opts, &e->plan);
+}
+
+lk_status lki_engine_allocate(lk_run *r, lki_engine *e)
+{
+    if (e->plan == NULL)
         return LK_OK;
     e->workers = lk_pool_size(r->pool);
     LK_TRY(lk_alloc_array(e->workers, sizeof *e->exec, "executors", &e->exec));
@@ -150,26 +154,34 @@ static lk_status prepare_local(lk_run *r)
     return lk_alloc_array((int64_t)(r->n_lanes) * LKI_COLS, sizeof *r->rows_sent, "step sums", &r->rows_sent);
 }
 
-/* Collective. */
-static lk_status create_reduction(lk_run *r, lki_phase *p)
+lk_status lki_reduce_opts(const lk_run *r, const lki_phase *p, int workers, int64_t **bucket, lk_reduce_opts *out)
 {
     const lk_plan *plan = p->trainer.plan;
-    int64_t *bucket = NULL;
-    lk_status st;
 
-    LK_TRY(lk_comm_agree(r->comm, lk_alloc_array(plan->n_buckets + 1, sizeof *bucket, "buckets", &bucket)));
+    LK_TRY(lk_alloc_array(plan->n_buckets + 1, sizeof **bucket, "buckets", bucket));
     for (int b = 0; b <= plan->n_buckets; b++)
-        bucket[b] = plan->bucket[b] - plan->grad_first;
-    const lk_reduce_opts opts = {
+        (*bucket)[b] = plan->bucket[b] - plan->grad_first;
+    *out = (lk_reduce_opts){
         .n = plan->grad_end - plan->grad_first,
         .type = LK_COMM_F32,
         .tile = LK_TILE,
         .n_buckets = plan->n_buckets,
-        .bucket = bucket,
+        .bucket = *bucket,
         .leaves = r->leaves,
-        .width = lk_pool_size(r->pool),
+        .width = workers,
         .fast = r->config->train.reduction == LK_REDUCTION_FAST,
     };
+    return LK_OK;
+}
+
+/* Collective. */
+static lk_status create_reduction(lk_run *r, lki_phase *p)
+{
+    int64_t *bucket = NULL;
+    lk_reduce_opts opts;
+    lk_status st;
+
+    LK_TRY(lk_comm_agree(r->comm, lki_reduce_opts(r, p, lk_pool_size(r->pool), &bucket, &opts)));
     st = lk_reduce_create(r->comm, &opts, &p->reduce);
     lk_free(bucket);
     return st;

@@ -31,6 +31,7 @@ typedef struct lk_train_args {
     const char *resume; /* "auto", "never" or a checkpoint's path */
     bool json;          /* events as JSON lines on standard output (rank 0) */
     bool quiet;         /* no progress */
+    int ranks;          /* LK_RUN_PLAN: for so many ranks; 0: those there are */
 } lk_train_args;
 
 /* Opens everything (data, model, plan, run directory, checkpoint to resume): what can be wrong with the input, fails here, on all ranks alike, with nothing started. Collective. */
@@ -51,7 +52,7 @@ typedef struct lk_bench_step_result {
 } lk_bench_step_result;
 LK_MUST_USE lk_status lk_run_bench(lk_run *r, int warmup, int steps, bool profile, lk_bench_step_result *out);
 /* The compiled step, as text or JSON: operations in order, shapes, bytes, FLOPs, peak memory, buckets. */
-void lk_run_describe(const lk_run *r, bool json, lk_buf *out);
+LK_MUST_USE lk_status lk_run_describe(const lk_run *r, bool json, lk_buf *out);
 /* Asks the running step loop of this process to stop at the next step boundary; async-signal-safe. */
 void lk_run_request_stop(void);
 

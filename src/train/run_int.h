@@ -69,6 +69,7 @@ struct lk_run {
     int first_lane, n_lanes; /* microbatches of this rank */
     int leaves;              /* M */
     int64_t rows;            /* of a microbatch */
+    int64_t resident;        /* bytes of this process before it allocates what the plans need */
 
     lk_dataset *train_data, *valid_data;
     lk_sampler train_sampler, valid_sampler;
@@ -125,8 +126,37 @@ LK_MUST_USE lk_status lki_data_normalize(lk_run *r);
 /* From the cursor on, for ever; or once through the validation data. */
 lk_loader_opts lki_loader_opts(const lk_run *r, bool training);
 
-/* phase.c */
+/* memory.c: what a rank has in memory at its peak, by use. */
+typedef enum lki_memory_kind {
+    LKI_MEMORY_PROCESS, /* as it is before anything below is allocated: measured */
+    LKI_MEMORY_ACTIVATIONS,
+    LKI_MEMORY_PACKED,
+    LKI_MEMORY_WEIGHTS,
+    LKI_MEMORY_REDUCTION,
+    LKI_MEMORY_OPTIMIZER,
+    LKI_MEMORY_STAGE,
+    LKI_MEMORY_BATCHES,
+    LKI_MEMORY_EVALUATION,
+    LKI_MEMORY_KINDS
+} lki_memory_kind;
+typedef struct lki_memory {
+    int64_t bytes[LKI_MEMORY_KINDS];
+} lki_memory;
+const char *lki_memory_key(lki_memory_kind k);
+const char *lki_memory_text(lki_memory_kind k);
+int64_t lki_memory_total(const lki_memory *m);
+/* For any rank, once the plans are made. Local. */
+LK_MUST_USE lk_status lki_memory_predict(const lk_run *r, int rank, lki_memory *out);
+/* For the rank that takes most; the lowest of those. Local. */
+LK_MUST_USE lk_status lki_memory_largest(const lk_run *r, int *rank, lki_memory *out);
+/* Before anything is allocated: whether what the ranks of this host will take is there. Local. Errors: LK_E_CONFIG with the numbers. */
+LK_MUST_USE lk_status lki_memory_check(const lk_run *r);
+
+/* phase.c: the plan alone; then its memory. */
 LK_MUST_USE lk_status lki_engine_create(lk_run *r, const lk_graph *g, bool training, lki_engine *e);
+LK_MUST_USE lk_status lki_engine_allocate(lk_run *r, lki_engine *e);
+/* How the gradients of a phase are reduced, where `workers` leaves are written at a time; *bucket is the caller's to free. Local. */
+LK_MUST_USE lk_status lki_reduce_opts(const lk_run *r, const lki_phase *p, int workers, int64_t **bucket, lk_reduce_opts *out);
 void lki_engine_destroy(lki_engine *e);
 LK_MUST_USE lk_status lki_engine_pack(lk_run *r, lki_engine *e, const float *weights);
 /* Allocates what the steps of all phases need: reduction, optimizer state, scratch. Collective. */

@@ -1,5 +1,6 @@
 lk_test(status base)
 lk_test(mem base)
+lk_test(machine base)
 lk_test(log base)
 lk_test(rng base)
 lk_test(hash base)

@@ -155,6 +155,9 @@ static void run(lk_comm *c, const setting *s)
         .fast = s->fast};
     const int64_t bytes = lk_mem_bytes();
     CHECK_OK(lk_reduce_create(c, &o, &r));
+    int64_t predicted = 0;
+    CHECK_OK(lk_reduce_predict(&o, lk_comm_nranks(c), lk_comm_rank(c), &predicted));
+    CHECK(lk_reduce_buffer_bytes(r) == predicted, "%s: %ld bytes, predicted %ld", text, (long)lk_reduce_buffer_bytes(r), (long)predicted);
     const int64_t allocations = lk_mem_count();
     for (int i = 0; i < 2; i++) {
         step(r, c, s, 3 + (uint64_t)i);

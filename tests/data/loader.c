@@ -104,7 +104,9 @@ static int64_t check_run(const lk_loader_opts *o, int64_t limit)
         lk_loader_unmap(l, &b);
         cr_assert(b == NULL);
     }
-    cr_expect(lk_loader_bytes(l) > 0);
+    int64_t predicted = 0;
+    EXPECT_OK(lk_loader_predict(o, &predicted));
+    cr_expect(lk_loader_bytes(l) == predicted, "%ld, predicted %ld", (long)lk_loader_bytes(l), (long)predicted);
     lk_loader_destroy(&l);
     cr_assert(l == NULL);
     return i;

@@ -21,6 +21,7 @@ lk_run_test(launch)
 lk_run_test(api)
 lk_run_test(digest)
 lk_run_test(resume)
+lk_run_test(memory)
 lk_run_test(learning)
 
 add_test(NAME run.house COMMAND ${LK_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/run/house.py ${PROJECT_SOURCE_DIR} $<TARGET_FILE:lockstep>)
