@@ -169,6 +169,31 @@ static const lk_field early_stop_rows[] = {
 static const lk_table early_stop_table = LK_TABLE(
     lk_early_stop_opts, "train.early_stop", "When a run ends before its last step.", early_stop_rows);
 
+static const lk_field init_from_rows[] = {
+    LK_FIELD(lk_init_from_opts, checkpoint, LK_T_STRING, .def = "",
+        .help = "A step folder, its state.h5, or a run's folder, which stands for its newest good checkpoint; relative to the "
+                "config's folder. Unset: none."),
+    LK_FIELD(lk_init_from_opts, match, LK_T_STRING, .def = "*",
+        .help = "Names of this model's parameters that are to be taken, as in train.groups."),
+    LK_FIELD(lk_init_from_opts, rename, LK_T_NODE, .def = "",
+        .help = "Other beginnings for the names in the checkpoint: a list, for instance `[{from: \"encoder.\", to: \"\"}]`; the "
+                "first that fits a name counts."),
+    LK_FIELD(lk_init_from_opts, ema, LK_T_BOOL, .def = "true",
+        .help = "Takes the running means of the weights (train.ema) in their place, where the checkpoint has them."),
+    LK_FIELD(lk_init_from_opts, strict, LK_T_BOOL, .def = "false",
+        .help = "A parameter that matches, but is not in the checkpoint in its shape, is an error."),
+};
+static const lk_table init_from_table = LK_TABLE(lk_init_from_opts, "train.init_from",
+    "Weights of another run, to start from: a run that begins takes each parameter (running statistics, too) whose name and shape are in "
+    "the checkpoint. The others start by their layers and train.init. A run that goes on from a checkpoint of its own does not look.",
+    init_from_rows);
+
+static const lk_field rename_rows[] = {
+    LK_FIELD(lk_rename, from, LK_T_STRING, .help = "What names in the checkpoint begin with."),
+    LK_FIELD(lk_rename, to, LK_T_STRING, .help = "What they begin with in this model."),
+};
+static const lk_table rename_table = LK_TABLE(lk_rename, "train.init_from.rename", NULL, rename_rows);
+
 static const lk_field train_rows[] = {
     LK_FIELD(lk_train_opts, objective, LK_T_ENUM, .def = "classify", .choices = "classify|regress",
         .help = "classify: cross-entropy over class ids; regress: mean squared error."),
@@ -222,6 +247,8 @@ static const lk_field train_rows[] = {
     LK_FIELD(lk_train_opts, init, LK_T_NODE, .def = "",
         .help = "First values of parameters, by patterns of their names: a list, for instance `[{match: \"*.weight\", kind: "
                 "he_normal}]`."),
+    LK_FIELD(lk_train_opts, init_from, LK_T_TABLE, .def = "", .sub = &init_from_table,
+        .help = "A checkpoint of another run whose weights this one starts from."),
     LK_FIELD(lk_train_opts, lr, LK_T_TABLE, .sub = &lr_table, .help = "Learning rate: a number, or a map."),
     LK_FIELD(lk_train_opts, precision, LK_T_ENUM, .def = "fp32", .choices = "fp32",
         .help = "Numbers that are computed with."),
@@ -422,6 +449,19 @@ static lk_status check_data(const lk_config *c)
     return LK_OK;
 }
 
+static lk_status check_init_from(const lk_config *c)
+{
+    const lk_init_from_opts *o = &c->train.init_from;
+
+    if (o->checkpoint != NULL && o->checkpoint[0] == 0)
+        return key_fail(c, "train.init_from.checkpoint", "the path is empty");
+    if (o->checkpoint == NULL && c->n_rename > 0)
+        return key_fail(c, "train.init_from.rename", "given without train.init_from.checkpoint");
+    if (o->checkpoint == NULL && o->strict)
+        return key_fail(c, "train.init_from.strict", "given without train.init_from.checkpoint");
+    return LK_OK;
+}
+
 static lk_status check_train(const lk_config *c)
 {
     const lk_train_opts *t = &c->train;
@@ -559,9 +599,9 @@ static lk_status absolute_folder(const char *folder, char **out)
     return lk_path_join(here, folder, out);
 }
 
-/* Makes a path or glob absolute. Leading ".." are taken off the folder, which has no links any more; where a glob will
- * be looked for, wildcards in the folder's own name are not meant as such. */
-static lk_status make_absolute(const char *folder, char **path)
+/* Makes a path, or a glob (may_glob), absolute. Leading ".." are taken off the folder, which has no links any more; where a
+ * glob will be looked for, wildcards in the folder's own name are not meant as such. */
+static lk_status make_absolute(const char *folder, bool may_glob, char **path)
 {
     const char *name = *path;
     size_t len = strlen(folder);
@@ -586,7 +626,7 @@ static lk_status make_absolute(const char *folder, char **path)
         }
         name += strspn(name, "/");
     }
-    const bool is_glob = strpbrk(folder, "*?[") != NULL || strpbrk(name, "*?[") != NULL;
+    const bool is_glob = may_glob && (strpbrk(folder, "*?[") != NULL || strpbrk(name, "*?[") != NULL);
     for (size_t i = 0; i < len; i++) {
         if (is_glob && strchr("*?[\\", folder[i]) != NULL)
             lk_buf_add(&b, "\\");
@@ -613,6 +653,24 @@ static lk_status fill_numbers(lk_reals *r, int n, double value)
     return LK_OK;
 }
 
+static lk_status parse_rename(lk_config *c)
+{
+    const lk_yaml *list = c->train.init_from.rename;
+
+    if (list == NULL || lk_yaml_is_empty(list))
+        return LK_OK;
+    if (list->kind != LK_YAML_LIST)
+        return lk_yaml_fail(list, "train.init_from.rename: expected a list of maps, for instance [{from: \"encoder.\", to: \"\"}]");
+    LK_TRY(lk_alloc_array(list->n_child, sizeof *c->rename, "train.init_from.rename", &c->rename));
+    for (int i = 0; i < list->n_child; i++) {
+        if (list->child[i]->kind != LK_YAML_MAP)
+            return lk_yaml_fail(list->child[i], "train.init_from.rename: expected a map, for instance {from: \"encoder.\", to: \"\"}");
+        LK_TRY(lk_table_parse(&rename_table, list->child[i], &c->rename[i]));
+        c->n_rename++;
+    }
+    return LK_OK;
+}
+
 /* What follows from the rest, and absolute paths. */
 static lk_status resolve(lk_config *c)
 {
@@ -621,9 +679,11 @@ static lk_status resolve(lk_config *c)
     if (c->run.name == NULL)
         LK_TRY(default_name(c->path, &c->run.name));
     for (int i = 0; i < d->train.n; i++)
-        LK_TRY(make_absolute(c->folder, &d->train.item[i]));
+        LK_TRY(make_absolute(c->folder, true, &d->train.item[i]));
     for (int i = 0; i < d->valid.n; i++)
-        LK_TRY(make_absolute(c->folder, &d->valid.item[i]));
+        LK_TRY(make_absolute(c->folder, true, &d->valid.item[i]));
+    if (c->train.init_from.checkpoint != NULL)
+        LK_TRY(make_absolute(c->folder, false, &c->train.init_from.checkpoint));
     if (d->sequence.length > 0 && d->sequence.stride == 0)
         d->sequence.stride = d->sequence.length;
     if (d->sequence.length > 0 && d->sequence.target_length == 0)
@@ -651,6 +711,8 @@ static lk_status from_document(
     LK_TRY_TO(st, fail, lk_strdup(path, &c->path));
     LK_TRY_TO(st, fail, absolute_folder(folder, &c->folder));
     LK_TRY_TO(st, fail, lk_augment_parse(c->data.augment, &c->augment));
+    LK_TRY_TO(st, fail, parse_rename(c));
+    LK_TRY_TO(st, fail, check_init_from(c));
     LK_TRY_TO(st, fail, check_data(c));
     LK_TRY_TO(st, fail, resolve(c));
     LK_TRY_TO(st, fail, check_run(c));
@@ -705,6 +767,9 @@ void lk_config_destroy(lk_config **cp)
     lk_free(c->path);
     lk_free(c->folder);
     lk_augment_destroy(&c->augment);
+    for (int i = 0; i < c->n_rename; i++)
+        lk_table_fini(&rename_table, &c->rename[i]);
+    lk_free(c->rename);
     lk_table_fini(&lk_config_table, c);
     lk_free(c);
     *cp = NULL;

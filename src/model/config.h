@@ -63,6 +63,18 @@ typedef struct lk_early_stop_opts {
     double delta;
 } lk_early_stop_opts;
 
+typedef struct lk_init_from_opts {
+    char *checkpoint; /* run directory, step folder or state.h5; absolute here; NULL: none */
+    char *match;      /* pattern of parameter names */
+    const lk_yaml *rename; /* in the document; read into lk_config.rename */
+    bool ema, strict;
+} lk_init_from_opts;
+
+/* What names in a checkpoint begin with, and what they begin with here. */
+typedef struct lk_rename {
+    char *from, *to;
+} lk_rename;
+
 typedef struct lk_train_opts {
     int objective; /* classify|regress */
     int64_t epochs, steps; /* steps 0: by epochs */
@@ -74,6 +86,7 @@ typedef struct lk_train_opts {
     double gradient_noise, gradient_noise_decay;
     double ema; /* 0: none */
     const lk_yaml *groups, *init; /* lists of maps (rules.c), in `document`; or NULL */
+    lk_init_from_opts init_from;
     lk_lr_opts lr;
     int precision; /* fp32 */
     int reduction; /* exact|fast */
@@ -102,6 +115,8 @@ typedef struct lk_config {
     lk_checkpoint_opts checkpoint;
     /* not keys: */
     lk_augment *augment; /* owned */
+    lk_rename *rename; /* [n_rename] of train.init_from, owned */
+    int n_rename;
     lk_yaml *document; /* owned */
     char *path; /* as given, or the source of the text */
     char *folder; /* absolute, without links where it is there */

@@ -41,7 +41,7 @@ static const lk_field group_rows[] = {
     LK_FIELD(group_opts, weight_decay, LK_T_REAL, .def = "", .min = 0, .max = 1e6,
         .help = "Weight decay, whatever the dimensions; unset: by train.weight_decay and its rule."),
     LK_FIELD(group_opts, frozen, LK_T_BOOL, .def = "false",
-        .help = "They keep their first values (running statistics too)."),
+        .help = "They keep their first values. A batch_norm whose running statistics are frozen normalizes by them in training, too."),
 };
 static const lk_table group_table = LK_TABLE(group_opts, "train.groups",
     "A list of maps: how parameters are learned, by patterns of their names. The first that matches a name counts; each must match one.",
@@ -119,8 +119,27 @@ static bool applies(const lk_table *t, const rule_opts *o, const lk_param_info *
     return p->kind == LK_PARAM_WEIGHT && (o->init.kind < GLOROT_UNIFORM || p->shape.ndim >= 2);
 }
 
-static void apply(const lk_table *t, const rule_opts *o, bool has_decay, lk_param *p)
+/* A batch_norm whose statistics stay as they are normalizes by them, in training as in evaluation: weights that were learned with them
+ * would meet other inputs else. */
+static void use_frozen_statistics(lk_graph *g, int param)
 {
+    for (int n = 0; n < g->n_nodes; n++) {
+        lk_node *node = &g->node[n];
+        bool uses = false, all = true;
+
+        for (int k = 0; k < node->spec.n_params; k++) {
+            uses |= node->param[k] == param;
+            all &= node->spec.param[k].kind != LK_PARAM_STATISTIC || g->param[node->param[k]].frozen;
+        }
+        if (node->spec.op == LK_OP_BATCH_NORM && uses && all)
+            node->spec.attr.batch_norm.running = true;
+    }
+}
+
+static void apply(const lk_table *t, const rule_opts *o, bool has_decay, lk_graph *g, int param)
+{
+    lk_param *p = &g->param[param];
+
     if (t == &init_table) {
         set_init(&o->init, &p->info);
         return;
@@ -129,6 +148,8 @@ static void apply(const lk_table *t, const rule_opts *o, bool has_decay, lk_para
     p->has_decay = has_decay;
     p->decay = o->group.weight_decay;
     p->frozen = o->group.frozen;
+    if (p->frozen && p->info.kind == LK_PARAM_STATISTIC)
+        use_frozen_statistics(g, param);
 }
 
 static lk_status check_rule(const lk_table *t, const lk_yaml *item, const rule_opts *o)
@@ -155,7 +176,7 @@ static lk_status run_rule(const lk_table *t, const lk_yaml *item, lk_graph *cons
                 continue;
             matched = true;
             if (!done[k][i])
-                apply(t, &o, lk_yaml_get(item, "weight_decay") != NULL, p);
+                apply(t, &o, lk_yaml_get(item, "weight_decay") != NULL, graph[k], i);
             done[k][i] = true;
         }
     if (st == LK_OK && n > 0 && !matched)

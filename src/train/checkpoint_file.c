@@ -15,12 +15,13 @@
 /* ---- arrays of a state ---- */
 
 static lk_status add_array(
-    lki_arrays *a, const char *folder, const char *sub, const lk_graph *g, const lk_param *p, float *flat)
+    lki_arrays *a, const char *folder, const char *sub, const lk_param *p, float *flat)
 {
     lki_array *item = &a->item[a->n];
     lk_buf name = {0};
 
-    lk_buf_printf(&name, "%s/%s%s%s/%s", folder, sub, sub[0] != 0 ? "/" : "", g->node[p->node].name, p->info.suffix);
+    /* "LAYER.SUFFIX" is LAYER/SUFFIX in the file. */
+    lk_buf_printf(&name, "%s/%s%s%.*s/%s", folder, sub, sub[0] != 0 ? "/" : "", (int)(strlen(p->name) - strlen(p->info.suffix) - 1), p->name, p->info.suffix);
     const lk_status st = lk_buf_status(&name);
     if (st != LK_OK) {
         lk_buf_fini(&name);
@@ -44,11 +45,11 @@ lk_status lki_arrays_of_state(const lk_graph *g, const lk_state *s, lki_arrays *
     LK_TRY(lk_alloc_array((int64_t)g->n_params * (2 + s->n_state), sizeof a.item[0], "list of arrays", &a.item));
     for (int i = 0; i < g->n_params; i++) {
         const lk_param *p = &g->param[i];
-        LK_TRY_TO(st, fail, add_array(&a, "weights", "", g, p, s->weights));
+        LK_TRY_TO(st, fail, add_array(&a, "weights", "", p, s->weights));
         if (s->ema != NULL && p->info.kind == LK_PARAM_WEIGHT)
-            LK_TRY_TO(st, fail, add_array(&a, "ema", "", g, p, s->ema));
+            LK_TRY_TO(st, fail, add_array(&a, "ema", "", p, s->ema));
         for (int k = 0; k < s->n_state && p->info.kind == LK_PARAM_WEIGHT; k++)
-            LK_TRY_TO(st, fail, add_array(&a, "optimizer", s->state_name[k], g, p, s->state[k]));
+            LK_TRY_TO(st, fail, add_array(&a, "optimizer", s->state_name[k], p, s->state[k]));
     }
     if (a.n > 1)
         qsort(a.item, (size_t)a.n, sizeof a.item[0], by_name);

@@ -198,6 +198,7 @@ static lk_status open_dir(lk_run *r)
     return LK_OK;
 }
 
+/* Goes on from a checkpoint, or, where there is none, begins. */
 static lk_status resume(lk_run *r, const char *choice)
 {
     char *path = NULL;
@@ -211,6 +212,10 @@ static lk_status resume(lk_run *r, const char *choice)
         st = lki_state_restore(r, path);
         if (st == LK_OK && r->mode == LK_RUN_TRAIN)
             lk_log(LK_LOG_INFO, "resuming at step %" PRId64 " (epoch %" PRId64 ") from %s", r->cursor.step, r->cursor.epoch, path != NULL ? path : "");
+    }
+    if (st == LK_OK && !found && r->mode == LK_RUN_TRAIN) {
+        st = lki_transfer(r);
+        lki_phases_begin(r);
     }
     lk_free(path);
     return st;
@@ -278,6 +283,8 @@ static lk_status open_all(lk_run *r, const lk_train_args *a)
         LK_TRY(open_dir(r));
     if (r->mode != LK_RUN_BENCH)
         LK_TRY(resume(r, a->resume));
+    else
+        lki_phases_begin(r);
     LK_TRY(lki_data_normalize(r));
     r->finished = r->mode == LK_RUN_TRAIN && (r->cursor.step >= r->total_steps || lki_watch_ended(r));
     if (r->mode != LK_RUN_EVAL) {
@@ -285,7 +292,8 @@ static lk_status open_all(lk_run *r, const lk_train_args *a)
         if (!a->quiet && !a->json)
             say_header(r);
     }
-    return lk_comm_agree(r->comm, lki_report_create(r, a, &r->report));
+    LK_TRY(lk_comm_agree(r->comm, lki_report_create(r, a, &r->report)));
+    return lk_comm_agree(r->comm, lki_report_init(r->report, r));
 }
 
 lk_status lk_run_open(const lk_train_args *a, lk_run **out)

@@ -111,9 +111,17 @@ static lk_status create_state(lk_run *r, lki_phase *p)
         else
             p->kept[i] = r->kept[i];
     }
-    if (r->n_kept > r->n_state && p->sharded)
-        lki_phase_copy_slices(p, r->rank, r->n_state, r->weights, false);
     return LK_OK;
+}
+
+void lki_phases_begin(lk_run *r)
+{
+    if (r->n_kept == r->n_state)
+        return;
+    if (!r->sharded)
+        memcpy(r->kept[r->n_state], r->weights, (size_t)r->graph->flat * sizeof(float));
+    for (int k = 0; r->sharded && k < r->n_phases; k++)
+        lki_phase_copy_slices(&r->phase[k], r->rank, r->n_state, r->weights, false);
 }
 
 static lk_status prepare_phase(lk_run *r, lki_phase *p)
@@ -138,8 +146,6 @@ static lk_status prepare_local(lk_run *r)
     r->sharded = r->config->train.shard_optimizer && r->nranks > 1 && !info->whole;
     for (int i = 0; !r->sharded && i < r->n_kept; i++)
         LK_TRY(lk_alloc_array(r->graph->flat, sizeof(float), "optimizer state", &r->kept[i]));
-    if (!r->sharded && r->n_kept > r->n_state)
-        memcpy(r->kept[r->n_state], r->weights, (size_t)r->graph->flat * sizeof(float));
     for (int k = 0; k < r->n_phases; k++)
         LK_TRY(prepare_phase(r, &r->phase[k]));
     if (r->sharded)
@@ -215,8 +221,8 @@ lk_status lki_phase_norm(lk_run *r, lki_phase *p, double *norm)
     int64_t own = 0, at = 0, first, end;
     lk_comm_req *req = NULL;
 
-    /* The own tiles of all buckets, one after the other, go to everyone. */
-    double *mine = r->tiles;
+    /* The own tiles of all buckets, one after the other, go to everyone; on a single rank they are in their places by that. */
+    double *mine = r->tiles + plan->grad_first / LK_TILE;
     for (int b = 0; b < plan->n_buckets; b++) {
         slice(p, b, r->rank, &first, &end);
         lk_optim_tile_squares(&p->optim, first, end, sum_at(p, first), mine + own);

@@ -47,7 +47,8 @@ static lk_status cut_log(const char *path, int64_t step)
         json_t *o = json_loadb(line, (size_t)(end - line), 0, NULL);
         const json_t *at = json_object_get(o, "step");
         const char *event = json_string_value(json_object_get(o, "event"));
-        if (json_is_integer(at) && json_integer_value(at) <= step && event != NULL && strcmp(event, "end") != 0)
+        const bool again = event == NULL || strcmp(event, "end") == 0 || (step == 0 && strcmp(event, "init") == 0);
+        if (json_is_integer(at) && json_integer_value(at) <= step && !again)
             lk_buf_add_n(&keep, line, (size_t)(end + 1 - line));
         json_decref(o);
         line = end + 1;
@@ -181,6 +182,13 @@ static void draw(lki_report *p, const lk_run *r, const lki_step_result *s, doubl
     bar[width] = 0;
     fprintf(stderr, "\r\033[K[%s] %3.0f %%  step %" PRId64 "/%" PRId64 "  loss %.4f%s%s  %s samples/s  data %.0f %%  ranks %.0f %%  left %s", bar, 100 * share, r->cursor.step, r->total_steps, s->loss, metric, p->eval, per_s, 100 * data / elapsed, 100 * comm / elapsed, time);
     p->drawn = true;
+}
+
+lk_status lki_report_init(lki_report *p, lk_run *r)
+{
+    if (p == NULL || r->loaded == 0)
+        return LK_OK;
+    return emit(p, json_pack("{s:s, s:I, s:I, s:s, s:I, s:I}", "event", "init", "step", (json_int_t)r->cursor.step, "epoch", (json_int_t)r->cursor.epoch, "checkpoint", r->config->train.init_from.checkpoint, "loaded", (json_int_t)r->loaded, "skipped", (json_int_t)r->skipped), true);
 }
 
 lk_status lki_report_step(lki_report *p, lk_run *r, const lki_step_result *s, bool log)

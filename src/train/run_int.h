@@ -105,6 +105,7 @@ struct lk_run {
     lk_cursor cursor;
     lk_watch watch;
     int64_t steps_per_epoch, total_steps;
+    int64_t loaded, skipped; /* parameters of train.init_from; rank 0 of a run that began with it */
     bool finished; /* the checkpoint it was resumed from is the end of the run */
 
     char *dir, *checkpoints, *config_text;
@@ -162,6 +163,8 @@ LK_MUST_USE lk_status lki_engine_pack(lk_run *r, lki_engine *e, const float *wei
 /* Allocates what the steps of all phases need: reduction, optimizer state, scratch. Collective. */
 LK_MUST_USE lk_status lki_phases_prepare(lk_run *r);
 void lki_phase_destroy(lki_phase *p);
+/* A run begins: running means of the weights are the weights as they are now. Local. */
+void lki_phases_begin(lk_run *r);
 /* Global norm of the gradient of what the phase learns, before scaling. Collective. */
 LK_MUST_USE lk_status lki_phase_norm(lk_run *r, lki_phase *p, double *norm);
 /* Updates what the phase learns from its summed gradient, and gathers the new weights. `t`: number of this update of the phase, from 1. Collective. */
@@ -199,8 +202,12 @@ LK_MUST_USE lk_status lki_state_restore(lk_run *r, const char *path);
 LK_MUST_USE lk_status lki_state_save(lk_run *r);
 LK_MUST_USE lk_status lki_state_print_digest(lk_run *r, char text[LK_HASH_TEXT]);
 
+/* transfer.c: a run begins: takes weights from train.init_from, if there is one. Collective. */
+LK_MUST_USE lk_status lki_transfer(lk_run *r);
+
 /* report.c: log.jsonl, JSON events, progress. Only rank 0 has one; NULL is fine everywhere. */
 LK_MUST_USE lk_status lki_report_create(lk_run *r, const lk_train_args *a, lki_report **out);
+LK_MUST_USE lk_status lki_report_init(lki_report *p, lk_run *r);
 LK_MUST_USE lk_status lki_report_step(lki_report *p, lk_run *r, const lki_step_result *s, bool log);
 LK_MUST_USE lk_status lki_report_eval(lki_report *p, lk_run *r, const double sum[LKI_SUMS], int64_t samples);
 LK_MUST_USE lk_status lki_report_checkpoint(lki_report *p, lk_run *r, const char *path);

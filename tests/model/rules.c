@@ -58,6 +58,31 @@ Test(rules, groups)
     lk_graph_destroy(&g);
 }
 
+/* batch_norm takes its running statistics in training once both of them are frozen, and only then. */
+Test(rules, frozen_batch_norm)
+{
+    static const struct {
+        const char *groups;
+        bool running;
+    } cases[] = {
+        {"  groups: [{match: conv1.*, frozen: true}]\n", false},
+        {"  groups: [{match: batch_norm1.weight, frozen: true}, {match: batch_norm1.bias, frozen: true}]\n", false},
+        {"  groups: [{match: batch_norm1.running_mean, frozen: true}]\n", false},
+        {"  groups: [{match: batch_norm1.*, frozen: false}, {match: \"*\", frozen: true}]\n", false},
+        {"  groups: [{match: batch_norm1.running_*, frozen: true}]\n", true},
+        {"  groups: [{match: \"*\", frozen: true}]\n", true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        lk_graph *g = net_cnn(2);
+
+        EXPECT_OK(apply(cases[i].groups, &g, 1));
+        const int n = lk_graph_find(g, "batch_norm1");
+        cr_assert(n >= 0);
+        cr_expect(g->node[n].spec.attr.batch_norm.running == cases[i].running, "%s", cases[i].groups);
+        lk_graph_destroy(&g);
+    }
+}
+
 /* conv1 is [5,3,3,3]: 27 inputs, 45 outputs; linear1 [4,20]. */
 Test(rules, init)
 {

@@ -144,6 +144,10 @@ train: {{objective: regress, batch: 32, epochs: 2, log_every: 1 steps, lr: 1e-4}
                  "--set", "train.init=[{match: 'conv*.weight', kind: orthogonal}, {match: '*.weight', kind: truncated_normal, value: 0.1}]", "--set", "train.ema=0.9", "--set", "train.clip_norm=1"]
         one = self.train("rules1", 1, *rules)
         self.same(one, self.train("rules3", 3, "--set", "run.threads=2", *rules), "3 ranks, rules")
+        # A norm that all of the learned range counts in, and nothing before it.
+        clipped = [*rules, "--set", "train.clip_norm=1e-3"]
+        norms = [[e["grad_norm"] for e in self.train(f"clipped{n}", n, *clipped) if e["event"] == "step"] for n in (1, 3)]
+        self.assertEqual(*norms)
         start = self.train("start", 1, *rules, "--set", "train.steps=1")
         self.assertNotEqual(start[-1]["digest"], one[-1]["digest"])
         checkpoints = [os.path.join(self.dir, name, "checkpoints", f"step-{step:08d}") for name, step in (("start", 1), ("rules1", 30))]

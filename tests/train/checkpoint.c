@@ -41,7 +41,19 @@ typedef struct net {
     lk_graph graph;
     lk_node node[3];
     lk_param param[PARAMS + 1];
+    char name[PARAMS + 1][32]; /* of parameters */
 } net;
+
+/* "conv1.weight"; what parameters are called by is what a layer's node is called. */
+static void name_params(net *n)
+{
+    for (int i = 0; i < n->graph.n_params; i++) {
+        lk_param *p = &n->param[i];
+
+        snprintf(n->name[i], sizeof n->name[i], "%s.%s", n->node[p->node].name, p->info.suffix);
+        p->name = n->name[i];
+    }
+}
 
 static void add_param(net *n, int node, const char *suffix, lk_param_kind kind, lk_shape shape)
 {
@@ -52,6 +64,7 @@ static void add_param(net *n, int node, const char *suffix, lk_param_kind kind, 
     for (int i = 0; i < shape.ndim; i++)
         p->count *= shape.dim[i];
     n->graph.flat += (p->count + LK_TILE - 1) / LK_TILE * LK_TILE;
+    name_params(n);
 }
 
 static void make_net(net *n, int64_t filters)
@@ -573,6 +586,7 @@ Test(checkpoint, another_model_is_refused)
         "c/step-00000001: made by another model: weights/conv1/weight is [4,1,3,3] in it and [4,9] by the config");
     make_net(&other, 4);
     other.node[1].name = (char[]){"conv9"};
+    name_params(&other);
     EXPECT_FAIL(lk_checkpoint_read("c/step-00000001", &other.graph, &s, NULL), LK_E_CONFIG,
         "c/step-00000001: made by another model: it holds weights/conv1/bias [4], which the config has no place for");
     make_net(&other, 4);
@@ -799,6 +813,7 @@ Test(checkpoint, diff_tells_what_differs)
     make_net(&other, 4);
     other.param[6].info.shape = (lk_shape){2, {36, 10}};
     other.node[1].name = (char[]){"conv2"};
+    name_params(&other);
     s.n_state = 0;
     EXPECT_OK(lk_checkpoint_write("d", &other.graph, &s, &meta, 0, NULL));
     lk_buf_clear(&text);
