@@ -13,6 +13,7 @@
 static const lki_command *const commands[] = {
     &lki_train_command,
     &lki_eval_command,
+    &lki_predict_command,
     &lki_plan_command,
     &lki_launch_command,
     &lki_data_command,

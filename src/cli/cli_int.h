@@ -34,7 +34,7 @@ struct lki_command {
     const lki_command *(*list)(int *n); /* groups whose commands another room knows: in place of sub */
 };
 
-extern const lki_command lki_train_command, lki_eval_command, lki_plan_command, lki_digest_command,
+extern const lki_command lki_train_command, lki_eval_command, lki_predict_command, lki_plan_command, lki_digest_command,
     lki_checkpoint_command, lki_data_command, lki_bench_command, lki_launch_command, lki_doctor_command;
 
 LK_MUST_USE lk_status lki_parse(int argc, char **argv, lki_parsed *out);

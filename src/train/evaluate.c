@@ -7,36 +7,49 @@
 
 typedef struct eval_wave {
     lk_run *r;
-    const float *weights;
-    const lk_batch *batch;
-    double *sums; /* [n_lanes][steps][LKI_SUMS] */
-    int64_t steps;
+    const lki_eval_batch *e;
     int first, n;
 } eval_wave;
 
 static lk_status eval_lane(void *arg, int worker, int i)
 {
     const eval_wave *w = arg;
+    const lki_eval_batch *e = w->e;
     lk_run *r = w->r;
     const int lane = w->first + i;
-    const lk_lane_batch *b = &w->batch->lane[lane];
+    const lk_lane_batch *b = &e->batch->lane[lane];
     const lk_micro micro = {
         .rows = r->rows,
         .valid = b->valid,
         .sample = b->sample,
         .seed = (uint64_t)r->config->run.seed,
         .grad_scale = 1.0,
-        .metrics = w->sums + (lane * w->steps + w->batch->step) * LKI_SUMS,
+        .metrics = e->sums + lane * e->lane_sums,
     };
-    lk_exec_run_args args = {.micro = &micro, .weights = w->weights, .packed = r->evaluator.packed};
+    lk_exec_run_args args = {.micro = &micro, .weights = e->weights, .packed = r->evaluator.packed};
 
     memcpy(args.input, b->field, sizeof args.input);
-    return lk_exec_run(r->evaluator.exec[worker], &args);
+    LK_TRY(lk_exec_run(r->evaluator.exec[worker], &args));
+    if (e->output != NULL && b->valid > 0)
+        memcpy(e->output + lane * e->lane_output, lk_exec_output(r->evaluator.exec[worker]), (size_t)e->lane_output * sizeof *e->output);
+    return LK_OK;
 }
 
-static lk_status eval_lanes(lk_run *r, const float *weights, double *sums)
+lk_status lki_evaluate_batch(lk_run *r, const lki_eval_batch *e)
 {
     const int width = lk_pool_size(r->pool);
+    eval_wave w = {.r = r, .e = e};
+
+    for (w.first = 0; w.first < r->n_lanes; w.first += width) {
+        w.n = r->n_lanes - w.first < width ? r->n_lanes - w.first : width;
+        LK_TRY(lk_pool_run(r->pool, w.n, eval_lane, &w));
+    }
+    return LK_OK;
+}
+
+/* sums [n_lanes][steps][LKI_SUMS] */
+static lk_status eval_lanes(lk_run *r, const float *weights, double *sums)
+{
     const lk_loader_opts opts = lki_loader_opts(r, false);
     lk_loader *loader = NULL;
     const lk_batch *b = NULL;
@@ -48,11 +61,7 @@ static lk_status eval_lanes(lk_run *r, const float *weights, double *sums)
         LK_TRY_TO(st, done, lk_loader_map(loader, &b));
         if (b == NULL)
             break;
-        eval_wave w = {.r = r, .weights = weights, .batch = b, .sums = sums, .steps = r->valid_sampler.steps};
-        for (w.first = 0; w.first < r->n_lanes && st == LK_OK; w.first += width) {
-            w.n = r->n_lanes - w.first < width ? r->n_lanes - w.first : width;
-            st = lk_pool_run(r->pool, w.n, eval_lane, &w);
-        }
+        st = lki_evaluate_batch(r, &(lki_eval_batch){.weights = weights, .batch = b, .sums = sums + b->step * LKI_SUMS, .lane_sums = r->valid_sampler.steps * LKI_SUMS});
         lk_loader_unmap(loader, &b);
         if (st != LK_OK)
             break;

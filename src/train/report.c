@@ -261,6 +261,23 @@ lk_status lki_report_checkpoint(lki_report *p, lk_run *r, const char *path)
     return emit(p, json_pack("{s:s, s:I, s:I, s:s}", "event", "checkpoint", "step", (json_int_t)r->cursor.step, "epoch", (json_int_t)r->cursor.epoch, "path", path), false);
 }
 
+lk_status lki_report_predict(lki_report *p, lk_run *r, const char *path, const lk_predict_result *result)
+{
+    if (p == NULL)
+        return LK_OK;
+    json_t *o = json_pack("{s:s, s:I, s:I, s:I, s:s}", "event", "predict", "step", (json_int_t)r->cursor.step, "epoch", (json_int_t)r->cursor.epoch, "samples", (json_int_t)result->samples, "path", path);
+
+    if (result->classes > 0) {
+        json_t *classes = json_array();
+
+        for (int64_t k = 0; k < result->classes; k++)
+            json_array_append_new(classes, json_real(result->share[k]));
+        set_real(o, "confidence", result->confidence);
+        json_object_set_new(o, "classes", classes);
+    }
+    return emit(p, o, false);
+}
+
 lk_status lki_report_end(lki_report *p, lk_run *r, const lk_run_result *result)
 {
     if (p == NULL)

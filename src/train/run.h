@@ -40,6 +40,27 @@ LK_MUST_USE lk_status lk_run_open(const lk_train_args *a, lk_run **out);
 LK_MUST_USE lk_status lk_run_train(lk_run *r, lk_run_result *out);
 /* Evaluates the weights (of the checkpoint that was opened) on the validation data; prints an eval event. Collective. */
 LK_MUST_USE lk_status lk_run_eval(lk_run *r, lk_run_result *out);
+
+typedef struct lk_predict_args {
+    const char *out;  /* HDF5 file to write */
+    const char *grid; /* PNG file of the first predictions as pictures, or NULL */
+    int64_t samples;  /* as many of the first ones; 0: all */
+} lk_predict_args;
+
+typedef struct lk_predict_result {
+    bool started; /* false: what failed is the user's input, and nothing was written */
+    int64_t samples;
+    int64_t classes;   /* 0: no classifier */
+    double confidence; /* mean of the largest probability */
+    double *share;     /* [classes] of predictions that are this class; freed by the caller with lk_free */
+} lk_predict_result;
+
+/* Runs the validation data through the weights that were opened for evaluation, in the order of its samples, and writes field
+ * `prediction` [n, ...] float32: what the loss gets from the network; of a classifier `label` [n, ...] int64 too, the class
+ * with the largest of those values. Prints a predict event. The grid has up to 64 pictures, 8 in a row, from predictions
+ * [C,H,W] with C 1 or 3, [H,W], or of as many values as a square; their values from 0 to 1 are black to white, or, where one
+ * of them lies outside, those from the smallest to the largest. Equal bits at any number of ranks; rank 0 writes. Collective. */
+LK_MUST_USE lk_status lk_run_predict(lk_run *r, const lk_predict_args *a, lk_predict_result *out);
 const char *lk_run_dir(const lk_run *r);
 void lk_run_close(lk_run **r);
 

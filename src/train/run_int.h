@@ -19,8 +19,8 @@ enum { LKI_SUMS = LK_MAX_LOSSES * LK_MAX_METRICS, LKI_COL_FAILED = LKI_SUMS, LKI
 
 enum { LKI_MAX_PHASES = LK_MODEL_PHASES, LKI_MAX_KEPT = LK_MAX_OPT_STATE + 1 };
 
-/* Tag of the exchange of tile squares: beyond the buckets'. */
-enum { LKI_TAG_NORM = 1 << 20 };
+/* Tags of exchanges beyond the buckets': tile squares, predictions. */
+enum { LKI_TAG_NORM = 1 << 20, LKI_TAG_PREDICT };
 
 /* A plan with an executor a worker and its packed weights. */
 typedef struct lki_engine {
@@ -185,6 +185,17 @@ int lki_nonempty_lanes(const lk_run *r, int64_t step_in_epoch);
 /* evaluate.c: sums of the losses over the validation data, each sample once. Collective. */
 LK_MUST_USE lk_status lki_evaluate(lk_run *r, double sum[LKI_SUMS], int64_t *samples);
 
+/* One batch of validation data through the evaluator, whose weights are packed. Local. */
+typedef struct lki_eval_batch {
+    const float *weights;
+    const lk_batch *batch;
+    double *sums; /* of this rank's lanes, lane_sums apart */
+    int64_t lane_sums;
+    float *output; /* [n_lanes][lane_output] predictions, those of lanes without samples left as they were; NULL: not wanted */
+    int64_t lane_output;
+} lki_eval_batch;
+LK_MUST_USE lk_status lki_evaluate_batch(lk_run *r, const lki_eval_batch *e);
+
 /* watch.c: takes the last evaluation into account; true if its step is among the best that are kept. One that is not due, but made since the
  * run ends here, is not counted: the run may go on with more steps. */
 bool lki_watch_evaluation(lk_run *r, bool due);
@@ -211,6 +222,7 @@ LK_MUST_USE lk_status lki_report_init(lki_report *p, lk_run *r);
 LK_MUST_USE lk_status lki_report_step(lki_report *p, lk_run *r, const lki_step_result *s, bool log);
 LK_MUST_USE lk_status lki_report_eval(lki_report *p, lk_run *r, const double sum[LKI_SUMS], int64_t samples);
 LK_MUST_USE lk_status lki_report_checkpoint(lki_report *p, lk_run *r, const char *path);
+LK_MUST_USE lk_status lki_report_predict(lki_report *p, lk_run *r, const char *path, const lk_predict_result *result);
 LK_MUST_USE lk_status lki_report_end(lki_report *p, lk_run *r, const lk_run_result *result);
 void lki_report_destroy(lki_report **p);
 

@@ -28,6 +28,7 @@ COMMANDS = {
     "checkpoint verify": (["PATH"], ["--json"]),
     "checkpoint digest": (["PATH"], ["--json"]),
     "checkpoint diff": (["FIRST", "SECOND"], ["--json"]),
+    "predict": (["CONFIG"], ["--from", "--out", "--samples", "--grid", "--set", "--run-dir", "--json"]),
     "bench step": (["CONFIG"], ["--set", "--steps", "--warmup", "--profile", "--json"]),
     "bench reduce": ([], ["--bytes", "--iterations", "--json"]),
     "doctor": ([], ["--json"]),
