@@ -177,6 +177,9 @@ typedef struct lk_attr_recurrent {
     bool relu;    /* rnn: in place of tanh */
     int layer;    /* number in the names of the parameters */
 } lk_attr_recurrent;
+typedef struct lk_attr_last_step {
+    bool reverse; /* the last one of the backward direction: step 0 */
+} lk_attr_last_step;
 
 typedef union lk_attrs {
     lk_attr_linear linear;
@@ -205,6 +208,7 @@ typedef union lk_attrs {
     lk_attr_gan gan;
     lk_attr_noise noise;
     lk_attr_recurrent recurrent;
+    lk_attr_last_step last_step;
 } lk_attrs;
 
 /* ---- parameters ---- */

@@ -38,6 +38,7 @@
     X(LSTM, lstm)                   /* x0 [B,T,C], x1 (optional) lengths I64 [B] -> [B,T,units]; gru, rnn the same */ \
     X(GRU, gru) \
     X(RNN, rnn) \
+    X(LAST_STEP, last_step)         /* x0 [B,T,C], x1 (optional) lengths I64 [B] -> [B,C] */ \
     X(GAUSSIAN, gaussian)           /* x0 mean, x1 log variance, same shape: draws from that normal distribution */ \
     X(NOISE, noise)                 /* x0 [B,...] tells the rows: standard normal draws */ \
     X(CROSS_ENTROPY, cross_entropy) /* x0 logits [B,K], [B,T,K] or [B,K,H,W], x1 class ids I64 (the shape without K) or shares (the shape of x0) */ \

@@ -740,6 +740,14 @@ static const kern_case cases_lstm[] = {
     {.attr.recurrent = {.units = 130, .reverse = true}, .in = {S(37, 5, 70)}, .padding = 3, .large = true},
 };
 
+static const kern_case cases_last_step[] = {
+    {.in = {S(1, 1, 1)}},
+    {.in = {S(3, 4, 5)}, .padding = 1},
+    {.attr.last_step = {.reverse = true}, .in = {S(3, 4, 5)}, .padding = 1},
+    {.in = {S(6, 3, 17), S(6)}, .ids[1] = {0, 4}, .padding = 1},
+    {.attr.last_step = {.reverse = true}, .in = {S(6, 3, 17), S(6)}, .ids[1] = {0, 4}},
+};
+
 static const kern_case cases_gru[] = {
     {.attr.recurrent = {.units = 1}, .in = {S(1, 1, 1)}},
     {.attr.recurrent = {.units = 4}, .in = {S(2, 5, 3)}},

@@ -43,6 +43,7 @@ static const double tolerance[LK_OP_COUNT] = {
     [LK_OP_LSTM] = 4e-6,
     [LK_OP_GRU] = 4e-6,
     [LK_OP_RNN] = 4e-6,
+    [LK_OP_LAST_STEP] = 0,
     [LK_OP_GAUSSIAN] = 1e-6,
     [LK_OP_NOISE] = 2e-7,
     [LK_OP_CROSS_ENTROPY] = 1e-6,

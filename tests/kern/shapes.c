@@ -105,6 +105,19 @@ Test(shapes, linear)
         LK_E_SHAPE, "takes 1 input, got 2");
 }
 
+Test(shapes, last_step)
+{
+    const lk_opspec s = inferred((lk_opspec){.op = LK_OP_LAST_STEP, .n_in = 1, .in = {SHAPE(4, 7, 5)}});
+    cr_assert(lk_shape_equal(&s.out, &SHAPE(4, 5)) && s.n_params == 0 && lk_op_info(s.op)->needs(&s) == 0);
+    check_error((lk_opspec){.op = LK_OP_LAST_STEP, .n_in = 1, .in = {SHAPE(4, 7)}}, LK_E_SHAPE,
+        "input [4,7] has 2 dimensions, expected [batch, steps, channels]");
+    check_error((lk_opspec){.op = LK_OP_LAST_STEP,
+                    .n_in = 2,
+                    .in = {SHAPE(4, 7, 5), SHAPE(4, 1)},
+                    .in_dtype = {LK_DT_REAL, LK_DT_I64}},
+        LK_E_SHAPE, "input [4,7,5] and lengths [4,1] do not fit: there must be one length a sample");
+}
+
 Test(shapes, recurrent)
 {
     static const struct {

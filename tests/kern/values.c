@@ -620,6 +620,29 @@ Test(values, recurrent)
     }
 }
 
+/* Steps 2 and 1 of two samples, and none of the third; in reverse the first ones. */
+Test(values, last_step)
+{
+    double x[9] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+    int64_t lengths[] = {2, 1, 0}, sample[] = {0, 1, 2};
+    for (int reverse = 0; reverse < 2; reverse++) {
+        kern_data d = {.spec = {.op = LK_OP_LAST_STEP,
+                           .attr.last_step = {.reverse = reverse != 0},
+                           .n_in = 2,
+                           .in = {{3, {3, 3, 1}}, {1, {3}}},
+                           .in_dtype = {LK_DT_REAL, LK_DT_I64}},
+            .micro = {.rows = 3, .valid = 3, .sample = sample},
+            .x = {x},
+            .id[1] = lengths};
+        const double want[] = {reverse ? 1 : 2, 4, 0};
+        kern_result r;
+        KERN_OK(lk_op_info(d.spec.op)->infer(&d.spec));
+        KERN_OK(kern_run(&lk_backend_ref, &d.spec, &d, &(kern_opts){.poison = 0xFF}, &r));
+        cr_assert(kern_distance(3, r.y, want) == 0);
+        kern_result_fini(&r);
+    }
+}
+
 /* Two halves of a sequence with the state carried on are the whole; without it the second half starts anew. */
 Test(values, carried_state)
 {
