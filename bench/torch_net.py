@@ -177,9 +177,14 @@ class Recurrent(nn.Module):
         super().__init__()
         self.net = kind(x.shape[-1], int(o["units"]), int(o.get("layers", 1)), batch_first=True,
                         bidirectional=bool(o.get("bidirectional", False)), dropout=float(o.get("dropout", 0)))
+        self.last = o.get("output") == "last"
 
     def forward(self, x):
-        return self.net(x)[0]
+        y = self.net(x)[0]
+        if not self.last:
+            return y
+        n = self.net.hidden_size
+        return torch.cat([y[:, -1, :n], y[:, 0, n:]], 1)
 
 
 class Tied(nn.Module):

@@ -62,6 +62,10 @@
     X(embedding) \
     X(positions) \
     X(attention) \
+    /* layer_recurrent.c */ \
+    X(lstm) \
+    X(gru) \
+    X(rnn) \
     /* layer_block.c */ \
     X(residual) \
     X(repeat) \

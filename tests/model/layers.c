@@ -270,6 +270,60 @@ Test(layers, norms_and_gates)
         "conv1 (run.yaml:2:3) gives [8,6,8,8]");
 }
 
+Test(layers, recurrent)
+{
+    static const lk_shape series = {2, {7, 5}};
+    lk_buf names = {0};
+    lk_graph *g = NULL;
+    int64_t classes = 0;
+
+    expect_graph("- lstm: 6\n- gru: {units: 3, output: last}\n- linear: 10\n", TRAIN, &series, &scalar,
+        "lstm1 lstm 0 -> 2 [8,7,6]\n"
+        "gru1.l0 gru 2 -> 3 [8,7,3]\n"
+        "gru1 last_step 3 -> 4 [8,3]\n"
+        "linear1 linear 4 -> 5 [8,10]\n"
+        "loss cross_entropy 5 1\n");
+    const char *model = "- rnn: {name: r, units: 4, layers: 2, bidirectional: true, dropout: 0.5, output: last, activation: relu}\n- linear: 10\n";
+    expect_graph(model, TRAIN, &series, &scalar,
+        "r.l0 rnn 0 -> 2 [8,7,4]\n"
+        "r.l0_reverse rnn 0 -> 3 [8,7,4]\n"
+        "r.both0 concat 2 3 -> 4 [8,7,8]\n"
+        "r.dropout0 dropout 4 -> 5 [8,7,8]\n"
+        "r.l1 rnn 5 -> 6 [8,7,4]\n"
+        "r.last last_step 6 -> 7 [8,4]\n"
+        "r.l1_reverse rnn 5 -> 8 [8,7,4]\n"
+        "r.last_reverse last_step 8 -> 9 [8,4]\n"
+        "r concat 7 9 -> 10 [8,8]\n"
+        "linear1 linear 10 -> 11 [8,10]\n"
+        "loss cross_entropy 11 1\n");
+    EXPECT_OK(build_with(model, TRAIN, &series, &scalar, &g, &classes));
+    for (int i = 0; i < g->n_params; i++)
+        lk_buf_printf(&names, "%s ", g->param[i].name);
+    cr_expect_str_eq(lk_buf_text(&names),
+        "r.weight_ih_l0 r.weight_hh_l0 r.bias_ih_l0 r.bias_hh_l0 "
+        "r.weight_ih_l0_reverse r.weight_hh_l0_reverse r.bias_ih_l0_reverse r.bias_hh_l0_reverse "
+        "r.weight_ih_l1 r.weight_hh_l1 r.bias_ih_l1 r.bias_hh_l1 "
+        "r.weight_ih_l1_reverse r.weight_hh_l1_reverse r.bias_ih_l1_reverse r.bias_hh_l1_reverse "
+        "linear1.weight linear1.bias ");
+    for (int i = 0; i < g->n_nodes; i++)
+        if (g->node[i].spec.op == LK_OP_RNN) {
+            const lk_attr_recurrent *a = &g->node[i].spec.attr.recurrent;
+            cr_expect(a->units == 4 && a->relu && a->reverse == (strstr(g->node[i].name, "reverse") != NULL));
+        }
+    cr_expect(g->node[3].spec.attr.dropout.rate == 0.5);
+    lk_buf_fini(&names);
+    lk_graph_destroy(&g);
+
+    expect_build_fail("- lstm: {units: 4, dropout: 0.1}\n", TRAIN, &series, &scalar,
+        "run.yaml:2:29: lstm.dropout: acts between layers, and there is one layer only");
+    expect_build_fail("- lstm: {units: 4, lengths: size}\n", TRAIN, &series, &scalar,
+        "run.yaml:2:29: lstm.lengths: no earlier layer and no field of the data is called \"size\"");
+    expect_build_fail("- lstm: 4\n", TRAIN, &image, &scalar,
+        "run.yaml:2:3: layer lstm1 (lstm): input [8,3,8,8] has 4 dimensions, expected [batch, steps, channels]; \"input\" is [8,3,8,8]");
+    expect_build_fail("- gru: {units: 4, lengths: input}\n", TRAIN, &series, &scalar,
+        "run.yaml:2:3: layer gru1 (gru): lengths [8,7,5] hold real numbers, expected one whole number a sample; \"input\" is [8,7,5], \"input\" is [8,7,5]");
+}
+
 Test(layers, dropouts)
 {
     lk_graph *g = NULL;

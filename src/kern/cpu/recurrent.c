@@ -7,14 +7,14 @@
 /* As many rows and columns of c as there are registers for; a strip of this many k stays in the second cache. */
 enum { BLOCK_K = 512 };
 
-/* Vectors across a panel, for products with `rows` rows: few rows take wide panels, and about 16 pass a panel in one go. */
+/* Vectors across a panel, for products with `rows` rows: the width at which a product loads least. */
 static int panel_vectors(const lki_tiles *t, int64_t rows)
 {
     int best = 1;
     int64_t fewest = 0;
     for (int v = 1; v <= LK_TILE_VECTORS; v++) {
         const int64_t tiles = (rows + t->max_rows[v] - 1) / t->max_rows[v];
-        /* Loads a multiply-add: one a vector and one a row for rows times vectors of them. */
+        /* For each k a tile loads its vectors of the panel, and a number of each row. */
         const int64_t height = (rows + tiles - 1) / tiles;
         const int64_t loads = tiles * (v + height) * (LK_TILE_VECTORS * 3 / v);
         if (v == 1 || loads < fewest) {
