@@ -14,7 +14,8 @@ typedef struct value_info {
     int producer; /* plan node, or -1 */
     int input;    /* number among the graph inputs, or -1 */
     bool needs_grad;
-    int buffer, grad; /* buffers, or -1 */
+    int buffer, grad; /* buffers, or -1; what was let go and is computed again gets another */
+    bool kept;        /* not to be let go: another segment reads it */
     int reordered;    /* the same in the other layout, or -1 */
 } value_info;
 
@@ -32,6 +33,10 @@ typedef struct compiler {
     value_info *value;
     int n_values, cap_values;
     int *map; /* graph value -> plan value */
+    int *segment;  /* [plan nodes] rising from 0; the first plan->n_segments of them let go what they alone read */
+    int *saved;    /* [plan nodes] buffer, or -1 */
+    bool *again;   /* [plan nodes] runs again in the backward pass */
+    bool *wanted;  /* [plan values] by the backward pass, or by what runs again */
     bool *written; /* [graph parameters] an instruction writes its gradient, or its fresh statistic */
     int output; /* plan value */
     buffer *buf;
@@ -67,7 +72,7 @@ static int64_t value_bytes(const compiler *c, int v)
 static lk_status new_value(compiler *c, lk_shape shape, lk_dtype dtype, lk_layout layout, int producer, int *out)
 {
     LK_TRY(grow(c->n_values, &c->cap_values, sizeof *c->value, "plan values", &c->value));
-    c->value[c->n_values] = (value_info){shape, dtype, layout, producer, -1, false, -1, -1, -1};
+    c->value[c->n_values] = (value_info){shape, dtype, layout, producer, -1, false, -1, -1, false, -1};
     *out = c->n_values++;
     return LK_OK;
 }
@@ -304,6 +309,14 @@ static lk_status new_instr(compiler *c, lk_instr_kind kind, int node, int *out)
     return LK_OK;
 }
 
+/* The specs of instructions that add are their own. */
+static void free_sums(lk_plan *p)
+{
+    for (int t = 0; t < p->n_instr; t++)
+        if (p->instr[t].kind == LK_INSTR_ACCUMULATE)
+            lk_free(p->instr[t].spec);
+}
+
 /* Gives a parameter's place in the leaf to the first that asks; false: another has it, or nobody wants it. */
 static bool claim_param(compiler *c, int param, lk_place *out)
 {
@@ -314,6 +327,34 @@ static bool claim_param(compiler *c, int param, lk_place *out)
     return true;
 }
 
+/* A node's forward pass: into a new buffer, or, of what runs again, into that of an output that was kept. */
+static lk_status emit_node(compiler *c, int i, bool keeps_output, int *t)
+{
+    lk_plan *p = c->plan;
+    lk_plan_node *n = &p->node[i];
+
+    LK_TRY(new_instr(c, LK_INSTR_FORWARD, i, t));
+    for (int k = 0; k < n->spec.n_in; k++) {
+        c->use[*t].x[k] = c->value[n->in[k]].buffer;
+        touch(c, c->use[*t].x[k], *t);
+    }
+    if (n->out >= 0) {
+        int *y = &c->value[n->out].buffer;
+
+        if (keeps_output)
+            touch(c, *y, *t);
+        else
+            LK_TRY(new_buffer(c, value_bytes(c, n->out), *t, *t, y));
+        c->use[*t].y = *y;
+    }
+    LK_TRY(new_buffer(c, (int64_t)n->kp.saved_bytes, *t, *t, &c->saved[i]));
+    c->use[*t].saved = c->saved[i];
+    LK_TRY(new_buffer(c, (int64_t)n->kp.scratch_forward, *t, *t, &c->use[*t].scratch));
+    p->instr[*t].spec = &n->spec;
+    p->instr[*t].flops = lk_op_info(n->spec.op)->flops(&n->spec);
+    return LK_OK;
+}
+
 static lk_status emit_forward(compiler *c)
 {
     lk_plan *p = c->plan;
@@ -322,27 +363,14 @@ static lk_status emit_forward(compiler *c)
         lk_plan_node *n = &p->node[i];
         int t;
 
-        LK_TRY(new_instr(c, LK_INSTR_FORWARD, i, &t));
-        for (int k = 0; k < n->spec.n_in; k++) {
-            const value_info *v = &c->value[n->in[k]];
-
-            c->use[t].x[k] = v->buffer;
-            touch(c, v->buffer, t);
-            if (n->out >= 0)
-                c->value[n->out].needs_grad |= v->needs_grad;
-        }
-        if (n->out >= 0) {
-            LK_TRY(new_buffer(c, value_bytes(c, n->out), t, t, &c->value[n->out].buffer));
-            c->use[t].y = c->value[n->out].buffer;
+        LK_TRY(emit_node(c, i, false, &t));
+        for (int k = 0; n->out >= 0 && k < n->spec.n_in; k++)
+            c->value[n->out].needs_grad |= c->value[n->in[k]].needs_grad;
+        if (n->out >= 0)
             c->value[n->out].needs_grad |= learns(c, n);
-        }
-        LK_TRY(new_buffer(c, (int64_t)n->kp.saved_bytes, t, t, &c->use[t].saved));
-        LK_TRY(new_buffer(c, (int64_t)n->kp.scratch_forward, t, t, &c->use[t].scratch));
         for (int k = 0; p->training && k < n->spec.n_params; k++)
             if (n->spec.param[k].kind == LK_PARAM_STATISTIC)
                 claim_param(c, n->param[k], &p->instr[t].dparam[k]);
-        p->instr[t].spec = &n->spec;
-        p->instr[t].flops = lk_op_info(n->spec.op)->flops(&n->spec);
     }
     p->n_forward = p->n_instr;
     if (!p->training)
@@ -426,20 +454,81 @@ static lk_status emit_param_gradients(compiler *c, lk_plan_node *n, int t, int b
     return LK_OK;
 }
 
+/* Whether the node has a backward pass. */
+static bool useful(const compiler *c, const lk_plan_node *n)
+{
+    bool any = learns(c, n);
+
+    for (int k = 0; k < n->spec.n_in; k++)
+        any |= c->value[n->in[k]].needs_grad;
+    return any;
+}
+
+/* A loss has said its metrics, and a carried state has gone on: neither may happen twice. What such a node saves stays. */
+static bool runs_once(const lk_plan_node *n)
+{
+    return n->out < 0 || n->kp.carry_bytes > 0;
+}
+
+static bool let_go(const compiler *c, int v)
+{
+    const value_info *info = &c->value[v];
+
+    return info->producer >= 0 && !info->kept && !runs_once(&c->plan->node[info->producer]) && c->segment[info->producer] < c->plan->n_segments;
+}
+
+/* Runs again what the backward pass of nodes [first, end), a segment, wants and that was let go. */
+static lk_status emit_again(compiler *c, int first, int end)
+{
+    lk_plan *p = c->plan;
+    int t;
+
+    for (int i = first; i < end; i++) {
+        const lk_plan_node *n = &p->node[i];
+        const unsigned needs = lk_op_info(n->spec.op)->needs(&n->spec);
+
+        c->again[i] = useful(c, n) && n->kp.saved_bytes > 0 && !runs_once(n);
+        for (int k = 0; useful(c, n) && k < n->spec.n_in; k++)
+            c->wanted[n->in[k]] |= (needs & LK_NEEDS_IN(k)) != 0;
+        if (n->out >= 0 && useful(c, n))
+            c->wanted[n->out] |= (needs & LK_NEEDS_Y) != 0;
+    }
+    for (int i = end - 1; i >= first; i--) {
+        const lk_plan_node *n = &p->node[i];
+
+        c->again[i] |= n->out >= 0 && c->wanted[n->out] && let_go(c, n->out);
+        for (int k = 0; c->again[i] && k < n->spec.n_in; k++)
+            c->wanted[n->in[k]] = true;
+    }
+    for (int i = first; i < end; i++) {
+        if (!c->again[i])
+            continue;
+        LK_TRY(emit_node(c, i, !let_go(c, p->node[i].out), &t));
+        p->n_again++;
+    }
+    return LK_OK;
+}
+
 static lk_status emit_backward(compiler *c)
 {
     lk_plan *p = c->plan;
 
-    for (int i = p->n_nodes - 1; i >= 0; i--) {
+    for (int i = p->n_nodes - 1, end = p->n_nodes; i >= 0; i--) {
         lk_plan_node *n = &p->node[i];
         const lk_opinfo *info = lk_op_info(n->spec.op);
         const unsigned needs = info->needs(&n->spec);
-        bool useful = learns(c, n);
         int beside[LK_MAX_IN], param_beside[LK_MAX_PARAMS], t;
 
-        for (int k = 0; k < n->spec.n_in; k++)
-            useful |= c->value[n->in[k]].needs_grad;
-        if (!useful)
+        if (i + 1 < end && c->segment[i] != c->segment[i + 1])
+            end = i + 1;
+        if (i + 1 == end && c->segment[i] < p->n_segments) {
+            int first = i;
+
+            while (first > 0 && c->segment[first - 1] == c->segment[i])
+                first--;
+            LK_TRY(emit_again(c, first, end));
+        }
+        if (!useful(c, n))
             continue;
         if (!info->loss && c->value[n->out].grad < 0)
             return LK_FAIL(LK_E_CONFIG, "%s: layer %s: its output goes nowhere", n->where, n->name);
@@ -462,8 +551,8 @@ static lk_status emit_backward(compiler *c)
             c->use[t].dy = c->value[n->out].grad;
             touch(c, c->use[t].dy, t);
         }
-        c->use[t].saved = c->use[i].saved;
-        touch(c, c->use[i].saved, t);
+        c->use[t].saved = c->saved[i];
+        touch(c, c->saved[i], t);
         LK_TRY(new_buffer(c, (int64_t)n->kp.scratch_backward, t, t, &c->use[t].scratch));
         for (int k = 0; k < n->spec.n_in; k++)
             if (beside[k] >= 0)
@@ -706,7 +795,7 @@ static void resolve_places(compiler *c)
 
         for (int k = 0; k < in->spec->n_in; k++) {
             if (in->x[k].kind == LK_PLACE_NONE)
-                in->x[k] = reads & LK_NEEDS_IN(k) ? value_place(c, n->in[k]) : arena_place(c, c->use[t].x[k]);
+                in->x[k] = reads & LK_NEEDS_IN(k) && c->value[n->in[k]].input >= 0 ? value_place(c, n->in[k]) : arena_place(c, c->use[t].x[k]);
             in->dx[k] = arena_place(c, c->use[t].dx[k]);
             in->bytes += used_bytes(c, c->use[t].x[k]) + used_bytes(c, c->use[t].dx[k]);
         }
@@ -722,6 +811,240 @@ static void resolve_places(compiler *c)
         p->flops += in->flops;
     }
     p->output = value_place(c, c->output);
+}
+
+/* ---- segments ---- */
+
+/* All instructions and their buffers, for the segments as they are, each in its place. */
+static lk_status schedule(compiler *c)
+{
+    lk_plan *p = c->plan;
+
+    free_sums(p);
+    p->n_instr = p->n_forward = p->n_again = 0;
+    p->arena_bytes = 0;
+    c->n_bufs = 0;
+    memset(c->written, 0, (size_t)(c->graph->n_params + 1) * sizeof *c->written);
+    memset(c->again, 0, (size_t)(p->n_nodes + 1) * sizeof *c->again);
+    memset(c->wanted, 0, (size_t)(c->n_values + 1) * sizeof *c->wanted);
+    for (int v = 0; v < c->n_values; v++) {
+        c->value[v].needs_grad = c->value[v].kept = false;
+        c->value[v].buffer = c->value[v].grad = -1;
+    }
+    for (int i = 0; i < p->n_nodes; i++)
+        for (int k = 0; k < p->node[i].spec.n_in; k++) {
+            value_info *v = &c->value[p->node[i].in[k]];
+
+            v->kept |= v->producer >= 0 && c->segment[v->producer] != c->segment[i];
+        }
+    LK_TRY(emit_forward(c));
+    if (p->training)
+        LK_TRY(emit_backward(c));
+    share_places(c);
+    return place_buffers(c);
+}
+
+/* What a network keeps from its forward to its backward pass, node by node. */
+typedef struct cost {
+    int64_t *inside; /* [nodes + 1] kept by the nodes before this one */
+    int64_t *across; /* [nodes + 1] made before this node, read by it or behind it */
+    int64_t *best;   /* [nodes + 1] least bytes across the cuts of the nodes before this one */
+    int *from, *queue; /* [nodes + 1] where the last segment of those begins; candidates for it, from best to latest */
+} cost;
+
+/* From the schedule without segments. */
+static void find_cost(compiler *c, cost *k)
+{
+    const lk_plan *p = c->plan;
+
+    for (int i = 0; i < p->n_nodes; i++) {
+        const lk_plan_node *n = &p->node[i];
+        const int y = n->out < 0 ? -1 : c->value[n->out].buffer;
+
+        k->inside[i + 1] = k->inside[i] + (c->saved[i] >= 0 ? c->buf[c->saved[i]].bytes : 0);
+        if (y >= 0 && c->buf[y].last >= p->n_forward)
+            k->inside[i + 1] += c->buf[y].bytes;
+    }
+    /* Each value counts from behind its producer to its last reader. */
+    for (int i = p->n_nodes - 1; i >= 0; i--)
+        for (int j = 0; j < p->node[i].spec.n_in; j++) {
+            value_info *v = &c->value[p->node[i].in[j]];
+
+            if (v->producer < 0 || v->kept)
+                continue;
+            v->kept = true;
+            k->across[v->producer + 1] += c->buf[v->buffer].bytes;
+            k->across[i + 1] -= c->buf[v->buffer].bytes;
+        }
+    for (int i = 1; i <= p->n_nodes; i++)
+        k->across[i] += k->across[i - 1];
+}
+
+/* Cuts the nodes into segments that keep at most `most` bytes each (or are one node), with the fewest bytes across the cuts; returns how many. */
+static int cut(compiler *c, cost *k, int64_t most)
+{
+    const int n = c->plan->n_nodes;
+    int head = 0, tail = 0, count = 0;
+
+    for (int e = 1; e <= n; e++) {
+        const int s = e - 1;
+        /* One line more for each cut, so that one for nothing is not made. */
+        const int64_t here = k->best[s] + (s > 0 ? k->across[s] + 64 : 0);
+
+        while (tail > head && k->best[k->queue[tail - 1]] + (k->queue[tail - 1] > 0 ? k->across[k->queue[tail - 1]] + 64 : 0) > here)
+            tail--;
+        k->queue[tail++] = s;
+        while (k->queue[head] < s && k->inside[e] - k->inside[k->queue[head]] > most)
+            head++;
+        k->from[e] = k->queue[head];
+        k->best[e] = k->best[k->from[e]] + (k->from[e] > 0 ? k->across[k->from[e]] + 64 : 0);
+    }
+    for (int e = n; e > 0; e = k->from[e])
+        count++;
+    for (int e = n, s = count - 1; e > 0; e = k->from[e], s--)
+        for (int i = k->from[e]; i < e; i++)
+            c->segment[i] = s;
+    return count;
+}
+
+/* The node at work when most bytes are in use. */
+static lk_status find_peak(const compiler *c, int *node)
+{
+    const lk_plan *p = c->plan;
+    int64_t *change = NULL, now = 0, most = -1;
+    int last = 0;
+
+    LK_TRY(lk_alloc_array(p->n_instr + 2, sizeof *change, "bytes in use", &change));
+    for (int b = 0; b < c->n_bufs; b++)
+        if (c->buf[b].alias < 0) {
+            change[c->buf[b].first] += c->buf[b].bytes;
+            change[c->buf[b].last + 1] -= c->buf[b].bytes;
+        }
+    for (int t = 0; t < p->n_instr; t++) {
+        now += change[t];
+        if (p->instr[t].node >= 0)
+            last = p->instr[t].node;
+        if (now <= most)
+            continue;
+        most = now;
+        *node = last;
+    }
+    lk_free(change);
+    return LK_OK;
+}
+
+static lk_status fail_budget(const compiler *c, int64_t budget, int64_t least, int node, int segments)
+{
+    const lk_plan_node *n = &c->plan->node[node];
+
+    return LK_FAIL(LK_E_CONFIG, "activations and gradients of a microbatch need at least %" PRId64 " bytes (in %d segments), which is more than the %" PRId64 " of train.activation_memory; layer %s (%s) needs them: allow more, or make microbatches smaller", least, segments, budget, n->name, n->where);
+}
+
+/* Places everything with the first `n` segments let go; *fits tells whether the arena is small enough then. */
+static lk_status try_segments(compiler *c, int n, int64_t budget, bool *fits)
+{
+    c->plan->n_segments = n;
+    LK_TRY(schedule(c));
+    *fits = c->plan->arena_bytes <= budget;
+    return LK_OK;
+}
+
+static double again_flops(const lk_plan *p)
+{
+    double sum = 0;
+
+    for (int t = p->n_forward; t < p->n_instr; t++)
+        if (p->instr[t].kind == LK_INSTR_FORWARD)
+            sum += p->instr[t].flops;
+    return sum;
+}
+
+/* Of n segments all but the last are let go, and fit: the fewest that do. The backward pass begins with the last segments, so what they keep is gone
+ * before the first ones come back. */
+static lk_status fewest(compiler *c, int n, int64_t budget, int *out)
+{
+    int low = 1, high = n - 1;
+    bool fits = false;
+
+    while (low < high) {
+        const int mid = (low + high) / 2;
+
+        LK_TRY(try_segments(c, mid, budget, &fits));
+        if (fits)
+            high = mid;
+        else
+            low = mid + 1;
+    }
+    *out = high;
+    return try_segments(c, high, budget, &fits);
+}
+
+/* Finer and finer segments; of those that fit, the ones that run least again. Past twice the first number that fits there is little to gain. The number
+ * rises by one up to 16, then by an eighth. */
+static lk_status fit(compiler *c, int64_t budget, cost *k)
+{
+    int64_t least = c->plan->arena_bytes;
+    int node = 0, segments = 1, before = 1, first = 0, best = 0, best_let_go = 0;
+    double best_flops = 0;
+    int best_again = 0;
+    bool fits = false;
+
+    find_cost(c, k);
+    const int64_t all = k->inside[c->plan->n_nodes];
+    LK_TRY(find_peak(c, &node));
+    for (int want = 2; want <= c->plan->n_nodes && (first == 0 || want <= 2 * first + 8); want += want < 16 ? 1 : want / 8) {
+        const int count = cut(c, k, all / want);
+        int let_go = 0;
+
+        if (count == before)
+            continue;
+        before = count;
+        LK_TRY(try_segments(c, count - 1, budget, &fits));
+        if (!fits && c->plan->arena_bytes < least) {
+            least = c->plan->arena_bytes;
+            segments = count;
+            LK_TRY(find_peak(c, &node));
+        }
+        if (!fits)
+            continue;
+        LK_TRY(fewest(c, count, budget, &let_go));
+        const double flops = again_flops(c->plan);
+        if (first == 0)
+            first = want;
+        else if (flops > best_flops || (flops == best_flops && c->plan->n_again >= best_again))
+            continue;
+        best = want;
+        best_let_go = let_go;
+        best_flops = flops;
+        best_again = c->plan->n_again;
+    }
+    if (best == 0)
+        return fail_budget(c, budget, least, node, segments);
+    cut(c, k, all / best);
+    return try_segments(c, best_let_go, budget, &fits);
+}
+
+static lk_status fit_budget(compiler *c, int64_t budget)
+{
+    const int64_t n = c->plan->n_nodes + 1;
+    cost k = {0};
+    lk_status st;
+
+    if (!c->plan->training || budget <= 0 || c->plan->arena_bytes <= budget)
+        return LK_OK;
+    LK_TRY_TO(st, done, lk_alloc_array(n, sizeof *k.inside, "bytes kept", &k.inside));
+    LK_TRY_TO(st, done, lk_alloc_array(n, sizeof *k.across, "bytes kept", &k.across));
+    LK_TRY_TO(st, done, lk_alloc_array(n, sizeof *k.best, "bytes kept", &k.best));
+    LK_TRY_TO(st, done, lk_alloc_array(n, sizeof *k.from, "segments", &k.from));
+    LK_TRY_TO(st, done, lk_alloc_array(n, sizeof *k.queue, "segments", &k.queue));
+    st = fit(c, budget, &k);
+done:
+    lk_free(k.inside);
+    lk_free(k.across);
+    lk_free(k.best);
+    lk_free(k.from);
+    lk_free(k.queue);
+    return st;
 }
 
 /* The range of the flat vector that is learned, and what within it nobody writes. */
@@ -832,11 +1155,12 @@ lk_status lk_plan_create(const lk_graph *g, const lk_backend *backend, const lk_
     LK_TRY_TO(st, done, lk_alloc_array(g->n_values, sizeof *c.map, "value map", &c.map));
     LK_TRY_TO(st, done, lk_alloc_array(g->n_params + 1, sizeof *c.written, "parameters written", &c.written));
     LK_TRY_TO(st, done, compile_nodes(&c));
-    LK_TRY_TO(st, done, emit_forward(&c));
-    if (p->training)
-        LK_TRY_TO(st, done, emit_backward(&c));
-    share_places(&c);
-    LK_TRY_TO(st, done, place_buffers(&c));
+    LK_TRY_TO(st, done, lk_alloc_array(p->n_nodes + 1, sizeof *c.segment, "segments", &c.segment));
+    LK_TRY_TO(st, done, lk_alloc_array(p->n_nodes + 1, sizeof *c.saved, "what nodes save", &c.saved));
+    LK_TRY_TO(st, done, lk_alloc_array(p->n_nodes + 1, sizeof *c.again, "what runs again", &c.again));
+    LK_TRY_TO(st, done, lk_alloc_array(c.n_values + 1, sizeof *c.wanted, "what is wanted again", &c.wanted));
+    LK_TRY_TO(st, done, schedule(&c));
+    LK_TRY_TO(st, done, fit_budget(&c, o->activation_bytes));
     resolve_places(&c);
     if (p->training)
         LK_TRY_TO(st, done, make_buckets(&c, o->bucket_bytes));
@@ -845,6 +1169,10 @@ lk_status lk_plan_create(const lk_graph *g, const lk_backend *backend, const lk_
 done:
     lk_free(c.map);
     lk_free(c.written);
+    lk_free(c.segment);
+    lk_free(c.saved);
+    lk_free(c.again);
+    lk_free(c.wanted);
     lk_free(c.value);
     lk_free(c.buf);
     lk_free(c.use);
@@ -878,9 +1206,7 @@ void lk_plan_destroy(lk_plan **pp)
     for (int i = 0; i < p->n_nodes; i++)
         if (p->node[i].kernel != NULL && p->node[i].kernel->destroy != NULL && p->node[i].kp.state != NULL)
             p->node[i].kernel->destroy(p->node[i].kp.state);
-    for (int t = 0; t < p->n_instr; t++)
-        if (p->instr[t].kind == LK_INSTR_ACCUMULATE)
-            lk_free(p->instr[t].spec);
+    free_sums(p);
     lk_free(p->node);
     lk_free(p->instr);
     lk_free(p->bucket);

@@ -38,6 +38,9 @@ typedef struct lk_instr {
 typedef struct lk_plan_opts {
     bool training;
     size_t bucket_bytes; /* as float32; buckets close once they hold at least this much */
+    /* Training: the arena may have no more than this; 0: no limit. What does not fit is let go after the forward pass and computed again when the
+     * backward pass comes to it (Chen et al. 2016, "Training deep nets with sublinear memory cost"), segment by segment; so that as little as possible runs twice. The same bits. */
+    int64_t activation_bytes;
 } lk_plan_opts;
 
 typedef struct lk_plan {
@@ -46,8 +49,10 @@ typedef struct lk_plan {
     bool training;
     lk_plan_node *node;
     int n_nodes;
-    lk_instr *instr; /* forward, then backward */
+    /* Forward, instruction i for node i; then backward: FORWARD there computes again what was let go, without statistics. */
+    lk_instr *instr;
     int n_instr, n_forward;
+    int n_segments, n_again; /* that were let go; operations that run twice */
     int input_value[LK_MAX_INPUTS], n_inputs; /* graph values that are inputs, in order */
     int loss_node[LK_MAX_LOSSES], n_losses; /* plan nodes */
     lk_place output; /* of the graph's output: predictions, in plain layout; valid after a run of a plan that does not train */
@@ -65,7 +70,8 @@ typedef struct lk_plan {
     double flops; /* of a microbatch */
 } lk_plan;
 
-/* Local. Keeps `g` until destroy. Errors: LK_E_CONFIG with layer and place, LK_E_UNSUPPORTED, LK_E_NOMEM. */
+/* Local. Keeps `g` until destroy. Errors: LK_E_CONFIG with layer and place (also where activation_bytes cannot be reached: with
+ * the smallest arena that was found and the layer that needs it), LK_E_UNSUPPORTED, LK_E_NOMEM. */
 LK_MUST_USE lk_status lk_plan_create(const lk_graph *g, const lk_backend *backend, const lk_plan_opts *o, lk_plan **out);
 /* Packs weights (flat vector of the backend's real type) for all kernels into packed [packed_bytes]; call i of n shares the work by nodes. Scratch is taken from `arena` [arena_bytes]. */
 LK_MUST_USE lk_status lk_plan_pack(const lk_plan *p, const void *weights, void *packed, void *arena, int part, int parts);

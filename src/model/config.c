@@ -257,6 +257,9 @@ static const lk_field train_rows[] = {
                 "library likes."),
     LK_FIELD(lk_train_opts, bucket_bytes, LK_T_INT, .unit = "bytes", .def = "4194304", .min = 1024,
         .max = 1099511627776.0, .help = "Gradients that travel together; does not change the result."),
+    LK_FIELD(lk_train_opts, activation_memory, LK_T_INT, .unit = "bytes", .def = "0", .min = 0, .max = 1e15,
+        .help = "The most that activations and gradients of a microbatch may take, a thread; 0: no limit. Activations that do not "
+                "fit are let go and computed again in the backward pass, as few as possible; does not change the result."),
     LK_FIELD(lk_train_opts, shard_optimizer, LK_T_BOOL, .def = "true",
         .help = "Each rank keeps and updates its share of the optimizer's state, in place of all of it; does not "
                 "change the result."),

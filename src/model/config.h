@@ -91,6 +91,7 @@ typedef struct lk_train_opts {
     int precision; /* fp32 */
     int reduction; /* exact|fast */
     int64_t bucket_bytes;
+    int64_t activation_memory; /* 0: no limit */
     bool shard_optimizer;
     lk_every eval_every;
     lk_every log_every;

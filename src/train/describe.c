@@ -10,11 +10,13 @@
 
 enum { OP_TEXT = 48 };
 
-static const char *kind_text(lk_instr_kind k)
+/* "again": what was let go, on its way through the backward pass. */
+static const char *pass_text(const lk_plan *p, int t)
 {
     static const char *const text[] = {"forward", "backward", "accumulate"};
+    const lk_instr_kind k = p->instr[t].kind;
 
-    return text[k];
+    return k == LK_INSTR_FORWARD && t >= p->n_forward ? "again" : text[k];
 }
 
 /* The activation that the plan fused behind the operation. */
@@ -79,13 +81,13 @@ static void describe_json(const lk_run *r, int rank, const lki_memory *m, lk_buf
         const lk_instr *in = &p->instr[t];
         char text[OP_TEXT];
 
-        json_array_append_new(ops, json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:I, s:f}", "pass", kind_text(in->kind), "layer", instr_name(p, in), "op", op_text(in->spec, text), "in", shape_json(&in->spec->in[0]), "out", shape_json(&in->spec->out), "layout", in->spec->out_layout == LK_LAYOUT_NHWC ? "nhwc" : "plain", "bytes", (json_int_t)in->bytes, "flops", in->flops));
+        json_array_append_new(ops, json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:I, s:f}", "pass", pass_text(p, t), "layer", instr_name(p, in), "op", op_text(in->spec, text), "in", shape_json(&in->spec->in[0]), "out", shape_json(&in->spec->out), "layout", in->spec->out_layout == LK_LAYOUT_NHWC ? "nhwc" : "plain", "bytes", (json_int_t)in->bytes, "flops", in->flops));
     }
     for (int b = 0; b < p->n_buckets; b++)
         json_array_append_new(buckets, json_pack("{s:I, s:I, s:i}", "first", (json_int_t)p->bucket[b], "elements", (json_int_t)(p->bucket[b + 1] - p->bucket[b]), "ready", p->ready[b]));
     const lk_shape *in = &r->graph->value[p->input_value[0]].shape;
-    json_t *o = json_pack("{s:s, s:s, s:I, s:i, s:I, s:o, s:I, s:f, s:I, s:I, s:I, s:o, s:o, s:o}", "name", r->config->run.name, "backend", p->backend->name, "batch", (json_int_t)r->config->train.batch, "microbatches", r->leaves, "rows", (json_int_t)r->rows, "input", shape_json(in), "weights", (json_int_t)lk_graph_weights(r->graph), "flops_per_step", p->flops * r->leaves,
-        "activation_bytes", (json_int_t)p->arena_bytes, "packed_bytes", (json_int_t)p->packed_bytes, "flat_bytes", (json_int_t)(r->graph->flat * (int64_t)sizeof(float)), "operations", ops, "buckets", buckets, "memory", memory_json(r, rank, m));
+    json_t *o = json_pack("{s:s, s:s, s:I, s:i, s:I, s:o, s:I, s:f, s:I, s:I, s:I, s:o, s:o, s:i, s:o}", "name", r->config->run.name, "backend", p->backend->name, "batch", (json_int_t)r->config->train.batch, "microbatches", r->leaves, "rows", (json_int_t)r->rows, "input", shape_json(in), "weights", (json_int_t)lk_graph_weights(r->graph), "flops_per_step", p->flops * r->leaves,
+        "activation_bytes", (json_int_t)p->arena_bytes, "packed_bytes", (json_int_t)p->packed_bytes, "flat_bytes", (json_int_t)(r->graph->flat * (int64_t)sizeof(float)), "operations", ops, "buckets", buckets, "again", p->n_again, "memory", memory_json(r, rank, m));
     char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(17));
     lk_buf_add(out, text != NULL ? text : "{}");
     lk_buf_add(out, "\n");
@@ -132,8 +134,10 @@ static void describe_text(const lk_run *r, int rank, const lki_memory *m, lk_buf
 
         lk_format_bytes((double)in->bytes, bytes, sizeof bytes);
         lk_format_count(in->flops, flops, sizeof flops);
-        lk_buf_printf(out, "%-4d %-10s %-20s %-18s %-20s %-20s %-6s %10s %10s\n", t, kind_text(in->kind), instr_name(p, in), op, lk_shape_print(&in->spec->in[0], a), lk_shape_print(&in->spec->out, b), in->spec->out_layout == LK_LAYOUT_NHWC ? "nhwc" : "plain", bytes, flops);
+        lk_buf_printf(out, "%-4d %-10s %-20s %-18s %-20s %-20s %-6s %10s %10s\n", t, pass_text(p, t), instr_name(p, in), op, lk_shape_print(&in->spec->in[0], a), lk_shape_print(&in->spec->out, b), in->spec->out_layout == LK_LAYOUT_NHWC ? "nhwc" : "plain", bytes, flops);
     }
+    if (p->n_again > 0)
+        lk_buf_printf(out, "\n%d of %d operations run twice, in %d segments, to keep within train.activation_memory\n", p->n_again, p->n_forward, p->n_segments);
     describe_memory(r, rank, m, out);
     lk_buf_printf(out, "\nbuckets (in the order they go out)\n");
     for (int k = p->n_buckets - 1; k >= 0; k--) {

@@ -9,7 +9,8 @@
 
 lk_status lki_engine_create(lk_run *r, const lk_graph *g, bool training, lki_engine *e)
 {
-    const lk_plan_opts opts = {.training = training, .bucket_bytes = (size_t)r->config->train.bucket_bytes};
+    const lk_train_opts *t = &r->config->train;
+    const lk_plan_opts opts = {.training = training, .bucket_bytes = (size_t)t->bucket_bytes, .activation_bytes = t->activation_memory};
 
     return lk_plan_create(g, r->backend, &opts, &e->plan);
 }

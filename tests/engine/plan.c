@@ -311,6 +311,66 @@ Test(plan, nothing_is_overwritten_before_it_is_read)
         }
 }
 
+static lk_plan *plan_within(const lk_graph *g, int64_t activation_bytes)
+{
+    const lk_plan_opts opts = {.training = true, .bucket_bytes = 1, .activation_bytes = activation_bytes};
+    lk_plan *p = NULL;
+
+    OK(lk_plan_create(g, &lk_backend_ref, &opts, &p));
+    return p;
+}
+
+/* A network of n blocks needs about the square root of its memory if it may compute once more: segments are cut between blocks. */
+Test(plan, segments_fit_the_budget)
+{
+    enum { BLOCKS = 400 };
+    lk_graph *g = deep(BLOCKS, 32);
+    lk_plan *whole = plan_within(g, 0), *before = NULL;
+
+    cr_assert(whole->n_segments == 0 && whole->n_again == 0);
+    for (int64_t part = 2; part <= 8; part *= 2) {
+        lk_plan *p = plan_within(g, whole->arena_bytes / part);
+
+        check_places(p);
+        cr_assert_leq(p->arena_bytes, whole->arena_bytes / part);
+        /* What is kept of the others fills the budget: no more runs twice than must. */
+        cr_assert(p->n_again > 0 && p->n_again < p->n_nodes * (part - 1) / part + p->n_nodes / 8, "%d of %d run twice", p->n_again, p->n_nodes);
+        cr_assert(before == NULL || p->n_again > before->n_again);
+        cr_assert_eq(p->n_instr, whole->n_instr + p->n_again);
+        /* The bucket of each parameter is complete after its last gradient. */
+        cr_assert_eq(p->n_buckets, whole->n_buckets);
+        /* Statistics are written once. */
+        for (int t = p->n_forward; t < p->n_instr; t++)
+            for (int k = 0; p->instr[t].kind == LK_INSTR_FORWARD && k < LK_MAX_PARAMS; k++)
+                cr_assert_eq(p->instr[t].dparam[k].kind, LK_PLACE_NONE);
+        lk_plan_destroy(&before);
+        before = p;
+    }
+    lk_plan_destroy(&before);
+    lk_plan_destroy(&whole);
+    lk_graph_destroy(&g);
+}
+
+Test(plan, refuses_a_budget_that_cannot_be_reached)
+{
+    lk_graph *g = deep(20, 32);
+    lk_plan *p = NULL;
+    long least;
+
+    cr_assert_eq(lk_plan_create(g, &lk_backend_ref, &(lk_plan_opts){.training = true, .bucket_bytes = 1, .activation_bytes = 100}, &p), LK_E_CONFIG);
+    cr_assert_null(p);
+    const char *m = lk_err_last()->message;
+    cr_assert_eq(sscanf(m, "activations and gradients of a microbatch need at least %ld bytes (in ", &least), 1, "%s", m);
+    cr_assert(strstr(m, " segments), which is more than the 100 of train.activation_memory; layer ") && strstr(m, "(net:1:1) needs them: allow more, or make microbatches smaller"), "%s", m);
+    p = plan_within(g, least);
+    cr_assert_eq(p->arena_bytes, least);
+    lk_plan_destroy(&p);
+    /* Plans that do not train have no backward pass to compute anything again in. */
+    OK(lk_plan_create(g, &lk_backend_ref, &(lk_plan_opts){.activation_bytes = 100}, &p));
+    lk_plan_destroy(&p);
+    lk_graph_destroy(&g);
+}
+
 Test(plan, refuses_an_output_that_goes_nowhere)
 {
     lk_graph *g = NULL;

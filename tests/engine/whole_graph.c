@@ -14,7 +14,7 @@ typedef struct machine {
     lk_graph *graph;
     lk_plan *plan;
     lk_exec *exec;
-    void *weights, *grads, *packed, *input, *target;
+    void *weights, *grads, *packed, *input, *target, *carry;
     double metrics[LK_MAX_METRICS];
     int64_t sample[64], rows, valid;
 } machine;
@@ -38,10 +38,10 @@ static double normal(uint64_t stream, int64_t i)
     return (float)lk_rng_normal(lk_rng_make(11, LK_RNG_TEST, stream), (uint64_t)i);
 }
 
-static machine build(const lk_backend *backend, lk_graph *g, int64_t valid, bool training)
+static machine build_within(const lk_backend *backend, lk_graph *g, int64_t valid, bool training, int64_t activation_bytes)
 {
     machine m = {.backend = backend, .graph = g, .rows = g->rows, .valid = valid};
-    const lk_plan_opts opts = {.training = training, .bucket_bytes = 1};
+    const lk_plan_opts opts = {.training = training, .bucket_bytes = 1, .activation_bytes = activation_bytes};
 
     if (backend->thread_setup != NULL)
         backend->thread_setup();
@@ -50,6 +50,7 @@ static machine build(const lk_backend *backend, lk_graph *g, int64_t valid, bool
     OK(lk_alloc_array(g->flat, backend->real_size, "weights", &m.weights));
     OK(lk_alloc_array(g->flat, backend->real_size, "grads", &m.grads));
     OK(lk_alloc_array(m.plan->packed_bytes + 1, 1, "packed", &m.packed));
+    OK(lk_alloc_array(m.plan->carry_bytes, 1, "carry", &m.carry));
     OK(lk_alloc_array(lk_shape_count(&g->value[0].shape), backend->real_size, "input", &m.input));
     OK(lk_alloc_array(lk_shape_count(&g->value[1].shape), sizeof(double), "target", &m.target));
     for (int i = 0; i < g->n_params; i++)
@@ -70,6 +71,11 @@ static machine build(const lk_backend *backend, lk_graph *g, int64_t valid, bool
     return m;
 }
 
+static machine build(const lk_backend *backend, lk_graph *g, int64_t valid, bool training)
+{
+    return build_within(backend, g, valid, training, 0);
+}
+
 static void destroy(machine *m, bool graph)
 {
     lk_exec_destroy(&m->exec);
@@ -77,6 +83,7 @@ static void destroy(machine *m, bool graph)
     lk_free(m->weights);
     lk_free(m->grads);
     lk_free(m->packed);
+    lk_free(m->carry);
     lk_free(m->input);
     lk_free(m->target);
     if (graph)
@@ -86,7 +93,7 @@ static void destroy(machine *m, bool graph)
 static double run(machine *m)
 {
     const lk_micro micro = {.rows = m->rows, .valid = m->valid, .sample = m->sample, .seed = 5, .step = 3, .grad_scale = 1.0 / (double)m->valid, .metrics = m->metrics};
-    const lk_exec_run_args a = {.micro = &micro, .input = {m->input, m->target}, .weights = m->weights, .packed = m->packed, .grads = m->plan->training ? m->grads : NULL, .stat_count = 1};
+    const lk_exec_run_args a = {.micro = &micro, .input = {m->input, m->target}, .weights = m->weights, .packed = m->packed, .grads = m->plan->training ? m->grads : NULL, .carry = m->carry, .stat_count = 1};
 
     OK(lk_plan_pack(m->plan, m->weights, m->packed, lk_exec_arena(m->exec), 0, 1));
     OK(lk_exec_run(m->exec, &a));
@@ -206,4 +213,139 @@ Test(whole_graph, empty_microbatch_gives_zeros)
     for (int i = 0; i < LK_MAX_METRICS; i++)
         cr_assert_eq(m.metrics[i], 0.0);
     destroy(&m, true);
+}
+
+/* A layer whose state is carried from step to step, between others; two losses, the first in the middle. */
+static lk_graph *net_carried(int64_t rows)
+{
+    lk_graph *g = NULL;
+    int x, t, h, a;
+
+    OK(lk_graph_create(rows, &g));
+    OK(lk_graph_input(g, "input", &(lk_shape){2, {6, 3}}, LK_DT_REAL, &x));
+    OK(lk_graph_input(g, "target", &(lk_shape){0, {0}}, LK_DT_I64, &t));
+    h = net_add(g, "tanh1", LK_OP_ACTIVATION, ACT(TANH), x, 0);
+    h = net_add(g, "lstm1", LK_OP_LSTM, (lk_attrs){.recurrent = {.units = 5, .carry = true}}, h, 0);
+    h = net_add(g, "gelu1", LK_OP_ACTIVATION, ACT(GELU), h, 0);
+    h = net_add(g, "flatten1", LK_OP_FLATTEN, NO_ATTR, h, 0);
+    a = net_add(g, "linear1", LK_OP_LINEAR, LINEAR(4), h, 0);
+    net_add(g, "loss", LK_OP_CROSS_ENTROPY, NO_ATTR, a, t);
+    h = net_add(g, "dropout1", LK_OP_DROPOUT, DROP(0.3), h, 0);
+    h = net_add(g, "gelu2", LK_OP_ACTIVATION, ACT(GELU), h, 0);
+    h = net_add(g, "linear2", LK_OP_LINEAR, LINEAR(4), h, 0);
+    net_add(g, "loss2", LK_OP_CROSS_ENTROPY, NO_ATTR, h, t);
+    return g;
+}
+
+/* Many residual blocks with norms and dropout. */
+static lk_graph *net_deep(int64_t rows)
+{
+    lk_graph *g = NULL;
+    int x, t, h, a;
+    char name[32];
+
+    OK(lk_graph_create(rows, &g));
+    OK(lk_graph_input(g, "input", &(lk_shape){3, {2, 5, 5}}, LK_DT_REAL, &x));
+    OK(lk_graph_input(g, "target", &(lk_shape){0, {0}}, LK_DT_I64, &t));
+    h = net_add(g, "conv", LK_OP_CONV, CONV(4, 3, 1), x, 0);
+    for (int i = 0; i < 40; i++) {
+        snprintf(name, sizeof name, "batch_norm%d", i);
+        a = net_add(g, name, LK_OP_BATCH_NORM, NORM, h, 0);
+        snprintf(name, sizeof name, "gelu%d", i);
+        a = net_add(g, name, LK_OP_ACTIVATION, ACT(GELU), a, 0);
+        snprintf(name, sizeof name, "conv%d", i);
+        a = net_add(g, name, LK_OP_CONV, CONV(4, 3, 1), a, 0);
+        snprintf(name, sizeof name, "dropout%d", i);
+        a = net_add(g, name, LK_OP_DROPOUT, DROP(0.2), a, 0);
+        snprintf(name, sizeof name, "add%d", i);
+        h = net_add(g, name, LK_OP_ADD, NO_ATTR, h, a);
+    }
+    h = net_add(g, "flatten", LK_OP_FLATTEN, NO_ATTR, h, 0);
+    h = net_add(g, "linear", LK_OP_LINEAR, LINEAR(4), h, 0);
+    net_add(g, "loss", LK_OP_CROSS_ENTROPY, NO_ATTR, h, t);
+    return g;
+}
+
+/* The smallest arena, as the refusal of less says it. */
+static int64_t least_arena(const lk_backend *b, const lk_graph *g)
+{
+    const lk_plan_opts opts = {.training = true, .bucket_bytes = 1, .activation_bytes = 1};
+    lk_plan *p = NULL;
+    long least = 0;
+
+    cr_assert_eq(lk_plan_create(g, b, &opts, &p), LK_E_CONFIG);
+    cr_assert_null(p);
+    cr_assert_eq(sscanf(lk_err_last()->message, "activations and gradients of a microbatch need at least %ld bytes", &least), 1, "%s", lk_err_last()->message);
+    return least;
+}
+
+/* With less memory the same bits: gradients, statistics, metrics and what is carried, over two steps. */
+static void check_again(lk_graph *(*net)(int64_t rows), const lk_backend *b, double share, uint64_t stream)
+{
+    lk_graph *g = net(6);
+    machine whole = build(b, g, 5, true);
+    const int64_t least = least_arena(b, g), most = whole.plan->arena_bytes;
+    int computed_again = 0;
+
+    cr_assert_leq((double)least, share * (double)most, "%ld of %ld bytes", (long)least, (long)most);
+    cr_assert_eq(whole.plan->n_again, 0);
+    run(&whole);
+    run(&whole);
+    for (uint64_t i = 0; i < 12; i++) {
+        const int64_t budget = i == 0 ? least : least + (int64_t)(lk_rng_word(lk_rng_make(7, LK_RNG_TEST, stream), i) % (uint64_t)(most - least + 1));
+        machine m = build_within(b, g, 5, true, budget);
+
+        cr_assert_leq(m.plan->arena_bytes, budget);
+        cr_assert(budget >= most || m.plan->n_again > 0);
+        computed_again += m.plan->n_again > 0;
+        /* What is not written shows. */
+        memset(lk_exec_arena(m.exec), 0x7f, (size_t)m.plan->arena_bytes);
+        run(&m);
+        run(&m);
+        cr_assert(memcmp(m.grads, whole.grads, (size_t)g->flat * b->real_size) == 0, "gradients differ in %ld bytes", (long)budget);
+        cr_assert(memcmp(m.metrics, whole.metrics, sizeof m.metrics) == 0, "metrics differ in %ld bytes", (long)budget);
+        cr_assert(m.plan->carry_bytes == 0 || memcmp(m.carry, whole.carry, (size_t)m.plan->carry_bytes) == 0, "what is carried differs");
+        /* The same budget, the same plan. */
+        lk_plan *p = NULL;
+        OK(lk_plan_create(g, b, &(lk_plan_opts){.training = true, .bucket_bytes = 1, .activation_bytes = budget}, &p));
+        cr_assert(p->n_instr == m.plan->n_instr && p->n_again == m.plan->n_again && p->n_segments == m.plan->n_segments);
+        lk_plan_destroy(&p);
+        destroy(&m, false);
+    }
+    cr_assert(least == most || computed_again > 8, "%d", computed_again);
+    destroy(&whole, true);
+}
+
+Test(whole_graph, less_memory_gives_the_same_bits)
+{
+    const lk_backend *const backend[] = {&lk_backend_ref, &lk_backend_cpu};
+
+    for (int i = 0; i < 2; i++) {
+        check_again(net_mlp, backend[i], 1, 1);
+        check_again(net_cnn, backend[i], 1, 2);
+        check_again(net_regress, backend[i], 1, 3);
+        check_again(net_carried, backend[i], 1, 4);
+        check_again(net_deep, backend[i], 0.35, 5);
+    }
+}
+
+/* Planning without and with segments, and running out of memory at any point of it. */
+Test(whole_graph, planning_without_memory_fails_cleanly)
+{
+    lk_graph *g = net_cnn(4);
+    const int64_t least = least_arena(&lk_backend_cpu, g), bytes = lk_mem_bytes();
+    bool done = false;
+
+    for (int64_t at = 1; !done; at++) {
+        lk_plan *p = NULL;
+
+        lk_mem_fail_at(at);
+        const lk_status st = lk_plan_create(g, &lk_backend_cpu, &(lk_plan_opts){.training = true, .bucket_bytes = 1, .activation_bytes = least}, &p);
+        lk_mem_fail_at(0);
+        done = st == LK_OK;
+        cr_assert(done || st == LK_E_NOMEM, "allocation %ld: %s", (long)at, lk_err_last()->message);
+        lk_plan_destroy(&p);
+        cr_assert_eq(lk_mem_bytes(), bytes, "allocation %ld", (long)at);
+    }
+    lk_graph_destroy(&g);
 }

@@ -37,7 +37,7 @@ Test(config, defaults)
     cr_expect(t->optimizer == LK_OPT_ADAMW && t->weight_decay == 0 && t->momentum == 0.9 && t->beta1 == 0.9 &&
               t->beta2 == 0.999 && t->eps == 1e-8 && !t->nesterov);
     cr_expect(t->clip_norm == 0 && t->precision == 0 && t->reduction == LK_REDUCTION_EXACT &&
-              t->bucket_bytes == 4194304 && t->shard_optimizer);
+              t->bucket_bytes == 4194304 && t->activation_memory == 0 && t->shard_optimizer);
     cr_expect(t->lr.peak == 1e-3 && t->lr.floor == 0 && t->lr.warmup == 0 && t->lr.decay == LK_DECAY_CONSTANT &&
               t->lr.every == 0 && t->lr.factor == 0.1);
     cr_expect(same_every(t->eval_every, 1, true) && same_every(t->log_every, 10, false));
@@ -564,6 +564,7 @@ Test(config, print_shows_every_key)
                                  "  precision: fp32\n"
                                  "  reduction: exact\n"
                                  "  bucket_bytes: 4194304\n"
+                                 "  activation_memory: 0\n"
                                  "  shard_optimizer: true\n"
                                  "  eval_every: 1 epoch\n"
                                  "  log_every: 10 steps\n"

@@ -83,6 +83,52 @@ class Memory(Case):
         self.check_code(r, INPUT)
         self.check_one_line(r, "train.microbatches is 4, but 5 ranks")
 
+    def blocks(self):
+        """A network whose norms, dropout and pools save what they need, and its data."""
+        self.make_h5("train.h5", "x=float32[96,2,8,8]:rand", "y=int64[96]:mod3")
+        block = "[{residual: [batch_norm, relu, {conv: {filters: 4, kernel: 3, pad: 1}}, {dropout: 0.1}]}]"
+        model = "model: [{conv: {filters: 4, kernel: 3, pad: 1}}, {repeat: {times: 12, layers: %s}}, {max_pool: 2}, flatten, {linear: 3}]\n" % block
+        return self.write("run.yaml", re.sub(r"model:\n(  .*\n)*", model, CONFIG))
+
+    def limit(self, config, limit):
+        return self.run_it("plan", config, "--json", "--set", "train.activation_memory=%d" % limit)
+
+    def test_less_memory_gives_the_same_bits(self):
+        config = self.blocks()
+        free = json.loads(self.run_it("plan", config, "--json").out)
+        r = self.limit(config, 1)
+        self.check_code(r, INPUT)
+        line = self.check_one_line(r, " segments), which is more than the 1 of train.activation_memory; layer ", "run.yaml:")
+        least = int(re.search(r"need at least (\d+) bytes", line).group(1))
+        self.assertLess(least, 0.6 * free["activation_bytes"])
+        digests = set()
+        for ranks, limit in ((1, 0), (1, least), (2, least), (1, (least + free["activation_bytes"]) // 2)):
+            plan = json.loads(self.limit(config, limit).out)
+            again = [op for op in plan["operations"] if op["pass"] == "again"]
+            self.assertEqual((len(again), len(again) > 0), (plan["again"], limit > 0))
+            if limit > 0:
+                self.assertLessEqual(plan["activation_bytes"], limit)
+            where = self.path("runs", "%d-%d" % (ranks, limit))
+            how = ("train", config, "--run-dir", where, "--json", "--set", "train.activation_memory=%d" % limit)
+            r = self.run_it(*how) if ranks == 1 else self.launch(ranks, *how)
+            self.check_code(r, OK)
+            digests.add(r.events("end")[0]["digest"])
+        self.assertEqual(len(digests), 1)
+        text = self.run_it("plan", config, "--set", "train.activation_memory=%d" % least).out
+        self.assertRegex(text, r"\d+ of \d+ operations run twice, in \d+ segments, to keep within train.activation_memory")
+
+    def test_a_thousand_layers(self):
+        config = self.blocks()
+        with open(config) as f:
+            text = f.read()
+        with open(config, "w") as f:
+            f.write(text.replace("times: 12", "times: 250"))
+        start = clock()
+        r = self.run_it("plan", config, "--json")
+        self.check_code(r, OK)
+        self.assertLess(clock() - start, 5 * SLOWER)
+        self.assertGreater(len(json.loads(r.out)["operations"]), 1500)
+
     def test_what_cannot_fit_is_refused(self):
         self.make_small()
         # Weights of 16 TB.
