@@ -95,4 +95,29 @@ static inline lk_graph *net_regress(int64_t rows)
     return g;
 }
 
+/* Classifier of each of 6 places into 4 classes: places, attention to itself beside the stream, attention to the input. */
+static inline lk_graph *net_sequence(int64_t rows)
+{
+    lk_graph *g = NULL;
+    int x, t, h, a, b;
+
+    OK(lk_graph_create(rows, &g));
+    OK(lk_graph_input(g, "input", &(lk_shape){2, {6, 8}}, LK_DT_REAL, &x));
+    OK(lk_graph_input(g, "target", &(lk_shape){1, {6}}, LK_DT_I64, &t));
+    h = net_add(g, "linear1", LK_OP_LINEAR, LINEAR(8), x, 0);
+    h = net_add(g, "positions1", LK_OP_POSITIONS, (lk_attrs){.positions = {.max = 7, .deviation = 1}}, h, 0);
+    a = net_add(g, "qkv", LK_OP_LINEAR, LINEAR(16), h, 0);
+    a = net_add(g, "self", LK_OP_ATTENTION,
+        (lk_attrs){.attention = {.heads = 2, .kv_heads = 1, .causal = true, .rotary = true, .rate = 0.2}}, a, 0);
+    h = net_add(g, "add1", LK_OP_ADD, NO_ATTR, h, a);
+    b = net_add(g, "kv", LK_OP_LINEAR, LINEAR(16), x, 0);
+    const lk_node_def cross = {
+        .name = "cross", .where = "net:1:1", .op = LK_OP_ATTENTION, .attr.attention = {.heads = 2}, .n_in = 2, .in = {h, b}};
+    OK(lk_graph_add(g, &cross, &a));
+    h = net_add(g, "add2", LK_OP_ADD, NO_ATTR, h, a);
+    h = net_add(g, "linear2", LK_OP_LINEAR, LINEAR(4), h, 0);
+    net_add(g, "loss", LK_OP_CROSS_ENTROPY, NO_ATTR, h, t);
+    return g;
+}
+
 #endif
