@@ -21,7 +21,7 @@ typedef struct value_info {
 
 /* A piece of the arena that is in use from instruction `first` to instruction `last`. */
 typedef struct buffer {
-    int64_t bytes, offset;
+    int64_t bytes, offset, best; /* best: the offset in the best placing so far */
     int first, last;
     int alias; /* shares the place of this buffer, or -1 */
 } buffer;
@@ -279,7 +279,7 @@ static lk_status new_buffer(compiler *c, int64_t bytes, int first, int last, int
     if (bytes == 0)
         return LK_OK;
     LK_TRY(grow(c->n_bufs, &c->cap_bufs, sizeof *c->buf, "plan buffers", &c->buf));
-    c->buf[c->n_bufs] = (buffer){(bytes + 63) / 64 * 64, -1, first, last, -1};
+    c->buf[c->n_bufs] = (buffer){(bytes + 63) / 64 * 64, -1, -1, first, last, -1};
     *out = c->n_bufs++;
     return LK_OK;
 }
@@ -595,6 +595,33 @@ static void share_places(compiler *c)
     }
 }
 
+/* The most bytes that are in use at a time, less than which no placing takes, and the node at work then. */
+static lk_status find_peak(const compiler *c, int64_t *bytes, int *node)
+{
+    const lk_plan *p = c->plan;
+    int64_t *change = NULL, now = 0, most = -1;
+    int last = 0;
+
+    LK_TRY(lk_alloc_array(p->n_instr + 2, sizeof *change, "bytes in use", &change));
+    for (int b = 0; b < c->n_bufs; b++)
+        if (c->buf[b].alias < 0) {
+            change[c->buf[b].first] += c->buf[b].bytes;
+            change[c->buf[b].last + 1] -= c->buf[b].bytes;
+        }
+    for (int t = 0; t < p->n_instr; t++) {
+        now += change[t];
+        if (p->instr[t].node >= 0)
+            last = p->instr[t].node;
+        if (now <= most)
+            continue;
+        most = now;
+        *node = last;
+    }
+    *bytes = most;
+    lk_free(change);
+    return LK_OK;
+}
+
 static int by_size(const void *a, const void *b)
 {
     const buffer *x = *(buffer *const *)a, *y = *(buffer *const *)b;
@@ -606,21 +633,30 @@ static int by_size(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Greedy by size: the largest buffers first, each at the lowest offset where nothing alive at the same time lies
- * (Pisarchyk & Lee 2020, "Efficient memory management for deep neural net inference", section 4.3). Close to the least there can be, but each
- * buffer looks at all that were placed before. */
-static lk_status place_by_size(compiler *c)
+/* Those that stay longest first, then by size. */
+static int by_stay(const void *a, const void *b)
 {
-    buffer **order = NULL, **placed = NULL; /* placed: by offset */
-    int n = 0;
-    lk_status st;
+    const buffer *x = *(buffer *const *)a, *y = *(buffer *const *)b;
+    const int x_stay = x->last - x->first, y_stay = y->last - y->first;
 
-    LK_TRY(lk_alloc_array(c->n_bufs + 1, sizeof *order, "buffer order", &order));
-    LK_TRY_TO(st, done, lk_alloc_array(c->n_bufs + 1, sizeof *placed, "buffer order", &placed));
-    for (int b = 0; b < c->n_bufs; b++)
-        if (c->buf[b].alias < 0)
-            order[n++] = &c->buf[b];
-    qsort(order, (size_t)n, sizeof *order, by_size);
+    return x_stay != y_stay ? (x_stay > y_stay ? -1 : 1) : by_size(a, b);
+}
+
+/* By bytes times instructions. */
+static int by_area(const void *a, const void *b)
+{
+    const buffer *x = *(buffer *const *)a, *y = *(buffer *const *)b;
+    const double x_area = (double)x->bytes * (x->last - x->first + 1), y_area = (double)y->bytes * (y->last - y->first + 1);
+
+    return x_area != y_area ? (x_area > y_area ? -1 : 1) : by_size(a, b);
+}
+
+/* One after the other in an order, each at the lowest offset where nothing alive at the same time lies; returns the bytes they take. `placed`: room
+ * for n, by offset. */
+static int64_t place_one_by_one(buffer **order, int n, buffer **placed)
+{
+    int64_t bytes = 0;
+
     for (int i = 0; i < n; i++) {
         buffer *const o = order[i];
         int64_t at = 0;
@@ -634,9 +670,39 @@ static lk_status place_by_size(compiler *c)
         memmove(placed + j + 1, placed + j, (size_t)(i - j) * sizeof *placed);
         placed[j] = o;
         o->offset = at;
-        if (at + o->bytes > c->plan->arena_bytes)
-            c->plan->arena_bytes = at + o->bytes;
+        if (at + o->bytes > bytes)
+            bytes = at + o->bytes;
     }
+    return bytes;
+}
+
+/* Greedy by size (Pisarchyk & Lee 2020, "Efficient memory management for deep neural net inference", section 4.3); where that wastes something, by other
+ * orders too, and the best is taken. Each buffer looks at all that were placed before. */
+static lk_status place_greedily(compiler *c)
+{
+    static int (*const orders[])(const void *, const void *) = {by_size, by_area, by_stay};
+    buffer **order = NULL, **placed = NULL;
+    int64_t least;
+    int n = 0, node;
+    lk_status st;
+
+    LK_TRY(find_peak(c, &least, &node));
+    LK_TRY(lk_alloc_array(c->n_bufs + 1, sizeof *order, "buffer order", &order));
+    LK_TRY_TO(st, done, lk_alloc_array(c->n_bufs + 1, sizeof *placed, "buffer order", &placed));
+    for (int b = 0; b < c->n_bufs; b++)
+        if (c->buf[b].alias < 0)
+            order[n++] = &c->buf[b];
+    for (size_t k = 0; k < sizeof orders / sizeof orders[0] && (k == 0 || c->plan->arena_bytes > least); k++) {
+        qsort(order, (size_t)n, sizeof *order, orders[k]);
+        const int64_t bytes = place_one_by_one(order, n, placed);
+        if (k > 0 && bytes >= c->plan->arena_bytes)
+            continue;
+        c->plan->arena_bytes = bytes;
+        for (int i = 0; i < n; i++)
+            order[i]->best = order[i]->offset;
+    }
+    for (int i = 0; i < n; i++)
+        order[i]->offset = order[i]->best;
 done:
     lk_free(order);
     lk_free(placed);
@@ -756,13 +822,13 @@ done:
     return st;
 }
 
-/* Up to so many buffers are placed by size, whose time grows with the square of their number. In networks that have more, what placing them in time
+/* Up to so many buffers are placed greedily, the time of which grows with the square of their number. In networks that have more, what placing them in time
  * wastes is little beside what they keep. */
-enum { MAX_BY_SIZE = 4096 };
+enum { MAX_GREEDY = 4096 };
 
 static lk_status place_buffers(compiler *c)
 {
-    return c->n_bufs <= MAX_BY_SIZE ? place_by_size(c) : place_in_time(c);
+    return c->n_bufs <= MAX_GREEDY ? place_greedily(c) : place_in_time(c);
 }
 
 static lk_place arena_place(compiler *c, int b)
@@ -907,32 +973,6 @@ static int cut(compiler *c, cost *k, int64_t most)
     return count;
 }
 
-/* The node at work when most bytes are in use. */
-static lk_status find_peak(const compiler *c, int *node)
-{
-    const lk_plan *p = c->plan;
-    int64_t *change = NULL, now = 0, most = -1;
-    int last = 0;
-
-    LK_TRY(lk_alloc_array(p->n_instr + 2, sizeof *change, "bytes in use", &change));
-    for (int b = 0; b < c->n_bufs; b++)
-        if (c->buf[b].alias < 0) {
-            change[c->buf[b].first] += c->buf[b].bytes;
-            change[c->buf[b].last + 1] -= c->buf[b].bytes;
-        }
-    for (int t = 0; t < p->n_instr; t++) {
-        now += change[t];
-        if (p->instr[t].node >= 0)
-            last = p->instr[t].node;
-        if (now <= most)
-            continue;
-        most = now;
-        *node = last;
-    }
-    lk_free(change);
-    return LK_OK;
-}
-
 static lk_status fail_budget(const compiler *c, int64_t budget, int64_t least, int node, int segments)
 {
     const lk_plan_node *n = &c->plan->node[node];
@@ -983,7 +1023,7 @@ static lk_status fewest(compiler *c, int n, int64_t budget, int *out)
  * rises by one up to 16, then by an eighth. */
 static lk_status fit(compiler *c, int64_t budget, cost *k)
 {
-    int64_t least = c->plan->arena_bytes;
+    int64_t least = c->plan->arena_bytes, peak;
     int node = 0, segments = 1, before = 1, first = 0, best = 0, best_let_go = 0;
     double best_flops = 0;
     int best_again = 0;
@@ -991,7 +1031,7 @@ static lk_status fit(compiler *c, int64_t budget, cost *k)
 
     find_cost(c, k);
     const int64_t all = k->inside[c->plan->n_nodes];
-    LK_TRY(find_peak(c, &node));
+    LK_TRY(find_peak(c, &peak, &node));
     for (int want = 2; want <= c->plan->n_nodes && (first == 0 || want <= 2 * first + 8); want += want < 16 ? 1 : want / 8) {
         const int count = cut(c, k, all / want);
         int let_go = 0;
@@ -1003,7 +1043,7 @@ static lk_status fit(compiler *c, int64_t budget, cost *k)
         if (!fits && c->plan->arena_bytes < least) {
             least = c->plan->arena_bytes;
             segments = count;
-            LK_TRY(find_peak(c, &node));
+            LK_TRY(find_peak(c, &peak, &node));
         }
         if (!fits)
             continue;

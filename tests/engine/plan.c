@@ -110,6 +110,77 @@ static void check_places(const lk_plan *p)
     lk_free(a.word);
 }
 
+typedef struct operand {
+    lk_place at;
+    size_t bytes;
+    bool written;
+} operand;
+
+enum { MAX_OPERANDS = 2 * LK_MAX_IN + LK_MAX_PARAMS + 4 };
+
+static int operands_of(const lk_plan *p, const lk_instr *in, operand out[MAX_OPERANDS])
+{
+    const size_t real = p->backend->real_size;
+    const lk_plan_node *n = in->node < 0 ? NULL : &p->node[in->node];
+    const bool forward = in->kind != LK_INSTR_BACKWARD;
+    const size_t y = in->spec->out.ndim == 0 ? 0 : (size_t)lk_shape_count(&in->spec->out) * real;
+    int count = 0;
+
+    for (int k = 0; k < in->spec->n_in; k++) {
+        const size_t x = (size_t)lk_shape_count(&in->spec->in[k]) * real;
+
+        out[count++] = (operand){in->x[k], x, false};
+        out[count++] = (operand){in->dx[k], x, true};
+    }
+    out[count++] = (operand){in->y, y, forward};
+    out[count++] = (operand){in->dy, y, false};
+    for (int k = 0; n != NULL && k < in->spec->n_params; k++)
+        out[count++] = (operand){in->dparam[k], (size_t)lk_shape_count(&in->spec->param[k].shape) * real, true};
+    if (n != NULL) {
+        out[count++] = (operand){in->saved, n->kp.saved_bytes, forward};
+        out[count++] = (operand){in->scratch, forward ? n->kp.scratch_forward : n->kp.scratch_backward, true};
+    }
+    return count;
+}
+
+static void mark(char *piece, const operand *o, char value)
+{
+    for (int64_t i = o->at.at / 64; o->at.kind == LK_PLACE_ARENA && i * 64 < o->at.at + (int64_t)o->bytes; i++)
+        piece[i] = value;
+}
+
+/* The most bytes of the arena that hold, at a time, what is at work or will be read: found from the last instruction to the first. */
+static int64_t most_in_use(const lk_plan *p)
+{
+    const int64_t n = p->arena_bytes / 64;
+    operand o[MAX_OPERANDS];
+    int64_t most = 0;
+    char *later = NULL, *now = NULL;
+
+    OK(lk_alloc_array(n, 1, "pieces", &later));
+    OK(lk_alloc_array(n, 1, "pieces", &now));
+    for (int t = p->n_instr - 1; t >= 0; t--) {
+        const int count = operands_of(p, &p->instr[t], o);
+        int64_t used = 0;
+
+        memcpy(now, later, (size_t)n);
+        for (int i = 0; i < count; i++)
+            mark(now, &o[i], 1);
+        for (int64_t i = 0; i < n; i++)
+            used += now[i];
+        most = used > most ? used : most;
+        for (int i = 0; i < count; i++)
+            if (o[i].written)
+                mark(later, &o[i], 0);
+        for (int i = 0; i < count; i++)
+            if (!o[i].written)
+                mark(later, &o[i], 1);
+    }
+    lk_free(later);
+    lk_free(now);
+    return 64 * most;
+}
+
 static const lk_plan_node *find(const lk_plan *p, const char *name)
 {
     for (int i = 0; i < p->n_nodes; i++)
@@ -348,6 +419,32 @@ Test(plan, segments_fit_the_budget)
     }
     lk_plan_destroy(&before);
     lk_plan_destroy(&whole);
+    lk_graph_destroy(&g);
+}
+
+/* A network like LeNet-5, whose buffers the order of their sizes alone does not pack tightly: no byte more than are in use at the worst time. */
+Test(plan, memory_is_packed)
+{
+    lk_graph *g = NULL;
+    int x, t, h;
+
+    OK(lk_graph_create(16, &g));
+    OK(lk_graph_input(g, "input", &(lk_shape){3, {1, 28, 28}}, LK_DT_REAL, &x));
+    OK(lk_graph_input(g, "target", &(lk_shape){0, {0}}, LK_DT_I64, &t));
+    h = net_add(g, "conv1", LK_OP_CONV, CONV(6, 5, 2), x, 0);
+    h = net_add(g, "relu1", LK_OP_ACTIVATION, ACT(RELU), h, 0);
+    h = net_add(g, "max_pool1", LK_OP_MAX_POOL, POOL(2), h, 0);
+    h = net_add(g, "conv2", LK_OP_CONV, CONV(16, 5, 0), h, 0);
+    h = net_add(g, "relu2", LK_OP_ACTIVATION, ACT(RELU), h, 0);
+    h = net_add(g, "max_pool2", LK_OP_MAX_POOL, POOL(2), h, 0);
+    h = net_add(g, "flatten", LK_OP_FLATTEN, NO_ATTR, h, 0);
+    h = net_add(g, "linear1", LK_OP_LINEAR, LINEAR(120), h, 0);
+    h = net_add(g, "linear2", LK_OP_LINEAR, LINEAR(10), h, 0);
+    net_add(g, "loss", LK_OP_CROSS_ENTROPY, NO_ATTR, h, t);
+    lk_plan *p = NULL;
+    OK(lk_plan_create(g, &lk_backend_cpu, &(lk_plan_opts){.training = true, .bucket_bytes = 1}, &p));
+    cr_assert_eq(p->arena_bytes, most_in_use(p), "%ld bytes, %ld in use", (long)p->arena_bytes, (long)most_in_use(p));
+    lk_plan_destroy(&p);
     lk_graph_destroy(&g);
 }
 
