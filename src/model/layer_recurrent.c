@@ -9,7 +9,7 @@ enum { OUTPUT_SEQUENCE, OUTPUT_LAST };
 typedef struct recurrent_opts {
     LKI_LAYER_MEMBERS;
     int64_t units, layers;
-    bool bidirectional;
+    bool bidirectional, carry;
     double dropout;
     char *lengths;
     int output;
@@ -22,6 +22,9 @@ typedef struct recurrent_opts {
             .help = "So many on top of each other, each fed with the sequence of the one below."), \
         LK_FIELD(recurrent_opts, bidirectional, LK_T_BOOL, .def = "false", \
             .help = "Also reads the sequence from its end, with weights of its own; the outputs stand side by side."), \
+        LK_FIELD(recurrent_opts, carry, LK_T_BOOL, .def = "false", \
+            .help = "Each row goes on with the state that it ended the step before with, through an epoch; needs data.order streams " \
+                    "(truncated back-propagation through time: no gradient goes back over a step)."), \
         LK_FIELD(recurrent_opts, dropout, LK_T_REAL, .def = "0", .min = 0, .max = 1, \
             .help = "Share of the values between two layers that are zero in a training step, below 1."), \
         LK_FIELD(recurrent_opts, lengths, LK_T_STRING, .def = "", \
@@ -55,7 +58,7 @@ static lk_status add_direction(
     LK_TRY(add_part(b, l, only && !end ? "" : suffix,
         (lk_node_def){.op = l->kind->op,
             .attr.recurrent =
-                {.units = o->units, .reverse = reverse, .relu = o->activation == 1, .layer = layer},
+                {.units = o->units, .reverse = reverse, .carry = o->carry, .relu = o->activation == 1, .layer = layer},
             .n_in = n_in,
             .in = {*value, lengths}},
         value));
@@ -76,6 +79,8 @@ static lk_status build_recurrent(lki_builder *b, const lki_layer *l, int *value)
 
     if (o->dropout > 0 && o->layers == 1)
         return lki_option_fail(l, "dropout", "acts between layers, and there is one layer only");
+    if (o->carry && o->bidirectional)
+        return lki_option_fail(l, "carry", "the backward direction begins at the end of a sequence, and has nothing to go on from");
     if (o->lengths != NULL)
         LK_TRY(lki_find_value(b, l, "lengths", o->lengths, &lengths));
     for (int i = 0; i < o->layers; i++) {

@@ -555,7 +555,7 @@ out:
 
 /* ---- reading ---- */
 
-/* Arrays of one kind have the same first letter: weights, optimizer, ema. */
+/* Arrays of one kind have the same first letter: weights, optimizer, ema, carry. */
 static lk_status fail_other(const char *folder, char kind, const lki_array *theirs, const lki_array *ours)
 {
     char a[LK_SHAPE_TEXT], b[LK_SHAPE_TEXT];
@@ -634,6 +634,8 @@ lk_status lk_checkpoint_read(const char *path, const lk_graph *g, lk_state *s, l
     LK_TRY_TO(st, out, compare_names(folder, &f->arrays, &ours, 'w'));
     if (s->n_state > 0)
         LK_TRY_TO(st, out, compare_names(folder, &f->arrays, &ours, 'o'));
+    if (s->n_state > 0 || s->carry != NULL)
+        LK_TRY_TO(st, out, compare_names(folder, &f->arrays, &ours, 'c'));
     if (s->n_state > 0 || s->ema != NULL)
         LK_TRY_TO(st, out, compare_names(folder, &f->arrays, &ours, 'e'));
     st = read_arrays(f, &ours, g, s);

@@ -4,6 +4,7 @@
  *
  * DIR/step-00001200/state.h5      /weights/LAYER/weight ..., /ema/LAYER/weight ..., /optimizer/STATE/LAYER/weight ...: float32 in PyTorch's shapes, each with
  *                                 attribute xxh3; running means and optimizer state stand there for what the optimizer updates, not for statistics.
+ *                                 /carry [microbatches, ...]: what recurrent layers carry on to the next step, where there are such.
  *                                 Root attributes: format, lockstep (version), step, epoch, step_in_epoch, seed, model_hash, samples,
  *                                 batch, microbatches, reduction, digest, config (text), with data.normalize normalization (text:
  *                                 means, then deviations), and the lk_watch: lr_factor, lr_best, lr_since, stop_best, stop_since,
@@ -49,6 +50,8 @@ typedef struct lk_state {
     int n_state;
     const char *state_name[LK_MAX_OPT_STATE];
     float *state[LK_MAX_OPT_STATE];  /* [graph->flat] */
+    float *carry;                    /* [carry_lanes][carry_count] what recurrent layers carry on to the next step, by microbatches. NULL: none */
+    int64_t carry_lanes, carry_count;
     float *ema;                      /* [graph->flat] running mean of the weights; statistics are as in weights. NULL: none */
 } lk_state;
 
@@ -60,7 +63,7 @@ typedef struct lk_checkpoint_meta {
     const char *normalization; /* of the inputs, as text; NULL: none */
 } lk_checkpoint_meta;
 
-/* Digest of weights + their running means + optimizer state + cursor: XXH3-128 over, for each array of the file in the order of names ("ema/...",
+/* Digest of weights + their running means + optimizer state + cursor: XXH3-128 over, for each array of the file in the order of names ("carry", "ema/...",
  * "optimizer/..." and "weights/..." paths, bytewise), name, 0, ndim, dims (int64), data; then epoch and step. What lies between the arrays of the flat vector
  * does not count. */
 LK_MUST_USE lk_status lk_state_digest(const lk_graph *g, const lk_state *s, lk_hash *out);

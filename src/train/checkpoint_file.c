@@ -42,7 +42,7 @@ lk_status lki_arrays_of_state(const lk_graph *g, const lk_state *s, lki_arrays *
     lki_arrays a = {0};
     lk_status st = LK_OK;
 
-    LK_TRY(lk_alloc_array((int64_t)g->n_params * (2 + s->n_state), sizeof a.item[0], "list of arrays", &a.item));
+    LK_TRY(lk_alloc_array((int64_t)g->n_params * (2 + s->n_state) + 1, sizeof a.item[0], "list of arrays", &a.item));
     for (int i = 0; i < g->n_params; i++) {
         const lk_param *p = &g->param[i];
         LK_TRY_TO(st, fail, add_array(&a, "weights", "", p, s->weights));
@@ -50,6 +50,11 @@ lk_status lki_arrays_of_state(const lk_graph *g, const lk_state *s, lki_arrays *
             LK_TRY_TO(st, fail, add_array(&a, "ema", "", p, s->ema));
         for (int k = 0; k < s->n_state && p->info.kind == LK_PARAM_WEIGHT; k++)
             LK_TRY_TO(st, fail, add_array(&a, "optimizer", s->state_name[k], p, s->state[k]));
+    }
+    if (s->carry != NULL) {
+        a.item[a.n] = (lki_array){.shape = {2, {s->carry_lanes, s->carry_count}}, .count = s->carry_lanes * s->carry_count, .data = s->carry};
+        LK_TRY_TO(st, fail, lk_strdup(LKI_CARRY_NAME, &a.item[a.n].name));
+        a.n++;
     }
     if (a.n > 1)
         qsort(a.item, (size_t)a.n, sizeof a.item[0], by_name);
@@ -344,8 +349,8 @@ static lk_status read_array_head(hid_t file, const char *name, lki_array *out)
     lk_h5_shape s;
 
     LK_TRY(lk_h5_array_shape(file, name, &s));
-    if (strncmp(name, "weights/", 8) != 0 && strncmp(name, "optimizer/", 10) != 0 && strncmp(name, "ema/", 4) != 0)
-        return LK_FAIL(LK_E_DATA, "array \"%s\" lies neither below weights nor below optimizer nor below ema", name);
+    if (strncmp(name, "weights/", 8) != 0 && strncmp(name, "optimizer/", 10) != 0 && strncmp(name, "ema/", 4) != 0 && strcmp(name, LKI_CARRY_NAME) != 0)
+        return LK_FAIL(LK_E_DATA, "array \"%s\" is not " LKI_CARRY_NAME ", and lies neither below weights nor below optimizer nor below ema", name);
     if (s.type != LK_ELEM_F32 || s.ndim > LK_MAX_DIMS)
         return LK_FAIL(LK_E_DATA, "array \"%s\" is %s of rank %d, not float32 of rank up to %d", name,
             lk_elem_name(s.type), s.ndim, LK_MAX_DIMS);

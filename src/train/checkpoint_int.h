@@ -7,6 +7,7 @@
 #include "train/checkpoint.h"
 
 #define LKI_STATE_NAME "state.h5"
+#define LKI_CARRY_NAME "carry" /* of the array */
 #define LKI_MANIFEST_NAME "manifest.json"
 
 /* One array of a state, by the path that it has in the file. */

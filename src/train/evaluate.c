@@ -28,11 +28,21 @@ static lk_status eval_lane(void *arg, int worker, int i)
     };
     lk_exec_run_args args = {.micro = &micro, .weights = e->weights, .packed = r->evaluator.packed};
 
+    if (r->eval_carry != NULL)
+        args.carry = r->eval_carry + lane * r->evaluator.plan->carry_bytes;
+
     memcpy(args.input, b->field, sizeof args.input);
     LK_TRY(lk_exec_run(r->evaluator.exec[worker], &args));
     if (e->output != NULL && b->valid > 0)
         memcpy(e->output + lane * e->lane_output, lk_exec_output(r->evaluator.exec[worker]), (size_t)e->lane_output * sizeof *e->output);
     return LK_OK;
+}
+
+lk_status lki_evaluate_begin(lk_run *r, const float *weights)
+{
+    if (r->eval_carry != NULL)
+        memset(r->eval_carry, 0, (size_t)(r->n_lanes * r->evaluator.plan->carry_bytes));
+    return lki_engine_pack(r, &r->evaluator, weights);
 }
 
 lk_status lki_evaluate_batch(lk_run *r, const lki_eval_batch *e)
@@ -55,7 +65,7 @@ static lk_status eval_lanes(lk_run *r, const float *weights, double *sums)
     const lk_batch *b = NULL;
     lk_status st;
 
-    LK_TRY(lki_engine_pack(r, &r->evaluator, weights));
+    LK_TRY(lki_evaluate_begin(r, weights));
     LK_TRY(lk_loader_create(&opts, &loader));
     for (;;) {
         LK_TRY_TO(st, done, lk_loader_map(loader, &b));

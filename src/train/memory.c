@@ -109,6 +109,7 @@ lk_status lki_memory_predict(const lk_run *r, int rank, lki_memory *m)
     *m = (lki_memory){.bytes = {[LKI_MEMORY_PROCESS] = r->resident}};
     m->bytes[LKI_MEMORY_WEIGHTS] = r->graph->flat * (int64_t)sizeof(float);
     add_engine(&r->evaluator, workers, m);
+    m->bytes[LKI_MEMORY_ACTIVATIONS] += lki_carry_bytes(r, rank, n);
     if (r->mode != LK_RUN_EVAL) {
         for (int k = 0; k < r->n_phases; k++) {
             add_engine(&r->phase[k].trainer, workers, m);

@@ -51,6 +51,7 @@ static lk_status open_model(lk_run *r)
     }
     if (r->valid_data != NULL)
         LK_TRY(lki_engine_create(r, r->model.evaluated, false, &r->evaluator));
+    LK_TRY(lki_carry_check(r));
     r->resident = lk_resident_bytes();
     return LK_OK;
 }
@@ -60,6 +61,7 @@ static lk_status open_memory(lk_run *r)
     for (int k = 0; k < r->n_phases; k++)
         LK_TRY(lki_engine_allocate(r, &r->phase[k].trainer));
     LK_TRY(lki_engine_allocate(r, &r->evaluator));
+    LK_TRY(lki_carry_create(r));
     LK_TRY(lk_alloc_array(r->graph->flat, sizeof *r->weights, "weights", &r->weights));
     return lk_graph_init_weights(r->graph, (uint64_t)r->config->run.seed, r->weights);
 }
@@ -347,6 +349,7 @@ void lk_run_close(lk_run **rp)
             lk_free(*lki_state_full(r, i));
         lk_free(r->kept[i]);
     }
+    lki_carry_destroy(r);
     lk_free(r->opt_scratch);
     lk_free(r->norm);
     lk_free(r->normalization);

@@ -109,7 +109,7 @@ static lk_status open_local(predictor *p, lk_predict_result *out)
     }
     const lk_loader_opts opts = lki_loader_opts(r, false);
     LK_TRY(lk_loader_create(&opts, &p->loader));
-    return lki_engine_pack(r, &r->evaluator, r->weights);
+    return lki_evaluate_begin(r, r->weights);
 }
 
 static void close_all(predictor *p)
@@ -126,26 +126,6 @@ static void close_all(predictor *p)
 }
 
 /* ---- a batch ---- */
-
-/* All lanes to rank 0. */
-static lk_status collect(predictor *p)
-{
-    lk_run *r = p->r;
-    int64_t *scount = p->exchange, *sdispl = scount + r->nranks, *rcount = sdispl + r->nranks, *rdispl = rcount + r->nranks;
-    const int64_t lane = r->rows * p->width * (int64_t)sizeof *p->mine;
-    lk_comm_req *req = NULL;
-
-    for (int k = 0; k < r->nranks; k++) {
-        const int64_t first = lk_block_first(r->leaves, r->nranks, k), end = lk_block_end(r->leaves, r->nranks, k);
-
-        scount[k] = k == 0 ? r->n_lanes * lane : 0;
-        sdispl[k] = 0;
-        rcount[k] = r->rank == 0 ? (end - first) * lane : 0;
-        rdispl[k] = first * lane;
-    }
-    LK_TRY(lk_comm_alltoallv_start(r->comm, LKI_TAG_PREDICT, p->mine, scount, sdispl, p->all, rcount, rdispl, &req));
-    return lk_comm_wait(r->comm, &req);
-}
 
 /* The class with the largest value, the first of equals; and its probability by the softmax. */
 static int64_t classify(const float *x, int64_t classes, double *probability)
@@ -220,7 +200,7 @@ static lk_status predict_all(predictor *p, lk_predict_result *out)
             lk_loader_unmap(p->loader, &b);
         LK_TRY(lk_comm_agree(r->comm, st));
         if (r->nranks > 1)
-            LK_TRY(collect(p));
+            LK_TRY(lki_lanes_move(r, LKI_TAG_PREDICT, p->mine, p->all, r->rows * p->width * (int64_t)sizeof *p->mine, true, p->exchange));
         LK_TRY(lk_comm_agree(r->comm, r->rank == 0 ? write_batch(p, step, out) : LK_OK));
     }
     return LK_OK;

@@ -19,8 +19,8 @@ enum { LKI_SUMS = LK_MAX_LOSSES * LK_MAX_METRICS, LKI_COL_FAILED = LKI_SUMS, LKI
 
 enum { LKI_MAX_PHASES = LK_MODEL_PHASES, LKI_MAX_KEPT = LK_MAX_OPT_STATE + 1 };
 
-/* Tags of exchanges beyond the buckets': tile squares, predictions. */
-enum { LKI_TAG_NORM = 1 << 20, LKI_TAG_PREDICT };
+/* Tags of exchanges beyond the buckets': tile squares, predictions, carried state. */
+enum { LKI_TAG_NORM = 1 << 20, LKI_TAG_PREDICT, LKI_TAG_CARRY };
 
 /* A plan with an executor a worker and its packed weights. */
 typedef struct lki_engine {
@@ -100,6 +100,12 @@ struct lk_run {
     double *rows_sent;          /* [n_lanes][LKI_COLS] */
     int64_t *exchange;          /* [4][nranks] counts and places of the tile squares */
     _Atomic int *done;          /* [workers] last instruction finished in the running wave */
+    /* State of recurrent layers that goes on from step to step, of the first phase; NULL: the model has none. [n_lanes][carry_bytes] */
+    char *carry, *carry_next; /* after the last step; what the running step makes of it */
+    char *carry_all;          /* rank 0 of several: [leaves][carry_bytes], while a checkpoint is written or read */
+    char *eval_carry;         /* [n_lanes][carry_bytes of the evaluator], with data.order streams */
+    int64_t carry_bytes;
+    int64_t *carry_exchange; /* [4][nranks] */
     lk_state full;    /* rank 0: the whole state while a checkpoint is written; without sharding it borrows `state` */
 
     lk_cursor cursor;
@@ -185,6 +191,8 @@ int lki_nonempty_lanes(const lk_run *r, int64_t step_in_epoch);
 /* evaluate.c: sums of the losses over the validation data, each sample once. Collective. */
 LK_MUST_USE lk_status lki_evaluate(lk_run *r, double sum[LKI_SUMS], int64_t *samples);
 
+/* A pass over the validation data begins: packs the weights, carried state is 0. Local. */
+LK_MUST_USE lk_status lki_evaluate_begin(lk_run *r, const float *weights);
 /* One batch of validation data through the evaluator, whose weights are packed. Local. */
 typedef struct lki_eval_batch {
     const float *weights;
@@ -215,6 +223,22 @@ LK_MUST_USE lk_status lki_state_print_digest(lk_run *r, char text[LK_HASH_TEXT])
 
 /* transfer.c: a run begins: takes weights from train.init_from, if there is one. Collective. */
 LK_MUST_USE lk_status lki_transfer(lk_run *r);
+
+/* carry.c. A layer that carries needs data.order streams. Local. */
+LK_MUST_USE lk_status lki_carry_check(const lk_run *r);
+LK_MUST_USE lk_status lki_carry_create(lk_run *r);
+int64_t lki_carry_bytes(const lk_run *r, int rank, int n_lanes); /* of what create allocates */
+void lki_carry_destroy(lk_run *r);
+/* Before the lanes of a step, where an epoch begins it is 0; a lane's place for the step, a copy of what it ended the last one with, or NULL; and once
+ * the step counts. A step that fails leaves the state alone, as it does the weights. */
+void lki_carry_begin_step(lk_run *r);
+void *lki_carry_lane(const lk_run *r, const lki_phase *p, int lane);
+void lki_carry_end_step(lk_run *r);
+/* The members of r->full; and to rank 0 or from it. The second is collective. */
+void lki_carry_name(lk_run *r);
+LK_MUST_USE lk_status lki_carry_move(lk_run *r, bool to_root);
+/* Blocks of lanes between the ranks (`mine`) and rank 0 (`all`, in the order of lanes). `exchange` [4][nranks] is scratch. Collective. */
+LK_MUST_USE lk_status lki_lanes_move(lk_run *r, int tag, void *mine, void *all, int64_t lane_bytes, bool to_root, int64_t *exchange);
 
 /* report.c: log.jsonl, JSON events, progress. Only rank 0 has one; NULL is fine everywhere. */
 LK_MUST_USE lk_status lki_report_create(lk_run *r, const lk_train_args *a, lki_report **out);

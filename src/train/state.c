@@ -23,6 +23,7 @@ static void name_state(lk_run *r)
         r->full.state_name[i] = info->state[i];
     for (int i = 0; !r->sharded && i < r->n_kept; i++)
         *lki_state_full(r, i) = r->kept[i];
+    lki_carry_name(r);
 }
 
 lk_status lki_state_collect(lk_run *r)
@@ -41,7 +42,7 @@ lk_status lki_state_collect(lk_run *r)
             LK_TRY(lk_reduce_collect(r->phase[k].reduce, 0, flat + r->phase[k].trainer.plan->grad_first));
         }
     }
-    return LK_OK;
+    return lki_carry_move(r, true);
 }
 
 lk_status lki_state_evaluated(lk_run *r, const float **weights)
@@ -118,7 +119,7 @@ lk_status lki_state_restore(lk_run *r, const char *path)
         for (int k = 0; r->sharded && k < r->n_phases; k++)
             lki_phase_copy_slices(&r->phase[k], r->rank, i, flat, false);
     }
-    return LK_OK;
+    return lki_carry_move(r, false);
 }
 
 lk_status lki_state_save(lk_run *r)

@@ -78,6 +78,7 @@ static lk_status run_lane(void *arg, int worker, int i)
         .weights = r->weights,
         .packed = w->phase->trainer.packed,
         .grads = lk_reduce_leaf(w->phase->reduce, r->first_lane + lane),
+        .carry = lki_carry_lane(r, w->phase, lane),
         .stat_index = r->first_lane + lane, /* padding is in the last lanes, so the non-empty ones are numbered without gaps */
         .stat_count = w->stat_count,
         .after = w->last ? after_instr : NULL,
@@ -223,12 +224,17 @@ static lk_status step_phase(lk_run *r, int k, const lk_batch *b, lk_status loade
 
 lk_status lki_step(lk_run *r, const lk_batch *b, lk_status loaded, lki_step_result *out)
 {
+    const bool carries = r->carry != NULL && (r->cursor.step + 1) % r->phase[0].every == 0;
+
+    lki_carry_begin_step(r);
     *out = (lki_step_result){.lr = lk_schedule_lr(&r->schedule, r->cursor.step) * r->watch.lr_factor};
     for (int k = 0; k < r->n_phases; k++) {
         out->phase_loss[k] = NAN;
         if ((r->cursor.step + 1) % r->phase[k].every == 0)
             LK_TRY(step_phase(r, k, b, loaded, out));
     }
+    if (carries)
+        lki_carry_end_step(r);
     r->cursor.step++;
     r->cursor.epoch = b->epoch;
     r->cursor.step_in_epoch = b->step + 1;

@@ -316,6 +316,8 @@ Test(layers, recurrent)
 
     expect_build_fail("- lstm: {units: 4, dropout: 0.1}\n", TRAIN, &series, &scalar,
         "run.yaml:2:29: lstm.dropout: acts between layers, and there is one layer only");
+    expect_build_fail("- gru: {units: 4, bidirectional: true, carry: true}\n", TRAIN, &series, &scalar,
+        "run.yaml:2:47: gru.carry: the backward direction begins at the end of a sequence, and has nothing to go on from");
     expect_build_fail("- lstm: {units: 4, lengths: size}\n", TRAIN, &series, &scalar,
         "run.yaml:2:29: lstm.lengths: no earlier layer and no field of the data is called \"size\"");
     expect_build_fail("- lstm: 4\n", TRAIN, &image, &scalar,

@@ -25,6 +25,7 @@ lk_run_test(memory)
 lk_run_test(learning)
 lk_run_test(transfer)
 lk_run_test(predict)
+lk_run_test(carry)
 
 add_test(NAME run.house COMMAND ${LK_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/run/house.py ${PROJECT_SOURCE_DIR} $<TARGET_FILE:lockstep>)
 set_tests_properties(run.house PROPERTIES LABELS "run" TIMEOUT 120 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <string.h>
 
 static const char config_text[] = "data: {synthetic: {input: [1, 8, 8], classes: 10, samples: 160}}\n"
@@ -26,11 +27,27 @@ static lk_config *config;
 static lk_comm *comm;
 static lk_run *run;
 
-static void open_run(void)
+static const char carrying_text[] = "data: {order: streams, synthetic: {input: [4, 3], classes: 10, samples: 160}}\n"
+                                    "model:\n"
+                                    "  - lstm: {units: 5, carry: true, output: last}\n"
+                                    "  - linear: {units: 10}\n"
+                                    "train: {batch: 16, microbatches: 4, lr: 1e-3}\n";
+
+static void open_text(const char *text)
 {
-    OK(lk_config_parse(config_text, "test.yaml", ".", NULL, &config));
+    OK(lk_config_parse(text, "test.yaml", ".", NULL, &config));
     OK(lk_comm_create_self(&comm));
     OK(lk_run_open(&(lk_train_args){.mode = LK_RUN_BENCH, .config = config, .comm = comm, .quiet = true}, &run));
+}
+
+static void open_run(void)
+{
+    open_text(config_text);
+}
+
+static void open_carrying(void)
+{
+    open_text(carrying_text);
 }
 
 static void close_run(void)
@@ -81,4 +98,32 @@ Test(step, a_failed_batch_changes_nothing, .init = open_run, .fini = close_run)
     OK(step(LK_OK, &s));
     cr_assert_eq(run->cursor.step, at.step + 1);
     free(before);
+}
+
+/* A step that does not count leaves the carried state where the last one ended; an epoch begins at zero. */
+Test(step, a_step_that_diverged_carries_nothing_on, .init = open_carrying, .fini = close_run)
+{
+    lki_step_result s;
+    const size_t bytes = (size_t)(run->n_lanes * run->carry_bytes);
+    char *before = malloc(bytes), *first = malloc(bytes);
+
+    cr_assert(run->carry_bytes > 0);
+    OK(step(LK_OK, &s));
+    memcpy(first, run->carry, bytes);
+    OK(step(LK_OK, &s));
+    memcpy(before, run->carry, bytes);
+    cr_assert_neq(memcmp(before, first, bytes), 0);
+    const float weight = run->weights[0];
+    run->weights[0] = NAN;
+    run->phase[0].trainer.stale = true;
+    cr_assert_eq(step(LK_OK, &s), LK_E_DIVERGED);
+    cr_assert_eq(memcmp(before, run->carry, bytes), 0);
+    run->weights[0] = weight;
+    run->phase[0].trainer.stale = true;
+    const int64_t count = lk_mem_count();
+    OK(step(LK_OK, &s));
+    cr_assert_neq(memcmp(before, run->carry, bytes), 0);
+    cr_assert_eq(lk_mem_count(), count);
+    free(before);
+    free(first);
 }

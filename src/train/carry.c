@@ -1,0 +1,120 @@
+/* State that goes on from step to step: recurrent layers whose rows belong to streams. Each microbatch has its own, on the rank that runs it; a
+ * checkpoint has all of them. Only the first phase carries. */
+#include "train/run_int.h"
+
+#include "base/mem.h"
+
+#include <string.h>
+
+static const lk_plan_node *first_carrying(const lk_plan *p)
+{
+    for (int i = 0; i < p->n_nodes; i++)
+        if (p->node[i].kp.carry_bytes > 0)
+            return &p->node[i];
+    return NULL;
+}
+
+lk_status lki_carry_check(const lk_run *r)
+{
+    const lk_plan *p = r->phase[0].trainer.plan;
+    char where[256];
+
+    if (p == NULL || p->carry_bytes == 0 || r->config->data.order == LK_ORDER_STREAMS)
+        return LK_OK;
+    const lk_plan_node *n = first_carrying(p);
+    return LK_FAIL(LK_E_CONFIG, "%s: layer %s has `carry: true`, so each row of a batch must go on where it was at the step before: set data.order (%s) to streams", n->where, n->name, lk_config_where(r->config, "data.order", where, sizeof where));
+}
+
+lk_status lki_carry_create(lk_run *r)
+{
+    const lk_plan *trainer = r->phase[0].trainer.plan, *evaluator = r->evaluator.plan;
+
+    if (trainer != NULL && trainer->carry_bytes > 0) {
+        r->carry_bytes = trainer->carry_bytes;
+        LK_TRY(lk_alloc_array(r->n_lanes, (size_t)r->carry_bytes, "carried state", &r->carry));
+        LK_TRY(lk_alloc_array(r->n_lanes, (size_t)r->carry_bytes, "carried state", &r->carry_next));
+        if (r->rank == 0 && r->nranks > 1)
+            LK_TRY(lk_alloc_array(r->leaves, (size_t)r->carry_bytes, "carried state of all ranks", &r->carry_all));
+        LK_TRY(lk_alloc_array(4 * (int64_t)r->nranks, sizeof *r->carry_exchange, "exchange of carried state", &r->carry_exchange));
+    }
+    if (evaluator != NULL && evaluator->carry_bytes > 0 && r->config->data.order == LK_ORDER_STREAMS)
+        LK_TRY(lk_alloc_array(r->n_lanes, (size_t)evaluator->carry_bytes, "carried state of the evaluation", &r->eval_carry));
+    return LK_OK;
+}
+
+int64_t lki_carry_bytes(const lk_run *r, int rank, int n_lanes)
+{
+    const lk_plan *trainer = r->phase[0].trainer.plan, *evaluator = r->evaluator.plan;
+    int64_t bytes = 0;
+
+    if (trainer != NULL)
+        bytes += trainer->carry_bytes * (2 * n_lanes + (rank == 0 && r->nranks > 1 ? r->leaves : 0));
+    if (evaluator != NULL && r->config->data.order == LK_ORDER_STREAMS)
+        bytes += evaluator->carry_bytes * n_lanes;
+    return bytes;
+}
+
+void lki_carry_destroy(lk_run *r)
+{
+    lk_free(r->carry);
+    lk_free(r->carry_next);
+    lk_free(r->carry_all);
+    lk_free(r->carry_exchange);
+    lk_free(r->eval_carry);
+}
+
+void lki_carry_begin_step(lk_run *r)
+{
+    if (r->carry != NULL && r->cursor.step_in_epoch == 0)
+        memset(r->carry, 0, (size_t)(r->n_lanes * r->carry_bytes));
+}
+
+void *lki_carry_lane(const lk_run *r, const lki_phase *p, int lane)
+{
+    const int64_t at = lane * r->carry_bytes;
+
+    if (r->carry == NULL || p != &r->phase[0])
+        return NULL;
+    memcpy(r->carry_next + at, r->carry + at, (size_t)r->carry_bytes);
+    return r->carry_next + at;
+}
+
+void lki_carry_end_step(lk_run *r)
+{
+    char *before = r->carry;
+
+    r->carry = r->carry_next;
+    r->carry_next = before;
+}
+
+lk_status lki_lanes_move(lk_run *r, int tag, void *mine, void *all, int64_t lane_bytes, bool to_root, int64_t *exchange)
+{
+    int64_t *scount = exchange, *sdispl = scount + r->nranks, *rcount = sdispl + r->nranks, *rdispl = rcount + r->nranks;
+    lk_comm_req *req = NULL;
+
+    for (int k = 0; k < r->nranks; k++) {
+        const int64_t first = lk_block_first(r->leaves, r->nranks, k), end = lk_block_end(r->leaves, r->nranks, k);
+        const int64_t ours = k == 0 ? r->n_lanes * lane_bytes : 0, theirs = r->rank == 0 ? (end - first) * lane_bytes : 0;
+
+        scount[k] = to_root ? ours : theirs;
+        sdispl[k] = to_root ? 0 : first * lane_bytes;
+        rcount[k] = to_root ? theirs : ours;
+        rdispl[k] = to_root ? first * lane_bytes : 0;
+    }
+    LK_TRY(lk_comm_alltoallv_start(r->comm, tag, to_root ? mine : all, scount, sdispl, to_root ? all : mine, rcount, rdispl, &req));
+    return lk_comm_wait(r->comm, &req);
+}
+
+void lki_carry_name(lk_run *r)
+{
+    r->full.carry = (float *)(r->nranks > 1 ? r->carry_all : r->carry);
+    r->full.carry_lanes = r->leaves;
+    r->full.carry_count = r->carry_bytes / (int64_t)sizeof(float);
+}
+
+lk_status lki_carry_move(lk_run *r, bool to_root)
+{
+    if (r->carry == NULL || r->nranks == 1)
+        return LK_OK;
+    return lki_lanes_move(r, LKI_TAG_CARRY, r->carry, r->carry_all, r->carry_bytes, to_root, r->carry_exchange);
+}
