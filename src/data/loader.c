@@ -138,7 +138,7 @@ static lk_status put_row(reader *r, const void *const *stored, int64_t at, int64
             lki_convert(&o->convert, stored[o->part], (float *)to);
         else
             for (int64_t k = 0; k < o->row; k++)
-                ((int64_t *)to)[k] = lki_whole_at(stored[o->part], f->type, k);
+                ((int64_t *)to)[k] = lki_whole_at(stored[o->part], f->type, l->o.field[i].first + k);
         if (i == 0 && r->scratch != NULL)
             lk_augment_run(l->o.augment, f, l->o.sampler.seed, r->epoch, sample, (float *)to, r->scratch);
     }
@@ -466,6 +466,10 @@ static lk_status check_opts(const lk_loader_opts *o)
         if (o->field[i].as == LK_AS_ID && !lk_elem_is_integer(f->type))
             return LK_FAIL(
                 LK_E_DATA, "field \"%s\" has type %s: ids must be whole numbers", f->name, lk_elem_name(f->type));
+        if (o->field[i].count != 0 && (o->field[i].as != LK_AS_ID || o->field[i].first < 0 || o->field[i].count < 0 ||
+                                          o->field[i].count > f->row - o->field[i].first))
+            return LK_FAIL(LK_E_ARG, "loader: field \"%s\": %" PRId64 " elements from %" PRId64 " on, of %" PRId64, f->name,
+                o->field[i].count, o->field[i].first, f->row);
     }
     return LK_OK;
 }
@@ -574,11 +578,13 @@ static lk_status create_outputs(lk_loader *l)
             .part = p, .same = -1, .row = info->row, .elem = f->as == LK_AS_REAL ? sizeof(float) : sizeof(int64_t)};
         if (f->classes > 0)
             o->row = f->classes;
+        if (f->count > 0)
+            o->row = f->count;
         if (f->as == LK_AS_REAL && f->classes == 0)
             LK_TRY(lki_converter_init(&o->convert, info, &f->convert));
         for (int k = changed ? 1 : 0; k < i && o->same < 0; k++)
             if (l->out[k].same < 0 && l->out[k].part == p && l->o.field[k].as == f->as &&
-                l->o.field[k].classes == f->classes &&
+                l->o.field[k].classes == f->classes && l->o.field[k].first == f->first && l->o.field[k].count == f->count &&
                 (f->as == LK_AS_ID || f->classes > 0 || same_convert(&l->out[k].convert, &o->convert)))
                 o->same = k;
     }

@@ -30,6 +30,7 @@ typedef struct lk_loader_field {
     int field; /* of the dataset */
     lk_as as;
     lk_convert convert; /* of LK_AS_REAL */
+    int64_t first, count; /* LK_AS_ID, count above 0: only these elements of the sample */
     int64_t classes; /* LK_AS_REAL, above 0: class ids, one a sample, as float [rows, classes]: 1 in the class, else 0;
                         or as the inputs were mixed */
 } lk_loader_field;

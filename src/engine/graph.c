@@ -364,6 +364,8 @@ uint64_t lk_graph_hash(const lk_graph *g)
 
         record[2] = lk_hash64(op, strlen(op));
         record[3] = (uint64_t)n->spec.n_in;
+        if (n->spec.op == LK_OP_ACTIVATION)
+            record[3] |= (uint64_t)n->spec.attr.activation.act << 32;
         for (int k = 0; k < n->spec.n_in; k++)
             record[4 + k] = (uint64_t)n->in[k];
         for (int k = 1; k < n->spec.out.ndim; k++) /* not the rows: another microbatch size is the same model */

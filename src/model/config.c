@@ -46,7 +46,10 @@ static const lk_field synthetic_rows[] = {
         .help = "Shape of one sample, for instance [1, 28, 28]; given: data is made up, and data.train and data.valid "
                 "are not."),
     LK_FIELD(lk_synthetic_opts, classes, LK_T_INT, .def = "10", .min = 0, .max = 1e9,
-        .help = "Number of classes; 0: the target is one real number, for objective regress."),
+        .help = "Number of classes; 0: the target is one real number, for objective regress. For language_model and "
+                "sequence_label each place of the input has one."),
+    LK_FIELD(lk_synthetic_opts, vocabulary, LK_T_INT, .def = "0", .min = 0, .max = 1e9,
+        .help = "Inputs are ids below this, for models that begin with an embedding; 0: inputs are real numbers."),
     LK_FIELD(lk_synthetic_opts, samples, LK_T_INT, .unit = "samples", .def = "8192", .min = 1, .max = 1e12,
         .help = "Samples of an epoch."),
 };
@@ -194,9 +197,32 @@ static const lk_field rename_rows[] = {
 };
 static const lk_table rename_table = LK_TABLE(lk_rename, "train.init_from.rename", NULL, rename_rows);
 
+static const lk_field gan_rows[] = {
+    LK_FIELD(lk_gan_opts, loss, LK_T_ENUM, .def = "non_saturating", .choices = "non_saturating|least_squares|wasserstein|hinge",
+        .help = "What the two networks play for (Goodfellow et al. 2014; Mao et al. 2017; Arjovsky et al. 2017; Lim & Ye 2017)."),
+    LK_FIELD(lk_gan_opts, latent, LK_T_INTS, .def = "64", .min = 1, .max = 1e9,
+        .help = "Shape of the noise that the generator starts from."),
+    LK_FIELD(lk_gan_opts, generator_every, LK_T_INT, .unit = "steps", .def = "1", .min = 1, .max = 1e6,
+        .help = "The discriminator learns in each step, the generator in each so many-th."),
+};
+static const lk_table gan_table = LK_TABLE(lk_gan_opts, "train.gan", "How a generator and a discriminator are trained.", gan_rows);
+
 static const lk_field train_rows[] = {
-    LK_FIELD(lk_train_opts, objective, LK_T_ENUM, .def = "classify", .choices = "classify|regress",
-        .help = "classify: cross-entropy over class ids; regress: mean squared error."),
+    LK_FIELD(lk_train_opts, objective, LK_T_ENUM, .def = "classify", .choices = LK_OBJECTIVE_CHOICES,
+        .help = "What is learned; see Objectives below."),
+    LK_FIELD(lk_train_opts, loss, LK_T_ENUM, .def = "auto", .choices = LK_LOSS_CHOICES,
+        .help = "What is minimized; auto: what the objective usually has."),
+    LK_FIELD(lk_train_opts, label_smoothing, LK_T_REAL, .def = "0", .min = 0, .max = 1,
+        .help = "cross_entropy: share of the target that is spread over all classes, below 1."),
+    LK_FIELD(lk_train_opts, ignore, LK_T_INTS, .def = "",
+        .help = "cross_entropy: a class id that counts for nothing (padding); unset: none, and 0 for seq2seq."),
+    LK_FIELD(lk_train_opts, class_weights, LK_T_REALS, .def = "", .min = 0, .max = 1e30,
+        .help = "cross_entropy: how much a sample of each class counts; the mean is over the weights. Unset: all alike."),
+    LK_FIELD(lk_train_opts, huber_delta, LK_T_REAL, .def = "1", .min = 0, .max = 1e30, .exclusive_min = true,
+        .help = "huber: error at which the square goes over into a line."),
+    LK_FIELD(lk_train_opts, kl_weight, LK_T_REAL, .def = "1", .min = 0, .max = 1e30,
+        .help = "vae: share of the divergence from the normal distribution."),
+    LK_FIELD(lk_train_opts, gan, LK_T_TABLE, .def = "", .sub = &gan_table, .help = "Objective gan."),
     LK_FIELD(lk_train_opts, epochs, LK_T_INT, .unit = "epochs", .def = "10", .min = 1, .max = 1e9,
         .help = "Passes over the training data."),
     LK_FIELD(lk_train_opts, steps, LK_T_INT, .unit = "steps", .def = "0", .min = 0, .max = 1e12,
@@ -351,6 +377,30 @@ static lk_status key_fail(const lk_config *c, const char *key, const char *fmt, 
     return lk_yaml_fail(node, "%s: %s", key, text);
 }
 
+bool lk_objective_has_classes(int objective)
+{
+    switch (objective) {
+    case LK_OBJECTIVE_CLASSIFY:
+    case LK_OBJECTIVE_LANGUAGE_MODEL:
+    case LK_OBJECTIVE_SEQUENCE_LABEL:
+    case LK_OBJECTIVE_SEQ2SEQ:
+    case LK_OBJECTIVE_SEGMENT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool lk_objective_of_input(int objective)
+{
+    return objective == LK_OBJECTIVE_AUTOENCODE || objective == LK_OBJECTIVE_VAE || objective == LK_OBJECTIVE_GAN;
+}
+
+static const char *objective_text(const lk_config *c, char *out, size_t cap)
+{
+    return lk_choice_text(LK_OBJECTIVE_CHOICES, c->train.objective, out, cap);
+}
+
 /* ---- what one row alone cannot check ---- */
 static lk_status check_run(const lk_config *c)
 {
@@ -366,7 +416,8 @@ static lk_status check_run(const lk_config *c)
 static lk_status check_synthetic(const lk_config *c)
 {
     const lk_data_opts *d = &c->data;
-    const bool regress = c->train.objective == LK_OBJECTIVE_REGRESS;
+    const bool has_classes = lk_objective_has_classes(c->train.objective);
+    char objective[32];
 
     if (d->fields.n > 0)
         return key_fail(
@@ -379,13 +430,17 @@ static lk_status check_synthetic(const lk_config *c)
     if (d->synthetic.input.n > LK_MAX_DIMS - 1)
         return key_fail(c, "data.synthetic.input", "a sample of %d dimensions; at most %d are possible",
             d->synthetic.input.n, LK_MAX_DIMS - 1);
-    if (regress && d->synthetic.classes != 0)
+    if (!has_classes && d->synthetic.classes != 0)
         return key_fail(c, "data.synthetic.classes",
-            "%" PRId64 " classes with train.objective regress; write 0, for a target of one real number",
-            d->synthetic.classes);
-    if (!regress && d->synthetic.classes < 2)
-        return key_fail(c, "data.synthetic.classes", "%" PRId64 " with train.objective classify; at least 2 are needed",
-            d->synthetic.classes);
+            "%" PRId64 " classes with train.objective %s; write 0, for a target of one real number",
+            d->synthetic.classes, objective_text(c, objective, sizeof objective));
+    if (has_classes && d->synthetic.classes < 2)
+        return key_fail(c, "data.synthetic.classes", "%" PRId64 " with train.objective %s; at least 2 are needed",
+            d->synthetic.classes, objective_text(c, objective, sizeof objective));
+    if (c->train.objective == LK_OBJECTIVE_SEQ2SEQ || c->train.objective == LK_OBJECTIVE_SEGMENT ||
+        c->train.objective == LK_OBJECTIVE_MULTILABEL)
+        return key_fail(c, "data.synthetic.input", "no data can be made up for train.objective %s",
+            objective_text(c, objective, sizeof objective));
     return LK_OK;
 }
 
@@ -465,6 +520,41 @@ static lk_status check_init_from(const lk_config *c)
     return LK_OK;
 }
 
+/* The losses that an objective can have, the usual one first. */
+static const struct {
+    int loss[4];
+} losses_of[] = {
+    [LK_OBJECTIVE_CLASSIFY] = {{LK_LOSS_CROSS_ENTROPY, LK_LOSS_HINGE}},
+    [LK_OBJECTIVE_REGRESS] = {{LK_LOSS_MSE, LK_LOSS_MAE, LK_LOSS_HUBER}},
+    [LK_OBJECTIVE_LANGUAGE_MODEL] = {{LK_LOSS_CROSS_ENTROPY}},
+    [LK_OBJECTIVE_SEQUENCE_LABEL] = {{LK_LOSS_CROSS_ENTROPY}},
+    [LK_OBJECTIVE_SEQ2SEQ] = {{LK_LOSS_CROSS_ENTROPY}},
+    [LK_OBJECTIVE_AUTOENCODE] = {{LK_LOSS_MSE, LK_LOSS_MAE, LK_LOSS_HUBER, LK_LOSS_BCE}},
+    [LK_OBJECTIVE_VAE] = {{LK_LOSS_BCE, LK_LOSS_MSE}},
+    [LK_OBJECTIVE_GAN] = {{LK_LOSS_AUTO}},
+    [LK_OBJECTIVE_SEGMENT] = {{LK_LOSS_CROSS_ENTROPY}},
+    [LK_OBJECTIVE_MULTILABEL] = {{LK_LOSS_BCE, LK_LOSS_HINGE}},
+};
+
+int lk_config_loss(const lk_config *c)
+{
+    return c->train.loss != LK_LOSS_AUTO ? c->train.loss : losses_of[c->train.objective].loss[0];
+}
+
+static lk_status check_loss(const lk_config *c)
+{
+    char loss[32], objective[32];
+
+    for (int i = 0; c->train.loss != LK_LOSS_AUTO && i < 4; i++) {
+        if (losses_of[c->train.objective].loss[i] == c->train.loss)
+            return LK_OK;
+    }
+    if (c->train.loss == LK_LOSS_AUTO)
+        return LK_OK;
+    return key_fail(c, "train.loss", "%s is no loss for train.objective %s", lk_choice_text(LK_LOSS_CHOICES, c->train.loss, loss, sizeof loss),
+        objective_text(c, objective, sizeof objective));
+}
+
 static lk_status check_train(const lk_config *c)
 {
     const lk_train_opts *t = &c->train;
@@ -478,6 +568,13 @@ static lk_status check_train(const lk_config *c)
             "%" PRId64 " is not a multiple of train.microbatches, %" PRId64 " (%s%" PRId64 " would be)", t->batch,
             t->microbatches, below, t->batch - over + t->microbatches);
     }
+    if (t->ignore.n > 1)
+        return key_fail(c, "train.ignore", "one class id, got %d", t->ignore.n);
+    if (t->label_smoothing == 1)
+        return key_fail(c, "train.label_smoothing", "must be below 1");
+    if (t->class_weights.n > LK_MAX_CLASS_WEIGHTS)
+        return key_fail(c, "train.class_weights", "%d weights; at most %d are possible", t->class_weights.n, LK_MAX_CLASS_WEIGHTS);
+    LK_TRY(check_loss(c));
     if (t->nesterov && t->optimizer != LK_OPT_SGD && t->optimizer != LK_OPT_MUON)
         return key_fail(c, "train.nesterov", "has a meaning with optimizers sgd and muon only");
     if (t->nesterov && t->momentum == 0)
@@ -681,6 +778,11 @@ static lk_status resolve(lk_config *c)
 
     if (c->run.name == NULL)
         LK_TRY(default_name(c->path, &c->run.name));
+    if (lk_objective_of_input(c->train.objective)) {
+        lk_free(d->target);
+        d->target = NULL;
+        LK_TRY(lk_strdup(d->input, &d->target));
+    }
     for (int i = 0; i < d->train.n; i++)
         LK_TRY(make_absolute(c->folder, true, &d->train.item[i]));
     for (int i = 0; i < d->valid.n; i++)

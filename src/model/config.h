@@ -18,7 +18,8 @@ enum { LK_DEVICE_AUTO, LK_DEVICE_CPU, LK_DEVICE_CUDA };
 
 typedef struct lk_synthetic_opts {
     lk_ints input; /* shape of a sample; empty: no synthetic data */
-    int64_t classes; /* classify: at least 2; regress: 0 */
+    int64_t classes; /* at least 2 where the objective needs class ids, else 0 */
+    int64_t vocabulary; /* 0: inputs are real numbers */
     int64_t samples;
 } lk_synthetic_opts;
 
@@ -75,8 +76,19 @@ typedef struct lk_rename {
     char *from, *to;
 } lk_rename;
 
+typedef struct lk_gan_opts {
+    int loss; /* lk_gan_kind */
+    lk_ints latent;
+    int64_t generator_every;
+} lk_gan_opts;
+
 typedef struct lk_train_opts {
-    int objective; /* classify|regress */
+    int objective;
+    int loss; /* auto|... */
+    double label_smoothing, huber_delta, kl_weight;
+    lk_ints ignore; /* one class id, or none */
+    lk_reals class_weights;
+    lk_gan_opts gan;
     int64_t epochs, steps; /* steps 0: by epochs */
     int64_t batch, microbatches; /* B, M */
     int optimizer; /* lk_opt */
@@ -97,7 +109,25 @@ typedef struct lk_train_opts {
     lk_every log_every;
     lk_early_stop_opts early_stop;
 } lk_train_opts;
-enum { LK_OBJECTIVE_CLASSIFY, LK_OBJECTIVE_REGRESS };
+enum {
+    LK_OBJECTIVE_CLASSIFY,
+    LK_OBJECTIVE_REGRESS,
+    LK_OBJECTIVE_LANGUAGE_MODEL,
+    LK_OBJECTIVE_SEQUENCE_LABEL,
+    LK_OBJECTIVE_SEQ2SEQ,
+    LK_OBJECTIVE_AUTOENCODE,
+    LK_OBJECTIVE_VAE,
+    LK_OBJECTIVE_GAN,
+    LK_OBJECTIVE_SEGMENT,
+    LK_OBJECTIVE_MULTILABEL
+};
+#define LK_OBJECTIVE_CHOICES "classify|regress|language_model|sequence_label|seq2seq|autoencode|vae|gan|segment|multilabel"
+/* The target is class ids, one for each place that is classified. */
+bool lk_objective_has_classes(int objective);
+/* The target is the input. */
+bool lk_objective_of_input(int objective);
+enum { LK_LOSS_AUTO, LK_LOSS_CROSS_ENTROPY, LK_LOSS_HINGE, LK_LOSS_MSE, LK_LOSS_MAE, LK_LOSS_HUBER, LK_LOSS_BCE };
+#define LK_LOSS_CHOICES "auto|cross_entropy|hinge|mse|mae|huber|bce"
 enum { LK_REDUCTION_EXACT, LK_REDUCTION_FAST };
 
 #define LK_MAX_BEST_CHECKPOINTS 32
@@ -111,7 +141,7 @@ typedef struct lk_checkpoint_opts {
 typedef struct lk_config {
     lk_run_opts run;
     lk_data_opts data;
-    const lk_yaml *model; /* the layer list, in `document` */
+    const lk_yaml *model; /* the layer list, or a map of lists, in `document` */
     lk_train_opts train;
     lk_checkpoint_opts checkpoint;
     /* not keys: */
@@ -125,6 +155,8 @@ typedef struct lk_config {
 
 extern const lk_table lk_config_table; /* the sections */
 
+/* lk_loss of the run, never auto but for gan. */
+int lk_config_loss(const lk_config *c);
 /* Reads a file, applies `sets` ("key.path=value"; NULL: none), parses and checks: each row by its table, then what one
  * row alone cannot tell (batch a multiple of microbatches, data or synthetic given, ...). A learning rate given as a
  * number is its peak: `lr: X` reads as `lr: {peak: X}`, and "train.lr=X" sets "train.lr.peak". Whether device and files

@@ -69,10 +69,15 @@
     /* layer_block.c */ \
     X(residual) \
     X(repeat) \
+    X(branch) \
     X(add) \
-    X(take)
+    X(multiply) \
+    X(concat) \
+    X(take) \
+    /* layer_generative.c */ \
+    X(gaussian)
 
-enum { LKI_WHERE_BYTES = 512, LKI_NAME_BYTES = 256, LKI_OPTS_BYTES = 512 };
+enum { LKI_MAX_LATENT = LK_MAX_LOSSES - 1, LKI_WHERE_BYTES = 512, LKI_NAME_BYTES = 256, LKI_OPTS_BYTES = 512 };
 
 /* How all options begin. */
 #define LKI_LAYER_MEMBERS char *name, *from
@@ -112,6 +117,11 @@ typedef struct lki_builder {
     char scope[LKI_NAME_BYTES]; /* behind the names given in a `repeat`: ".0.2" */
     lki_named *named;
     int n_named, cap_named;
+    struct {
+        int mean, log_variance;
+    } latent[LKI_MAX_LATENT]; /* of the `gaussian` layers so far */
+    int n_latent;
+    int again; /* a network applied once more, for the so many-th time: names get "@2", parameters are those of the first */
 } lki_builder;
 
 /* What a layer takes an input of two dimensions a sample for. */
@@ -141,6 +151,10 @@ LKI_LAYER_LIST(X)
 /* ---- layers.c: the list ---- */
 LK_MUST_USE lk_status lki_builder_init(lki_builder *b, lk_graph *g);
 void lki_builder_fini(lki_builder *b);
+/* The networks built from here on were built before, in the same order: they are applied a second time, with the same parameters. */
+void lki_builder_again(lki_builder *b);
+/* Layers are numbered from 1 again: a new network begins. */
+void lki_builder_restart(lki_builder *b);
 /* Builds a list of layers, *value going from its input to its output. */
 LK_MUST_USE lk_status lki_build_layers(lki_builder *b, const lk_yaml *list, int *value);
 /* What the first layer that minds takes its input for. Mistakes in the list are left to lki_build_layers. */

@@ -1,5 +1,6 @@
 /* Layers that hold other layers, and those that bring named values together. */
 #include "model/layer.h"
+#include "base/mem.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -80,35 +81,117 @@ static lk_status build_repeat(lki_builder *b, const lki_layer *l, int *value)
 
 const lki_layer_kind lki_layer_repeat = {.table = &repeat_table, .inner = "layers", .build = build_repeat};
 
-/* ---- add ---- */
-typedef struct add_opts {
+/* ---- values brought together ---- */
+typedef struct combine_opts {
     LKI_LAYER_MEMBERS;
     lk_strings with;
-} add_opts;
+    int64_t axis;
+} combine_opts;
 
-static const lk_field add_rows[] = {
-    LK_FIELD(add_opts, with, LK_T_STRINGS, .help = "Names of the layers whose outputs are added."),
-    LKI_LAYER_ROWS(add_opts),
-};
-static const lk_table add_table = LK_TABLE(add_opts, "add",
-    "Adds the outputs of named layers to its input; all have one shape. `add: NAME` is short for `add: {with: NAME}`.", add_rows);
-
-static lk_status build_add(lki_builder *b, const lki_layer *l, int *value)
+/* Several values become one; more than an operation takes, in turns. */
+static lk_status combine(lki_builder *b, const lki_layer *l, lk_op op, int axis, const int *in, int n, int *value)
 {
-    const add_opts *o = LKI_OPTS(l, add_opts);
     char name[2 * LKI_NAME_BYTES];
+    const int most = op == LK_OP_MULTIPLY ? 2 : LK_MAX_IN;
 
-    for (int i = 0; i < o->with.n; i++) {
-        int other;
-        LK_TRY(lki_find_value(b, l, "with", o->with.item[i], &other));
-        snprintf(name, sizeof name, i == o->with.n - 1 ? "%s" : "%s.%d", l->name, i);
-        const lk_node_def def = {.name = name, .where = l->where, .op = LK_OP_ADD, .in = {*value, other}};
+    *value = in[0];
+    for (int i = 1, turn = 0; i < n; turn++) {
+        lk_node_def def = {.name = name, .where = l->where, .op = op, .n_in = 1, .in = {*value}};
+
+        while (i < n && def.n_in < most)
+            def.in[def.n_in++] = in[i++];
+        snprintf(name, sizeof name, i == n ? "%s" : "%s.%d", l->name, turn);
+        if (op == LK_OP_CONCAT)
+            def.attr.axis.axis = axis;
         LK_TRY(lki_add_node(b, l, &def, value));
     }
     return LK_OK;
 }
 
-const lki_layer_kind lki_layer_add = {.table = &add_table, .short_form = "with", .build = build_add};
+static lk_status build_combine(lki_builder *b, const lki_layer *l, int *value)
+{
+    const combine_opts *o = LKI_OPTS(l, combine_opts);
+    int *in = NULL;
+    lk_status st;
+
+    LK_TRY(lk_alloc_array(o->with.n + 1, sizeof *in, "named values", &in));
+    in[0] = *value;
+    for (int i = 0; i < o->with.n; i++)
+        LK_TRY_TO(st, out, lki_find_value(b, l, "with", o->with.item[i], &in[i + 1]));
+    LK_TRY_TO(st, out, combine(b, l, l->kind->op, (int)o->axis, in, o->with.n + 1, value));
+out:
+    lk_free(in);
+    return st;
+}
+
+#define WITH_ROW \
+    LK_FIELD(combine_opts, with, LK_T_STRINGS, .help = "Names of layers or fields of the data.")
+
+static const lk_field add_rows[] = {WITH_ROW, LKI_LAYER_ROWS(combine_opts)};
+static const lk_table add_table = LK_TABLE(combine_opts, "add",
+    "Adds named values to its input; all have one shape. `add: NAME` is short for `add: {with: NAME}`.", add_rows);
+const lki_layer_kind lki_layer_add = {.table = &add_table, .short_form = "with", .op = LK_OP_ADD, .build = build_combine};
+
+static const lk_field multiply_rows[] = {WITH_ROW, LKI_LAYER_ROWS(combine_opts)};
+static const lk_table multiply_table = LK_TABLE(combine_opts, "multiply",
+    "Multiplies its input by named values, element by element; one number a channel ([channels] or [channels, 1, 1]) "
+    "scales pictures. `multiply: NAME` is short for `multiply: {with: NAME}`.",
+    multiply_rows);
+const lki_layer_kind lki_layer_multiply = {.table = &multiply_table, .short_form = "with", .op = LK_OP_MULTIPLY, .build = build_combine};
+
+static const lk_field concat_rows[] = {
+    WITH_ROW,
+    LK_FIELD(combine_opts, axis, LK_T_INT, .def = "1", .min = 1, .max = LK_MAX_DIMS - 1,
+        .help = "Dimension along which they stand one behind the other, counted from the rows, which are 0: 1 are channels of a picture."),
+    LKI_LAYER_ROWS(combine_opts),
+};
+static const lk_table concat_table = LK_TABLE(combine_opts, "concat",
+    "Its input and named values, one behind the other. `concat: NAME` is short for `concat: {with: NAME}`.", concat_rows);
+const lki_layer_kind lki_layer_concat = {.table = &concat_table, .short_form = "with", .op = LK_OP_CONCAT, .build = build_combine};
+
+/* ---- branch ---- */
+typedef struct branch_opts {
+    LKI_LAYER_MEMBERS;
+    const lk_yaml *paths;
+    int combine;
+    int64_t axis;
+} branch_opts;
+
+static const lk_field branch_rows[] = {
+    LK_FIELD(branch_opts, paths, LK_T_NODE, .help = "A list of lists of layers, each fed with the input; an empty one passes it on."),
+    LK_FIELD(branch_opts, combine, LK_T_ENUM, .def = "concat", .choices = "concat|add|multiply", .help = "How their outputs become one."),
+    LK_FIELD(branch_opts, axis, LK_T_INT, .def = "1", .min = 1, .max = LK_MAX_DIMS - 1, .help = "concat: the dimension, as in the layer concat."),
+    LKI_LAYER_ROWS(branch_opts),
+};
+static const lk_table branch_table = LK_TABLE(branch_opts, "branch",
+    "Several lists of layers side by side. `branch: [[...], [...]]` is short for `branch: {paths: [[...], [...]]}`.", branch_rows);
+
+static lk_status build_branch(lki_builder *b, const lki_layer *l, int *value)
+{
+    static const lk_op ops[] = {LK_OP_CONCAT, LK_OP_ADD, LK_OP_MULTIPLY};
+    const branch_opts *o = LKI_OPTS(l, branch_opts);
+    int *in = NULL;
+    lk_status st = LK_OK;
+
+    if (o->paths->kind != LK_YAML_LIST || o->paths->n_child < 2)
+        return lki_option_fail(l, "paths", "expected a list of at least two lists of layers");
+    LK_TRY(lk_alloc_array(o->paths->n_child, sizeof *in, "branches", &in));
+    for (int i = 0; i < o->paths->n_child; i++) {
+        const lk_yaml *path = o->paths->child[i];
+
+        in[i] = *value;
+        if (path->kind != LK_YAML_LIST)
+            LK_TRY_TO(st, out, lk_yaml_fail(path, "branch.paths: expected a list of layers"));
+        if (path->n_child > 0)
+            LK_TRY_TO(st, out, lki_build_layers(b, path, &in[i]));
+    }
+    LK_TRY_TO(st, out, combine(b, l, ops[o->combine], (int)o->axis, in, o->paths->n_child, value));
+out:
+    lk_free(in);
+    return st;
+}
+
+const lki_layer_kind lki_layer_branch = {.table = &branch_table, .short_form = "paths", .build = build_branch};
 
 /* ---- take ---- */
 static const lk_field take_rows[] = {LKI_LAYER_ROWS(lki_layer_opts)};

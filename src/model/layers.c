@@ -65,8 +65,16 @@ lk_status lki_sides(const lki_layer *l, const char *option, const lk_ints *given
 lk_status lki_add_node(lki_builder *b, const lki_layer *l, const lk_node_def *def, int *value)
 {
     const lk_graph *g = b->graph;
+    lk_node_def d = *def;
+    char again[2 * LKI_NAME_BYTES + 16];
 
-    LK_TRY(lk_graph_add(b->graph, def, value));
+    if (b->again > 0) {
+        snprintf(again, sizeof again, "%s@%d", def->name, b->again + 1);
+        d.name = again;
+        if (g->node[lk_graph_find(g, def->name)].spec.n_params > 0)
+            d.share = def->name;
+    }
+    LK_TRY(lk_graph_add(b->graph, &d, value));
     const int64_t n = lk_shape_count(&g->value[*value].shape);
     if (n > ELEMENTS_MAX || g->flat > ELEMENTS_MAX)
         return LK_FAIL(LK_E_CONFIG,
@@ -106,6 +114,16 @@ void lki_builder_fini(lki_builder *b)
 {
     lk_free(b->count);
     lk_free(b->named);
+}
+
+void lki_builder_again(lki_builder *b)
+{
+    b->again++;
+}
+
+void lki_builder_restart(lki_builder *b)
+{
+    memset(b->count, 0, N_KINDS * sizeof *b->count);
 }
 
 lk_status lki_name_value(lki_builder *b, const char *name, int value)

@@ -5,11 +5,26 @@
 #include "engine/graph.h"
 #include "model/config.h"
 
-/* What the data looks like to the model. */
-typedef struct lk_model_input {
+/* What a field of the data looks like to the model. */
+typedef struct lk_model_field {
+    const char *name;
     lk_shape sample; /* of one sample, without rows */
-    lk_shape target_sample; /* regress: of one target; classify: ignored */
+    bool whole;      /* stored as whole numbers */
+} lk_model_field;
+
+typedef struct lk_model_input {
+    lk_shape sample, target_sample; /* of data.input and data.target */
+    bool whole, target_whole;
+    lk_model_field more[LK_MAX_INPUTS]; /* data.fields */
+    int n_more;
 } lk_model_input;
+
+/* What a graph input is to be filled with. */
+typedef struct lk_model_feed {
+    int field;            /* 0 data.input, 1 data.target, then data.fields */
+    bool ids;             /* whole numbers */
+    int64_t first, count; /* count above 0: only these elements of the sample */
+} lk_model_feed;
 
 enum { LK_MODEL_PHASES = 2 };
 
@@ -24,16 +39,22 @@ typedef struct lk_model {
     lk_model_phase phase[LK_MODEL_PHASES];
     int n_phases;
     lk_graph *evaluated; /* one of the above: what evaluation runs */
+    lk_graph *predicted; /* predictions: `evaluated`, or a graph of its own that makes samples from noise (vae, gan) */
+    lk_model_feed feed[LK_MAX_INPUTS]; /* the inputs of all graphs, in their order */
+    int n_feeds;
     int64_t classes;     /* class ids of the target are in [0, classes); 0: it holds none */
+    bool has_ignored;
+    int64_t ignored;     /* an id that may stand beside the classes */
 } lk_model;
 
-/* Builds the graphs of the config's model for microbatches of batch / microbatches rows: inputs 0 "input" and 1 "target" (I64 [rows] for classify, with data.mix REAL [rows, K]; REAL for regress), then the
- * layers and the losses by objective. Local.
+/* Builds the graphs of the config's model for microbatches of batch / microbatches rows: inputs 0 "input" and 1 "target", those of data.fields, then
+ * the layers and the losses by objective. Local.
  *   input    [rows, sample...]; a sample [H,W] counts as [1,H,W] where the first layer that minds wants a picture
- *            (conv, pooling, batch_norm)
- *   target   regress: [rows, target_sample...], in the output's shape where the two differ in sizes of 1 only or one
- *            is the other flattened: the same elements in the same order, so what the loader delivers fits
- *   names    `name:`, or kind and number ("conv1", "batch_norm2"), counted per kind through all nested lists
+ *            (conv, pooling, batch_norm); whole numbers where it is an embedding
+ *   target   by objective; regress: in the output's shape where the two differ in sizes of 1 only or one is the other
+ *            flattened: the same elements in the same order, so what the loader delivers fits
+ *   names    `name:`, or kind and number ("conv1", "batch_norm2"), counted per kind through all nested lists; with
+ *            several networks ("generator.conv1") behind the network's
  * Errors, with nothing left behind: LK_E_CONFIG with file:line:column, layer and shapes (unknown layer or option with
  * the nearest known, name taken, shapes that do not fit); LK_E_SHAPE where samples have too many dimensions. */
 LK_MUST_USE lk_status lk_model_build(const lk_config *c, const lk_model_input *in, lk_model *out);

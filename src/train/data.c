@@ -5,6 +5,7 @@
 #include "data/windows.h"
 
 #include <inttypes.h>
+#include <string.h>
 #include <stdlib.h>
 
 /* ---- opening ---- */
@@ -59,8 +60,17 @@ lk_status lki_data_open(lk_run *r)
     const lk_data_opts *d = &r->config->data;
 
     if (d->synthetic.input.n > 0)
-        return lk_dataset_create_synthetic((uint64_t)r->config->run.seed, d->synthetic.samples, d->synthetic.input.item,
-            d->synthetic.input.n, d->synthetic.classes, &r->train_data);
+        return lk_dataset_create_synthetic(
+            &(lk_synthetic_data){
+                .seed = (uint64_t)r->config->run.seed,
+                .samples = d->synthetic.samples,
+                .dim = d->synthetic.input.item,
+                .ndim = d->synthetic.input.n,
+                .classes = d->synthetic.classes,
+                .each = r->config->train.objective != LK_OBJECTIVE_CLASSIFY,
+                .vocabulary = d->synthetic.vocabulary,
+            },
+            &r->train_data);
     if (r->mode != LK_RUN_EVAL)
         LK_TRY(open_files(r, &d->train, &r->train_data));
     if (d->valid.n > 0 && r->mode != LK_RUN_BENCH)
@@ -79,15 +89,40 @@ lk_status lki_data_check_target(const lk_run *r, const lk_dataset *d)
 {
     const lk_field_info *f = lk_dataset_field(d, 1);
 
-    if (r->config->train.objective != LK_OBJECTIVE_CLASSIFY)
+    if (!lk_objective_has_classes(r->config->train.objective))
         return LK_OK;
-    if (f->ndim != 0)
+    if (r->config->train.objective == LK_OBJECTIVE_CLASSIFY && f->ndim != 0)
         return LK_FAIL(LK_E_CONFIG, "%s: field \"%s\" has rank %d; class ids need rank 1, one number a sample",
             lk_dataset_shard(d, 0, NULL, NULL), f->name, f->ndim + 1);
     if (!lk_elem_is_integer(f->type))
         return LK_FAIL(LK_E_CONFIG, "%s: field \"%s\" is %s; class ids need whole numbers",
             lk_dataset_shard(d, 0, NULL, NULL), f->name, lk_elem_name(f->type));
     return LK_OK;
+}
+
+static lk_shape sample_shape(const lk_field_info *f)
+{
+    lk_shape s = {.ndim = f->ndim};
+
+    memcpy(s.dim, f->dim, (size_t)f->ndim * sizeof s.dim[0]);
+    return s;
+}
+
+lk_model_input lki_data_input(const lk_run *r)
+{
+    const lk_dataset *d = r->train_data != NULL ? r->train_data : r->valid_data;
+    const lk_field_info *x = lk_dataset_field(d, 0), *t = lk_dataset_field(d, 1);
+    lk_model_input in = {.sample = sample_shape(x),
+        .target_sample = sample_shape(t),
+        .whole = lk_elem_is_integer(x->type),
+        .target_whole = lk_elem_is_integer(t->type),
+        .n_more = r->config->data.fields.n};
+
+    for (int i = 0; i < in.n_more; i++) {
+        const lk_field_info *f = lk_dataset_field(d, 2 + i);
+        in.more[i] = (lk_model_field){f->name, sample_shape(f), lk_elem_is_integer(f->type)};
+    }
+    return in;
 }
 
 /* Class ids must be whole numbers in [0, classes). */
@@ -99,6 +134,10 @@ static lk_status check_labels(const lk_run *r, lk_dataset *d)
     d = lk_dataset_source(d, &field);
     const lk_field_info *f = lk_dataset_field(d, field);
     LK_TRY(lk_dataset_range(d, field, &min, &max, &at_min, &at_max));
+    if (r->model.has_ignored && min == r->model.ignored && min < 0)
+        min = 0; /* what stands beside it is looked at when it comes */
+    if (r->model.has_ignored && max == r->model.ignored && max >= r->classes)
+        max = r->classes - 1;
     if (min >= 0 && max < r->classes)
         return LK_OK;
     const int64_t bad = min < 0 ? min : max, where = min < 0 ? at_min : at_max;
@@ -171,21 +210,26 @@ lk_status lki_data_prepare(lk_run *r)
 
     const lk_order order = (lk_order)r->config->data.order;
 
-    r->n_fields = 2 + r->config->data.fields.n;
-    for (int f = 0; f < r->n_fields; f++)
-        r->field[f] = (lk_loader_field){
-            .field = f,
-            .as = f >= 2 && lk_elem_is_integer(lk_dataset_field(d, f)->type) ? LK_AS_ID : LK_AS_REAL,
-            .convert = {.scale = 1.0},
-        };
-    r->field[0].convert = input_convert(r, lk_dataset_field(d, 0));
-    if (r->train_data != NULL)
+    r->n_fields = r->model.n_feeds;
+    for (int f = 0; f < r->n_fields; f++) {
+        const lk_model_feed *feed = &r->model.feed[f];
+
+        r->field[f] = (lk_loader_field){.field = feed->field,
+            .as = feed->ids ? LK_AS_ID : LK_AS_REAL,
+            .first = feed->first,
+            .count = feed->count,
+            .convert = {.scale = 1.0}};
+        if (feed->field == 0)
+            r->field[f].convert = input_convert(r, lk_dataset_field(d, 0));
+    }
+    if (r->field[0].as == LK_AS_ID && (r->config->data.normalize != LK_NORMALIZE_NONE || r->config->data.mean.n > 0))
+        return LK_FAIL(LK_E_CONFIG, "%s: data.normalize, data.mean and data.std have no meaning for ids", r->config->path);
+    if (r->train_data != NULL && r->field[0].as == LK_AS_REAL)
         LK_TRY(lk_augment_check(r->config->augment, lk_dataset_field(d, 0)));
-    LK_TRY(lk_dataset_moments_count(d, 0, (lk_normalize)r->config->data.normalize, &r->n_norm));
+    if (r->field[0].as == LK_AS_REAL)
+        LK_TRY(lk_dataset_moments_count(d, 0, (lk_normalize)r->config->data.normalize, &r->n_norm));
     if (r->classes > 0 && lk_is_mixed(&r->config->data.mix))
         r->field[1].classes = r->classes;
-    else if (r->classes > 0)
-        r->field[1].as = LK_AS_ID;
     if (r->train_data != NULL)
         LK_TRY(make_sampler(r, r->train_data, order, &r->train_sampler));
     if (r->valid_data != NULL)
@@ -257,10 +301,14 @@ lk_status lki_data_normalize(lk_run *r)
         r->comm, lk_alloc_array(2 * (int64_t)r->n_norm, sizeof *r->norm, "means and deviations", &r->norm)));
     LK_TRY(lk_comm_agree(r->comm, r->rank == 0 ? find_norm(r) : LK_OK));
     LK_TRY(lk_comm_bcast(r->comm, 0, r->norm, 2 * (size_t)r->n_norm * sizeof *r->norm));
-    r->field[0].convert.mean = r->norm;
-    r->field[0].convert.std = r->norm + r->n_norm;
-    r->field[0].convert.n_norm = r->n_norm;
-    r->field[0].convert.last = r->config->data.normalize == LK_NORMALIZE_FEATURE;
+    for (int f = 0; f < r->n_fields; f++) {
+        if (r->field[f].field != 0 || r->field[f].as != LK_AS_REAL)
+            continue;
+        r->field[f].convert.mean = r->norm;
+        r->field[f].convert.std = r->norm + r->n_norm;
+        r->field[f].convert.n_norm = r->n_norm;
+        r->field[f].convert.last = r->config->data.normalize == LK_NORMALIZE_FEATURE;
+    }
     return LK_OK;
 }
 

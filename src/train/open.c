@@ -15,19 +15,11 @@
 
 /* ---- model and plan ---- */
 
-static lk_shape sample_shape(const lk_field_info *f)
-{
-    lk_shape s = {.ndim = f->ndim};
-
-    memcpy(s.dim, f->dim, (size_t)f->ndim * sizeof s.dim[0]);
-    return s;
-}
-
 /* Compiles; takes no memory but for plans. */
 static lk_status open_model(lk_run *r)
 {
     const lk_dataset *d = r->train_data != NULL ? r->train_data : r->valid_data;
-    const lk_model_input in = {.sample = sample_shape(lk_dataset_field(d, 0)), .target_sample = sample_shape(lk_dataset_field(d, 1))};
+    const lk_model_input in = lki_data_input(r);
     int workers = (int)r->config->run.threads;
 
     LK_TRY(lki_data_check_target(r, d));

@@ -124,6 +124,8 @@ struct lk_run {
 /* data.c: datasets; then, when the model is known, what a batch holds and in which order samples come. Local. */
 LK_MUST_USE lk_status lki_data_open(lk_run *r);
 LK_MUST_USE lk_status lki_data_check_target(const lk_run *r, const lk_dataset *d);
+/* What the model may know of the data. */
+lk_model_input lki_data_input(const lk_run *r);
 LK_MUST_USE lk_status lki_data_prepare(lk_run *r);
 /* Rank 0 reads all class ids, the others none. */
 LK_MUST_USE lk_status lki_data_check_labels(const lk_run *r);

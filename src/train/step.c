@@ -145,7 +145,7 @@ double lki_mean_loss(const double *sum, int n)
     double loss = 0;
 
     for (int i = 0; i < n; i++, sum += LK_MAX_METRICS)
-        loss += sum[LK_METRIC_LOSS] / sum[LK_METRIC_WEIGHT];
+        loss += sum[LK_METRIC_WEIGHT] > 0 ? sum[LK_METRIC_LOSS] / sum[LK_METRIC_WEIGHT] : 0; /* nothing counts: all ids are ignored ones */
     return loss;
 }
 
@@ -215,7 +215,7 @@ static lk_status step_phase(lk_run *r, int k, const lk_batch *b, lk_status loade
         return LK_FAIL(LK_E_DIVERGED, "the loss of step %" PRId64 " is %g: training diverged (try a lower train.lr.peak, or train.clip_norm)", r->cursor.step + 1, out->phase_loss[k]);
     lk_optim_step s = {.lr = out->lr, .t = r->cursor.step / p->every + 1, .stat_count = lki_nonempty_lanes(r, b->step)};
     /* Losses scaled their gradients by 1 / samples. What the mean is really over is known now; several losses are all over samples. */
-    LK_TRY(scale_gradient(r, p, n_losses == 1 ? (double)b->samples / sum[LK_METRIC_WEIGHT] : 1.0, &s.grad_scale, &norm));
+    LK_TRY(scale_gradient(r, p, n_losses == 1 && sum[LK_METRIC_WEIGHT] > 0 ? (double)b->samples / sum[LK_METRIC_WEIGHT] : 1.0, &s.grad_scale, &norm));
     if (k == 0)
         out->grad_norm = norm;
     lk_record_note(r->record, LK_PHASE_UPDATE, r->cursor.epoch, r->cursor.step + 1);

@@ -651,7 +651,7 @@ Test(loader, datasets_that_do_not_fit_the_cache)
     };
 
     for (size_t k = 0; k < sizeof shapes / sizeof shapes[0]; k++) {
-        EXPECT_OK(lk_dataset_create_synthetic(1, shapes[k].samples, (int64_t[]){ROW}, 1, 10, &d));
+        EXPECT_OK(lk_dataset_create_synthetic(&(lk_synthetic_data){.seed = 1, .samples = shapes[k].samples, .dim = (int64_t[]){ROW}, .ndim = 1, .classes = 10}, &d));
         lk_loader_opts o = options(d, make_sampler(d, shapes[k].order, 2, 2, shapes[k].block, shapes[k].window));
         lk_loader *l = NULL;
         o.end_epoch = k == 0 ? 2 : 1;
@@ -739,7 +739,7 @@ Test(loader, ends_in_the_middle_of_slow_reading)
     lk_dataset *d = NULL;
     lk_loader *l = NULL;
 
-    EXPECT_OK(lk_dataset_create_synthetic(1, 100000, (int64_t[]){100000}, 1, 10, &d));
+    EXPECT_OK(lk_dataset_create_synthetic(&(lk_synthetic_data){.seed = 1, .samples = 100000, .dim = (int64_t[]){100000}, .ndim = 1, .classes = 10}, &d));
     lk_loader_opts o = options(d, make_sampler(d, LK_ORDER_SHUFFLED, 256, 1, 4, 8));
     EXPECT_OK(lk_loader_create(&o, &l));
     usleep(20000);
@@ -833,7 +833,7 @@ Test(loader, refusals)
     lk_loader_destroy(&l);
     lk_dataset_close(&d);
 
-    EXPECT_OK(lk_dataset_create_synthetic(1, 10, (int64_t[]){2}, 1, 0, &d));
+    EXPECT_OK(lk_dataset_create_synthetic(&(lk_synthetic_data){.seed = 1, .samples = 10, .dim = (int64_t[]){2}, .ndim = 1, .classes = 0}, &d));
     o = options(d, make_sampler(d, LK_ORDER_SHUFFLED, 2, 1, 4, 2));
     EXPECT_FAIL(lk_loader_create(&o, &l), LK_E_DATA, "field \"target\" has type float32: ids must be whole numbers");
     lk_dataset_close(&d);

@@ -12,8 +12,8 @@ Test(synthetic, values_are_a_function_of_sample_and_element)
     int64_t label[N], other[1], count[7] = {0};
     double sum = 0, squares = 0;
 
-    EXPECT_OK(lk_dataset_create_synthetic(5, N, (int64_t[]){3, 33, 32}, 3, 7, &d));
-    EXPECT_OK(lk_dataset_create_synthetic(5, N, (int64_t[]){3, 33, 32}, 3, 7, &again));
+    EXPECT_OK(lk_dataset_create_synthetic(&(lk_synthetic_data){.seed = 5, .samples = N, .dim = (int64_t[]){3, 33, 32}, .ndim = 3, .classes = 7}, &d));
+    EXPECT_OK(lk_dataset_create_synthetic(&(lk_synthetic_data){.seed = 5, .samples = N, .dim = (int64_t[]){3, 33, 32}, .ndim = 3, .classes = 7}, &again));
     cr_expect(lk_dataset_samples(d) == N);
     const lk_field_info *f = lk_dataset_field(d, 0);
     cr_expect(f->type == LK_ELEM_F32 && f->ndim == 3 && f->dim[1] == 33 && f->row == ROW);
@@ -49,7 +49,7 @@ Test(synthetic, targets_without_classes)
     lk_dataset *d = NULL;
     float y[3];
 
-    EXPECT_OK(lk_dataset_create_synthetic(5, 3, NULL, 0, 0, &d));
+    EXPECT_OK(lk_dataset_create_synthetic(&(lk_synthetic_data){.seed = 5, .samples = 3, .dim = NULL, .ndim = 0, .classes = 0}, &d));
     cr_expect(lk_dataset_field(d, 0)->row == 1);
     cr_expect(strcmp(lk_dataset_field(d, 1)->name, "target") == 0);
     cr_expect(lk_dataset_field(d, 1)->type == LK_ELEM_F32 && lk_dataset_field(d, 1)->ndim == 1);
@@ -57,9 +57,9 @@ Test(synthetic, targets_without_classes)
     cr_expect(y[0] != y[1]);
     lk_dataset_close(&d);
     EXPECT_FAIL(
-        lk_dataset_create_synthetic(5, 0, NULL, 0, 0, &d), LK_E_ARG, "made-up data: 0 samples of rank 0, 0 classes");
-    EXPECT_FAIL(lk_dataset_create_synthetic(5, 3, (int64_t[]){2, 0}, 2, 0, &d), LK_E_ARG,
+        lk_dataset_create_synthetic(&(lk_synthetic_data){.seed = 5, .samples = 0, .dim = NULL, .ndim = 0, .classes = 0}, &d), LK_E_ARG, "made-up data: 0 samples of rank 0, 0 classes");
+    EXPECT_FAIL(lk_dataset_create_synthetic(&(lk_synthetic_data){.seed = 5, .samples = 3, .dim = (int64_t[]){2, 0}, .ndim = 2, .classes = 0}, &d), LK_E_ARG,
         "made-up data: dimension 2 of a sample is 0");
-    EXPECT_FAIL(lk_dataset_create_synthetic(5, INT64_MAX, (int64_t[]){2}, 1, 0, &d), LK_E_ARG,
+    EXPECT_FAIL(lk_dataset_create_synthetic(&(lk_synthetic_data){.seed = 5, .samples = INT64_MAX, .dim = (int64_t[]){2}, .ndim = 1, .classes = 0}, &d), LK_E_ARG,
         "made-up data: 9223372036854775807 samples of 2 values are too many");
 }

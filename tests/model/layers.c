@@ -623,11 +623,10 @@ Test(layers, named_values_and_repeat)
         "inner.1 linear 6 -> 7 [8,5]\n"
         "relu2 relu 7 -> 8 [8,5]\n"
         "add2 add 8 7 -> 9 [8,5]\n"
-        "sum.0 add 9 4 -> 10 [8,5]\n"
-        "sum add 10 3 -> 11 [8,5]\n"
-        "linear4 linear 3 -> 12 [8,3]\n"
-        "linear5 linear 11 -> 13 [8,10]\n"
-        "loss cross_entropy 13 1\n");
+        "sum add 9 4 3 -> 10 [8,5]\n"
+        "linear4 linear 3 -> 11 [8,3]\n"
+        "linear5 linear 10 -> 12 [8,10]\n"
+        "loss cross_entropy 12 1\n");
 }
 
 Test(layers, pictures_without_a_channel)
@@ -837,7 +836,7 @@ Test(layers, model_of_another_kind)
         const char *model, *message;
     } faults[] = {
         {"model: relu\n", "run.yaml:1:8: model: expected a list of layers, got a single value"},
-        {"model: {relu: {}}\n", "run.yaml:1:8: model: expected a list of layers, got a map"},
+        {"model: {relu: {}}\n", "run.yaml:1:8: model: expected a list of layers, got a map; objective classify has one network"},
         {"model: []\n", "run.yaml:1:8: model: the list of layers is empty"},
     };
     const lk_model_input in = {.sample = image};

@@ -1,5 +1,6 @@
 lk_test(config model)
 lk_test(layers model)
+lk_test(objectives model)
 lk_test(rules model)
 lk_test(configs model)
 lk_test(config_doc model)
