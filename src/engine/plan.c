@@ -874,7 +874,8 @@ static void resolve_places(compiler *c)
         in->saved = arena_place(c, c->use[t].saved);
         in->scratch = arena_place(c, c->use[t].scratch);
         in->bytes += used_bytes(c, c->use[t].y) + used_bytes(c, c->use[t].dy) + used_bytes(c, c->use[t].saved);
-        p->flops += in->flops;
+        if (in->kind != LK_INSTR_FORWARD || t < p->n_forward)
+            p->flops += in->flops;
     }
     p->output = value_place(c, c->output);
 }

@@ -67,7 +67,7 @@ typedef struct lk_plan {
     int64_t *bucket;
     int *ready;
     int n_buckets;
-    double flops; /* of a microbatch */
+    double flops; /* of a microbatch; what runs again counts once */
 } lk_plan;
 
 /* Local. Keeps `g` until destroy. Errors: LK_E_CONFIG with layer and place (also where activation_bytes cannot be reached: with

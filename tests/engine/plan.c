@@ -408,6 +408,7 @@ Test(plan, segments_fit_the_budget)
         cr_assert(p->n_again > 0 && p->n_again < p->n_nodes * (part - 1) / part + p->n_nodes / 8, "%d of %d run twice", p->n_again, p->n_nodes);
         cr_assert(before == NULL || p->n_again > before->n_again);
         cr_assert_eq(p->n_instr, whole->n_instr + p->n_again);
+        cr_assert_float_eq(p->flops, whole->flops, 1, "what runs again counts once");
         /* The bucket of each parameter is complete after its last gradient. */
         cr_assert_eq(p->n_buckets, whole->n_buckets);
         /* Statistics are written once. */
