@@ -55,6 +55,73 @@ class Digest(lockstep.Case):
         ]):
             self.same(one, self.train(f"v{i}", ranks, *options), f"{ranks} ranks with {options}")
 
+    # One config of each family of networks, tiny, with all that is random in it: augmentation, mixing, dropout, noise, latent draws.
+    FAMILIES = {
+        "cnn": """
+data: {train: pictures.h5, valid: pictures.h5, augment: [crop: 1, flip, rotate: 10, noise: 0.1, {cutout: 2}], mix: {mixup: 0.4, cutmix: 1}}
+model:
+  - conv: {filters: 6, kernel: 3, pad: same}
+  - batch_norm
+  - relu
+  - max_pool: 2
+  - spatial_dropout: 0.1
+  - flatten
+  - dropout: 0.2
+  - linear: 5
+train: {batch: 32, steps: 8, ema: 0.9, clip_norm: 1, lr: 0.01, eval_every: 4 steps, log_every: 1 steps}
+""",
+        "lstm": """
+data: {train: ids.h5, valid: ids.h5, input: ids, target: ids, sequence: {length: 12, stride: 5}}
+model:
+  - embedding: {size: 11, units: 6}
+  - lstm: {units: 7, layers: 2, dropout: 0.2}
+  - gru: {units: 5, bidirectional: true}
+  - linear: 11
+train: {objective: language_model, batch: 32, steps: 8, clip_norm: 1, lr: 0.01, eval_every: 4 steps, log_every: 1 steps}
+""",
+        "transformer": """
+data: {synthetic: {input: [16], classes: 11, vocabulary: 11, samples: 100}}
+model:
+  - embedding: {size: 11, units: 16}
+  - positions
+  - repeat:
+      times: 2
+      layers:
+        - residual: [layer_norm, {attention: {heads: 4, kv_heads: 2, causal: true, dropout: 0.1}}, {dropout: 0.1}]
+        - residual: [layer_norm, {linear: 32}, gelu, {linear: 16}, {dropout: 0.1}, {drop_path: 0.2}]
+  - linear: 11
+train: {objective: language_model, batch: 32, steps: 8, clip_norm: 1, lr: 0.01, log_every: 1 steps}
+""",
+        "gan": """
+data: {train: pictures.h5, valid: pictures.h5}
+model:
+  generator: [{linear: 36}, batch_norm, relu, {reshape: [4, 3, 3]}, {upsample: 2}, {conv: {filters: 3, kernel: 3, pad: same}}, batch_norm, relu, {conv: {filters: 1, kernel: 3, pad: same}}, tanh]
+  discriminator: [{conv: {filters: 4, kernel: 3, stride: 2, pad: 1}}, leaky_relu: 0.2, flatten, dropout: 0.2, {linear: 1}]
+train: {objective: gan, gan: {latent: 5, generator_every: 2}, optimizer: adam, beta1: 0.5, ema: 0.9, batch: 32, steps: 8, lr: 0.01, eval_every: 4 steps, log_every: 1 steps}
+""",
+        "vae": """
+data: {train: pictures.h5, valid: pictures.h5}
+model:
+  encoder: [flatten, {linear: 24}, relu, {gaussian: 4}]
+  decoder: [{linear: 24}, relu, {linear: 36}]
+train: {objective: vae, loss: bce, batch: 32, steps: 8, clip_norm: 1, lr: 0.01, eval_every: 4 steps, log_every: 1 steps}
+""",
+    }
+
+    def test_every_family_of_networks(self):
+        # 100 samples (98 windows): the fourth step of an epoch has 4 (2), so that most of its eight microbatches are short or empty.
+        self.make_h5("pictures.h5", "image=float32[100,1,6,6]:rand", "label=int64[100]:mod5")
+        self.make_h5("ids.h5", "ids=int64[500]:mod11")
+        for name, text in self.FAMILIES.items():
+            config = self.write(f"{name}.yaml", text)
+            one = self.train(f"{name}1", 1, config=config, steps=[])
+            self.assertEqual(sum(e["event"] == "step" for e in one), 8)
+            self.assertEqual(sum(e["event"] == "eval" for e in one), 0 if name == "transformer" else 2)
+            for ranks, threads in ((1, 2), (3, 1), (3, 2), (8, 1)):
+                with self.subTest(f"{name}, {ranks} ranks of {threads} threads"):
+                    other = self.train(f"{name}{ranks}{threads}", ranks, "--set", f"run.threads={threads}", config=config, steps=[])
+                    self.same(one, other, f"{name}, {ranks} ranks of {threads} threads")
+
     def test_twelve_microbatches(self):
         m12 = ["--set", "train.microbatches=12", "--set", "train.batch=60"]
         one = self.train("m12n1", 1, *m12)
