@@ -246,8 +246,12 @@ AVG_POOL = pool((nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d))
 
 
 class GlobalPool(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+
     def forward(self, x):
-        return x.flatten(2).mean(2)
+        return x.flatten(2).amax(2) if self.kind == "max" else x.flatten(2).mean(2)
 
 
 def ints(value):
@@ -273,17 +277,19 @@ def layer_norm(o, x):
     return net
 
 
-def upsample(o, _):
-    mode = o.get("mode", "nearest")
-    options = {"align_corners": False} if mode == "bilinear" else {}
-    return nn.Upsample(scale_factor=tuple(float(f) for f in numbers(o["factor"], 2)), mode=mode, **options)
+def upsample(o, x):
+    n = x.dim() - 2
+    factor = tuple(float(f) for f in numbers(o["factor"], n))
+    if o.get("mode", "nearest") == "nearest":
+        return nn.Upsample(scale_factor=factor)
+    return nn.Upsample(scale_factor=factor, mode=("linear", "bilinear", "trilinear")[n - 1], align_corners=False)
 
 
 # What a layer's plain value stands for.
 SHORT = {
     "linear": "units", "gelu": "form", "max_pool": "size", "avg_pool": "size", "max_pool1d": "size", "avg_pool1d": "size",
     "max_pool3d": "size", "avg_pool3d": "size", "dropout": "rate", "residual": "layers",
-    "adaptive_avg_pool": "size", "upsample": "factor", "group_norm": "groups", "leaky_relu": "slope", "elu": "alpha",
+    "adaptive_avg_pool": "size", "global_pool": "kind", "upsample": "factor", "group_norm": "groups", "leaky_relu": "slope", "elu": "alpha",
     "branch": "paths", "add": "with", "multiply": "with", "concat": "with", "take": "from", "reshape": "to", "permute": "order",
     "scale": "by", "mean": "axes", "sum": "axes", "spatial_dropout": "rate", "drop_path": "rate", "positions": "kind", "attention": "heads", "lstm": "units", "gru": "units", "rnn": "units",
 }
@@ -293,7 +299,9 @@ LAYERS = {
     "conv": conv,
     "conv1d": conv,
     "conv3d": conv,
+    "conv_transpose1d": conv_transpose,
     "conv_transpose": conv_transpose,
+    "conv_transpose3d": conv_transpose,
     "batch_norm": batch_norm,
     "layer_norm": layer_norm,
     "group_norm": lambda o, x: nn.GroupNorm(int(o["groups"]), x.shape[1], eps=float(o.get("eps", 1e-5))),
@@ -317,8 +325,8 @@ LAYERS = {
     "avg_pool1d": AVG_POOL,
     "avg_pool": AVG_POOL,
     "avg_pool3d": AVG_POOL,
-    "global_pool": lambda o, x: GlobalPool(),
-    "adaptive_avg_pool": lambda o, x: nn.AdaptiveAvgPool2d(numbers(o["size"], 2)),
+    "global_pool": lambda o, x: GlobalPool(o.get("kind", "mean")),
+    "adaptive_avg_pool": lambda o, x: (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)[x.dim() - 3](numbers(o["size"], x.dim() - 2)),
     "upsample": upsample,
     "flatten": lambda o, x: nn.Flatten(),
     "dropout": lambda o, x: nn.Dropout(float(o.get("rate", 0.5))),

@@ -155,3 +155,8 @@ Test(parity, cnn)
 {
     check("cnn", 1);
 }
+
+Test(parity, vit)
+{
+    check("vit", 2);
+}
