@@ -92,9 +92,6 @@ class Combine(nn.Module):
         return self.function([x] + [named[other] for other in self.others])
 
 
-BLOCKS = (Layers, Residual, Branch, Combine)
-
-
 class Function(nn.Module):
     def __init__(self, function):
         super().__init__()
@@ -173,18 +170,26 @@ class Attention(nn.Module):
 
 
 class Recurrent(nn.Module):
+    """Zeros behind a sample's length, and `last`: what each direction ends with, as in lockstep."""
+
     def __init__(self, kind, x, o):
         super().__init__()
+        options = {"nonlinearity": o.get("activation", "tanh")} if kind is nn.RNN else {}
         self.net = kind(x.shape[-1], int(o["units"]), int(o.get("layers", 1)), batch_first=True,
-                        bidirectional=bool(o.get("bidirectional", False)), dropout=float(o.get("dropout", 0)))
-        self.last = o.get("output") == "last"
+                        bidirectional=bool(o.get("bidirectional", False)), dropout=float(o.get("dropout", 0)), **options)
+        self.lengths, self.last = o.get("lengths"), o.get("output") == "last"
 
-    def forward(self, x):
-        y = self.net(x)[0]
+    def forward(self, x, named):
+        if self.lengths is not None:
+            packed = nn.utils.rnn.pack_padded_sequence(x, named[self.lengths], batch_first=True, enforce_sorted=False)
+            y, h = self.net(packed)
+            y, _ = nn.utils.rnn.pad_packed_sequence(y, batch_first=True, total_length=x.shape[1])
+        else:
+            y, h = self.net(x)
         if not self.last:
             return y
-        n = self.net.hidden_size
-        return torch.cat([y[:, -1, :n], y[:, 0, n:]], 1)
+        h = h[0] if isinstance(h, tuple) else h
+        return torch.cat([h[-2], h[-1]], -1) if self.net.bidirectional else h[-1]
 
 
 class Tied(nn.Module):
@@ -285,6 +290,9 @@ def upsample(o, x):
     return nn.Upsample(scale_factor=factor, mode=("linear", "bilinear", "trilinear")[n - 1], align_corners=False)
 
 
+# What takes the named values as well.
+BLOCKS = (Layers, Residual, Branch, Combine, Recurrent)
+
 # What a layer's plain value stands for.
 SHORT = {
     "linear": "units", "gelu": "form", "max_pool": "size", "avg_pool": "size", "max_pool1d": "size", "avg_pool1d": "size",
@@ -350,15 +358,15 @@ LAYERS = {
 
 
 class Network(nn.Module):
-    """The layers of a config; x is any batch of the right shape, which goes along to tell the shapes."""
+    """The layers of a config; x is any batch of the right shape, which goes along to tell the shapes; fields: further ones of the data, by name."""
 
-    def __init__(self, layers, x):
+    def __init__(self, layers, x, fields=None):
         super().__init__()
         self.count, self.named, self.alias, self.time = {}, {}, {}, ""
-        self.net = self.build(layers, x, {})[0]
+        self.net = self.build(layers, x, dict(fields or {}))[0]
 
-    def forward(self, x):
-        return self.net(x, {})
+    def forward(self, x, fields=None):
+        return self.net(x, dict(fields or {}))
 
     def build(self, layers, x, values):
         """The module, and what comes out for x; `values` gets the named values of x on the way."""

@@ -38,6 +38,13 @@ def classes(r, n, shape, k):
     return {"x": x, "y": (x.reshape(n, -1) @ r.standard_normal((x[0].size, k))).argmax(1).astype(numpy.int64)}
 
 
+def sequences(r, n, steps, channels, k):
+    """Sequences of several lengths; the class is that of the largest of k sums over the valid steps, which ends count more in."""
+    x, length = r.standard_normal((n, steps, channels)).astype(numpy.float32), r.integers(1, steps + 1, n)
+    share = numpy.linspace(0.2, 1, steps) * (numpy.arange(steps) < length[:, None])
+    return {"x": x, "n": length.astype(numpy.int64), "y": (numpy.einsum("bt,btc->bc", share, x) @ r.standard_normal((channels, k))).argmax(1)}
+
+
 def text(r, n, length, k):
     """Runs of letters in which each follows from the two before it, but for one in eight; the target is the next."""
     rule, s = r.integers(0, k, (k, k)), r.integers(0, k, (n, length + 1))
@@ -50,21 +57,26 @@ DATA = {
     "mlp": lambda r: classes(r, 64, (20,), 5),
     "cnn": lambda r: classes(r, 64, (3, 8, 8), 5),
     "vit": lambda r: classes(r, 64, (3, 8, 8), 5),
-    "lstm": lambda r: text(r, 48, 12, 11),
+    "lstm": lambda r: sequences(r, 48, 10, 6, 4),
     "gpt": lambda r: text(r, 48, 16, 11),
 }
 
 
 # ---- training ----
 
+def rows(fields, at, n):
+    return {key: value[at:at + n] for key, value in fields.items()}
+
+
 def train(document, data, first, dtype):
     """Losses, first gradients and statistics after the first step, from given first weights."""
     o = document["train"]
     batch = int(o["batch"])
-    x, y = (torch.from_numpy(data[key]) for key in ("x", "y"))
+    fields = {key: torch.from_numpy(value) for key, value in data.items()}
+    x, y = fields.pop("x"), fields.pop("y")
+    module = torch_net.Network(document["model"], x[:batch], rows(fields, 0, batch)).to(dtype)
     if x.is_floating_point():
         x = x.to(dtype)
-    module = torch_net.Network(document["model"], x[:batch].float() if x.is_floating_point() else x[:batch]).to(dtype)
     module.train()
     weights = module.weights()
     with torch.no_grad():
@@ -75,7 +87,7 @@ def train(document, data, first, dtype):
     for step in range(STEPS):
         at = step * batch % len(x)
         update.zero_grad(set_to_none=True)
-        loss = mean_loss(module(x[at:at + batch]), y[at:at + batch])
+        loss = mean_loss(module(x[at:at + batch], rows(fields, at, batch)), y[at:at + batch])
         loss.backward()
         if step == 0:
             gradients = {name: w.grad.clone() for name, w in weights.items() if w.requires_grad}
@@ -100,8 +112,8 @@ def make(name):
     if len(data["x"]) % batch != 0:
         sys.exit(f"{name}: {len(data['x'])} samples are not a whole number of batches of {batch}")
     torch.manual_seed(1)
-    sample = torch.from_numpy(data["x"][:batch])
-    first = {key: w.detach().clone() for key, w in torch_net.Network(document["model"], sample).weights().items()}
+    fields = {key: torch.from_numpy(value[:batch]) for key, value in data.items()}
+    first = {key: w.detach().clone() for key, w in torch_net.Network(document["model"], fields["x"], fields).weights().items()}
     # The pass that told the shapes has moved the running statistics.
     for key, value in first.items():
         if key.endswith("running_mean") or key.endswith("running_var"):

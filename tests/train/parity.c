@@ -32,10 +32,11 @@ typedef struct parity {
     char path[512];
 } parity;
 
-/* "weights/conv1/weight" */
-static const char *array_path(const parity *p, const char *group, const lk_param *w, char out[512])
+/* "weights/conv1/weight" of conv1.weight */
+static const char *array_path(const char *group, const lk_param *w, char out[512])
 {
-    snprintf(out, 512, "%s/%s/%s", group, p->run->graph->node[w->node].name, w->info.suffix);
+    snprintf(out, 512, "%s/%s", group, w->name);
+    *strrchr(out, '.') = '/';
     return out;
 }
 
@@ -48,7 +49,7 @@ static float *read_array(const parity *p, const char *group, const lk_param *w)
 
     memcpy(shape.dim, w->info.shape.dim, (size_t)shape.ndim * sizeof shape.dim[0]);
     OK(lk_alloc_array(w->count, sizeof *v, "reference", &v));
-    OK(lk_h5_read_array(p->file, array_path(p, group, w, name), &shape, v));
+    OK(lk_h5_read_array(p->file, array_path(group, w, name), &shape, v));
     return v;
 }
 
