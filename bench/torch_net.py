@@ -71,14 +71,17 @@ class Residual(nn.Module):
         return y + (x if self.shortcut is None else self.shortcut(x, named))
 
 
+# How parts become one, by the axis that `concat` asks for.
+JOIN = {"add": lambda _: sum, "multiply": lambda _: math.prod, "concat": lambda axis: lambda parts: torch.cat(parts, axis)}
+
+
 class Branch(nn.Module):
-    def __init__(self, paths, join):
+    def __init__(self, paths, function):
         super().__init__()
-        self.paths, self.join = nn.ModuleList(paths), join
+        self.paths, self.function = nn.ModuleList(paths), function
 
     def forward(self, x, named):
-        parts = [path(x, named) for path in self.paths]
-        return torch.cat(parts, 1) if self.join == "concat" else sum(parts[1:], parts[0])
+        return self.function([path(x, named) for path in self.paths])
 
 
 class Combine(nn.Module):
@@ -409,12 +412,10 @@ class Network(nn.Module):
             body = self.build(o["layers"], x, values)[0]
             module = Residual(body, self.build(o["shortcut"], x, values)[0] if o.get("shortcut") else None)
         elif word == "branch":
-            module = Branch([self.build(path, x, values)[0] for path in o["paths"]], o.get("join", "concat"))
+            module = Branch([self.build(path, x, values)[0] for path in o["paths"]], JOIN[o.get("combine", "concat")](int(o.get("axis", 1))))
         elif word in ("add", "multiply", "concat"):
             others = o["with"] if isinstance(o["with"], list) else [o["with"]]
-            axis = int(o.get("axis", 1))
-            function = {"add": sum, "multiply": math.prod, "concat": lambda parts: torch.cat(parts, axis)}[word]
-            module = Combine([self.alias.get(other, other) for other in others], function)
+            module = Combine([self.alias.get(other, other) for other in others], JOIN[word](int(o.get("axis", 1))))
         elif word == "take":
             module = nn.Identity()
         elif word == "linear" and o.get("tie"):

@@ -19,14 +19,17 @@ static const struct {
 
 static void expect_builds(const lk_config *c, const char *path, const lk_shape *sample)
 {
-    const lk_model_input in = {.sample = *sample};
+    const bool ids = c->data.synthetic.vocabulary > 0;
+    const lk_model_input in = {
+        .sample = *sample, .whole = ids, .target_sample = ids ? *sample : (lk_shape){0}, .target_whole = ids};
+    const int64_t expected = c->data.synthetic.input.n > 0 ? c->data.synthetic.classes : 10;
     lk_graph *g = NULL;
     int64_t classes = 0;
     char shape[LK_SHAPE_TEXT];
 
     const lk_status st = build_graph(c, &in, &g, &classes);
     cr_assert(st == LK_OK, "%s with samples of %s: %s", path, lk_shape_print(sample, shape), lk_err_last()->message);
-    cr_expect(classes == 10, "%s: %ld classes", path, (long)classes);
+    cr_expect(classes == expected, "%s: %ld classes", path, (long)classes);
     lk_graph_destroy(&g);
 }
 
