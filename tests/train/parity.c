@@ -168,3 +168,8 @@ Test(parity, gpt)
 {
     check("gpt", 2);
 }
+
+Test(parity, lstm)
+{
+    check("lstm", 2);
+}
