@@ -74,6 +74,7 @@ typedef struct lki_session_opts {
     const char *resume;
     lk_run_mode mode;
     bool json, quiet;
+    bool predict; /* LK_RUN_EVAL: for predictions */
     int ranks; /* LK_RUN_PLAN: for so many; 0: those there are */
 } lki_session_opts;
 

@@ -20,14 +20,14 @@ static const lk_field rows[] = {
     LK_FIELD(predict_opts, out, LK_T_STRING, .unit = "file",
         .help = "HDF5 file to write: prediction, in the order of the samples; of a classifier label, too."),
     LK_FIELD(predict_opts, samples, LK_T_INT, .def = "", .min = 1, .max = 1e15,
-        .help = "As many of the first samples; else all of data.valid."),
+        .help = "As many of the first samples; else all of data.valid, or 64 where a gan or a vae makes them."),
     LK_FIELD(predict_opts, grid, LK_T_STRING, .def = "", .unit = "file",
         .help = "PNG file of the first 64 predictions as pictures, 8 in a row."),
     LKI_RUN_DIR_ROW(predict_opts),
     LKI_JSON_ROW(predict_opts),
 };
 static const lk_table table =
-    LK_TABLE(predict_opts, "lockstep predict", "Writes what a checkpoint makes of data.valid.", rows);
+    LK_TABLE(predict_opts, "lockstep predict", "Writes what a checkpoint makes of data.valid, or of noise.", rows);
 
 /* With --json the run itself has printed the event. */
 static lk_status say(const lk_predict_result *r, const char *path)
@@ -51,6 +51,7 @@ static int run(const lki_parsed *p)
         .run_dir = o->run_dir,
         .resume = o->from != NULL ? o->from : "auto",
         .mode = LK_RUN_EVAL,
+        .predict = true,
         .json = o->json,
         .quiet = true};
     const lk_predict_args args = {.out = o->out, .grid = o->grid, .samples = o->samples};

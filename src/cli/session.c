@@ -114,7 +114,7 @@ int lki_session_open(const lki_session_opts *o, lki_session *out)
     }
     LK_TRY_TO(st, fail, lk_comm_agree(s.comm, lki_config_open(o->config, o->set, o->run_dir, &s.config)));
     const lk_train_args args = {
-        .mode = o->mode, .config = s.config, .comm = s.comm, .resume = o->resume, .json = o->json, .quiet = o->quiet, .ranks = o->ranks};
+        .mode = o->mode, .config = s.config, .comm = s.comm, .resume = o->resume, .json = o->json, .quiet = o->quiet, .predict = o->predict, .ranks = o->ranks};
     LK_TRY_TO(st, fail, lk_run_open(&args, &s.run));
     *out = s;
     return 0;

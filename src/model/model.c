@@ -197,6 +197,7 @@ static lk_status build_decoded(assembly *a)
     const lk_shape z = a->graph->value[value].shape;
     LK_TRY(add_noise(a, z.dim + 1, z.ndim - 1, &latent));
     LK_TRY(build_network(a, "decoder", &latent));
+    LK_TRY(lki_as_input(&a->b, a->config, a->input[0], &latent));
     a->graph->output = latent;
     return LK_OK;
 }

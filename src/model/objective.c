@@ -140,20 +140,27 @@ static lk_status target_loss(lki_builder *b, const lk_config *c, int output, int
     return real_loss(b, c, output, target, 1);
 }
 
+lk_status lki_as_input(lki_builder *b, const lk_config *c, int input, int *output)
+{
+    lk_graph *g = b->graph;
+    char where[LKI_WHERE_BYTES];
+    const lk_shape *want = &g->value[input].shape, *got = &g->value[*output].shape;
+
+    if (lk_shape_equal(got, want) || !same_elements(got, want))
+        return LK_OK;
+    lk_node_def d = loss_def(c, "as_input", LK_OP_RESHAPE, where);
+    d.in[0] = *output;
+    d.attr.reshape.sample.ndim = want->ndim - 1;
+    memcpy(d.attr.reshape.sample.dim, want->dim + 1, (size_t)d.attr.reshape.sample.ndim * sizeof(int64_t));
+    return lk_graph_add(g, &d, output);
+}
+
 /* The output against the input; of a vae the sum over its elements, so that it and the divergence are the bound of the likelihood. */
 static lk_status input_loss(lki_builder *b, const lk_config *c, int output, int input)
 {
     lk_graph *g = b->graph;
-    char where[LKI_WHERE_BYTES];
 
-    if (!lk_shape_equal(&g->value[output].shape, &g->value[input].shape) && same_elements(&g->value[output].shape, &g->value[input].shape)) {
-        lk_node_def d = loss_def(c, "as_input", LK_OP_RESHAPE, where);
-
-        d.in[0] = output;
-        d.attr.reshape.sample.ndim = g->value[input].shape.ndim - 1;
-        memcpy(d.attr.reshape.sample.dim, g->value[input].shape.dim + 1, (size_t)d.attr.reshape.sample.ndim * sizeof(int64_t));
-        LK_TRY(lk_graph_add(g, &d, &output));
-    }
+    LK_TRY(lki_as_input(b, c, input, &output));
     g->output = output;
     return real_loss(b, c, output, input, c->train.objective == LK_OBJECTIVE_VAE ? (double)lk_shape_row(&g->value[input].shape) : 1);
 }

@@ -42,7 +42,7 @@ static lk_status open_model(lk_run *r)
             LK_TRY(lki_engine_create(r, p->graph, true, &p->trainer));
     }
     if (r->valid_data != NULL)
-        LK_TRY(lki_engine_create(r, r->model.evaluated, false, &r->evaluator));
+        LK_TRY(lki_engine_create(r, r->predicts ? r->model.predicted : r->model.evaluated, false, &r->evaluator));
     LK_TRY(lki_carry_check(r));
     r->resident = lk_resident_bytes();
     return LK_OK;
@@ -299,6 +299,7 @@ lk_status lk_run_open(const lk_train_args *a, lk_run **out)
     r->config = a->config;
     r->comm = a->comm;
     r->mode = a->mode;
+    r->predicts = a->predict;
     r->rank = lk_comm_rank(a->comm);
     r->nranks = a->mode == LK_RUN_PLAN && a->ranks > 0 ? a->ranks : lk_comm_nranks(a->comm);
     r->leaves = (int)a->config->train.microbatches;

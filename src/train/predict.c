@@ -1,4 +1,4 @@
-/* Predictions for the validation data: every rank runs its microbatches, rank 0 puts them in the order of samples and writes. */
+/* Predictions for the validation data, or samples from noise: every rank runs its microbatches, rank 0 puts them in the order of samples and writes. */
 #include "train/run_int.h"
 
 #include "base/mem.h"
@@ -9,18 +9,23 @@
 #include <math.h>
 #include <string.h>
 
-enum { GRID = 64, GRID_COLUMNS = 8, GRID_GAP = 1 };
+enum { DRAWN = 64, GRID = 64, GRID_COLUMNS = 8, GRID_GAP = 1 };
 enum { FIELD_PREDICTION, FIELD_LABEL };
 
 typedef struct predictor {
     lk_run *r;
     const lk_predict_args *args;
+    bool draws;      /* samples are made from noise: there is no data, and the model's inputs are 0 */
+    lk_sampler order;
     int64_t samples; /* to be written */
     lk_shape shape;  /* of one prediction */
     int64_t width;   /* its elements */
     int64_t labels;  /* class ids a prediction; 0: no classifier */
     lk_shape picture; /* [C,H,W], with args->grid */
-    lk_loader *loader;
+    lk_loader *loader; /* without draws */
+    lk_lane_batch *lane; /* with draws, [n_lanes], and what it points to */
+    int64_t *sample;     /* [n_lanes][rows] */
+    char *zeros;         /* the largest input */
     float *mine;  /* [n_lanes][rows][width] */
     double *sums; /* [n_lanes][LKI_SUMS] */
     int64_t *exchange; /* [4][nranks] counts and places */
@@ -66,7 +71,14 @@ static lk_status describe(predictor *p)
     p->shape.ndim = out->ndim - 1;
     memcpy(p->shape.dim, out->dim + 1, (size_t)p->shape.ndim * sizeof out->dim[0]);
     p->width = lk_shape_row(out);
-    p->samples = r->valid_sampler.used;
+    p->draws = r->model.predicted != r->model.evaluated;
+    p->order = r->valid_sampler;
+    if (p->draws) {
+        p->order.order = LK_ORDER_SEQUENTIAL;
+        p->order.samples = p->args->samples > 0 ? p->args->samples : DRAWN;
+        LK_TRY(lk_sampler_init(&p->order));
+    }
+    p->samples = p->order.used;
     if (p->args->samples > 0 && p->args->samples < p->samples)
         p->samples = p->args->samples;
     if (r->classes > 0 && p->shape.ndim > 0 && p->shape.dim[p->shape.ndim - 1] == r->classes)
@@ -88,6 +100,24 @@ static lk_status open_writer(predictor *p)
     return lk_writer_create(p->args->out, p->samples, field, p->labels > 0 ? 2 : 1, &p->writer);
 }
 
+static lk_status open_inputs(predictor *p)
+{
+    const lk_run *r = p->r;
+    int64_t largest = 0;
+
+    if (!p->draws) {
+        const lk_loader_opts opts = lki_loader_opts(r, false);
+        return lk_loader_create(&opts, &p->loader);
+    }
+    for (int i = 0; i < r->model.n_feeds; i++) {
+        const int64_t n = lk_shape_row(&r->model.predicted->value[i].shape);
+        largest = n > largest ? n : largest;
+    }
+    LK_TRY(lk_alloc_array(r->n_lanes, sizeof *p->lane, "microbatches of noise", &p->lane));
+    LK_TRY(lk_alloc_array(r->n_lanes * r->rows, sizeof *p->sample, "ids of samples", &p->sample));
+    return lk_alloc_array(largest * r->rows, sizeof(int64_t), "inputs of noise", &p->zeros);
+}
+
 static lk_status open_local(predictor *p, lk_predict_result *out)
 {
     lk_run *r = p->r;
@@ -107,8 +137,7 @@ static lk_status open_local(predictor *p, lk_predict_result *out)
         LK_TRY(lk_alloc_array(p->labels > 0 ? r->classes : 0, sizeof *out->share, "shares of classes", &out->share));
         LK_TRY(open_writer(p));
     }
-    const lk_loader_opts opts = lki_loader_opts(r, false);
-    LK_TRY(lk_loader_create(&opts, &p->loader));
+    LK_TRY(open_inputs(p));
     return lki_evaluate_begin(r, r->weights);
 }
 
@@ -116,6 +145,9 @@ static void close_all(predictor *p)
 {
     lk_loader_destroy(&p->loader);
     lk_writer_destroy(&p->writer);
+    lk_free(p->lane);
+    lk_free(p->sample);
+    lk_free(p->zeros);
     lk_free(p->mine);
     lk_free(p->sums);
     lk_free(p->exchange);
@@ -163,7 +195,7 @@ static lk_status write_rows(predictor *p, int64_t first, int64_t n, const float 
 /* Rank 0. In sequence the samples of a step are neighbours; in streams each stands by itself. */
 static lk_status write_batch(predictor *p, int64_t step, lk_predict_result *out)
 {
-    const lk_sampler *s = &p->r->valid_sampler;
+    const lk_sampler *s = &p->order;
     const float *x = p->r->nranks > 1 ? p->all : p->mine;
     const int64_t base = step * s->rows * s->lanes;
     int64_t n = 0;
@@ -184,21 +216,49 @@ static lk_status write_batch(predictor *p, int64_t step, lk_predict_result *out)
     return n > 0 ? write_rows(p, base, n, p->ordered, out) : LK_OK;
 }
 
+/* This rank's microbatches of a step of samples from noise. */
+static void draw_batch(predictor *p, int64_t step, lk_batch *b)
+{
+    const lk_run *r = p->r;
+
+    for (int i = 0; i < r->n_lanes; i++) {
+        const int lane = r->first_lane + i;
+        int64_t *sample = p->sample + i * r->rows;
+
+        p->lane[i] = (lk_lane_batch){.valid = lk_sampler_valid(&p->order, step, lane), .sample = sample};
+        for (int64_t row = 0; row < r->rows; row++)
+            sample[row] = row < p->lane[i].valid ? lk_sampler_at(&p->order, 0, step, lane, row) : 0;
+        for (int k = 0; k < r->model.n_feeds; k++)
+            p->lane[i].field[k] = p->zeros;
+    }
+    *b = (lk_batch){.step = step, .samples = lk_sampler_step_samples(&p->order, step), .lane = p->lane};
+}
+
+static lk_status predict_step(predictor *p, int64_t step)
+{
+    lk_run *r = p->r;
+    lki_eval_batch e = {.weights = r->weights, .sums = p->sums, .lane_sums = LKI_SUMS, .output = p->mine, .lane_output = r->rows * p->width};
+    lk_batch drawn;
+
+    if (p->draws) {
+        draw_batch(p, step, &drawn);
+        e.batch = &drawn;
+        return lki_evaluate_batch(r, &e);
+    }
+    LK_TRY(lk_loader_map(p->loader, &e.batch));
+    const lk_status st = lki_evaluate_batch(r, &e);
+    lk_loader_unmap(p->loader, &e.batch);
+    return st;
+}
+
 static lk_status predict_all(predictor *p, lk_predict_result *out)
 {
     lk_run *r = p->r;
-    const int64_t steps = r->valid_sampler.steps, batch = r->rows * r->leaves;
-    const bool streams = r->valid_sampler.order == LK_ORDER_STREAMS;
+    const int64_t steps = p->order.steps, batch = r->rows * r->leaves;
+    const bool streams = p->order.order == LK_ORDER_STREAMS;
 
     for (int64_t step = 0; step < steps && (streams || step * batch < p->samples); step++) {
-        const lk_batch *b = NULL;
-        lk_status st = lk_loader_map(p->loader, &b);
-
-        if (st == LK_OK)
-            st = lki_evaluate_batch(r, &(lki_eval_batch){.weights = r->weights, .batch = b, .sums = p->sums, .lane_sums = LKI_SUMS, .output = p->mine, .lane_output = r->rows * p->width});
-        if (b != NULL)
-            lk_loader_unmap(p->loader, &b);
-        LK_TRY(lk_comm_agree(r->comm, st));
+        LK_TRY(lk_comm_agree(r->comm, predict_step(p, step)));
         if (r->nranks > 1)
             LK_TRY(lki_lanes_move(r, LKI_TAG_PREDICT, p->mine, p->all, r->rows * p->width * (int64_t)sizeof *p->mine, true, p->exchange));
         LK_TRY(lk_comm_agree(r->comm, r->rank == 0 ? write_batch(p, step, out) : LK_OK));
@@ -208,6 +268,15 @@ static lk_status predict_all(predictor *p, lk_predict_result *out)
 
 /* ---- the picture ---- */
 
+/* Logits as what they stand for. */
+static void apply_sigmoid(const lk_run *r, int64_t n, float *x)
+{
+    if (!lk_objective_of_input(r->config->train.objective) || lk_config_loss(r->config) != LK_LOSS_BCE)
+        return;
+    for (int64_t i = 0; i < n; i++)
+        x[i] = (float)(1 / (1 + exp(-(double)x[i])));
+}
+
 static lk_status write_grid(const predictor *p)
 {
     const int64_t channels = p->picture.dim[0], height = p->picture.dim[1], width = p->picture.dim[2];
@@ -216,6 +285,7 @@ static lk_status write_grid(const predictor *p)
     float low = 0, top = 1;
     uint8_t *pixels = NULL;
 
+    apply_sigmoid(p->r, n * p->width, p->grid);
     for (int64_t i = 0; i < n * p->width; i++) {
         low = p->grid[i] < low ? p->grid[i] : low;
         top = p->grid[i] > top ? p->grid[i] : top;

@@ -31,6 +31,7 @@ typedef struct lk_train_args {
     const char *resume; /* "auto", "never" or a checkpoint's path */
     bool json;          /* events as JSON lines on standard output (rank 0) */
     bool quiet;         /* no progress */
+    bool predict;       /* LK_RUN_EVAL: for lk_run_predict, not lk_run_eval */
     int ranks;          /* LK_RUN_PLAN: for so many ranks; 0: those there are */
 } lk_train_args;
 
@@ -44,7 +45,7 @@ LK_MUST_USE lk_status lk_run_eval(lk_run *r, lk_run_result *out);
 typedef struct lk_predict_args {
     const char *out;  /* HDF5 file to write */
     const char *grid; /* PNG file of the first predictions as pictures, or NULL */
-    int64_t samples;  /* as many of the first ones; 0: all */
+    int64_t samples;  /* as many of the first ones; 0: all, or 64 where they are drawn from noise */
 } lk_predict_args;
 
 typedef struct lk_predict_result {
@@ -55,11 +56,12 @@ typedef struct lk_predict_result {
     double *share;     /* [classes] of predictions that are this class; freed by the caller with lk_free */
 } lk_predict_result;
 
-/* Runs the validation data through the weights that were opened for evaluation, in the order of its samples, and writes field
+/* Runs the validation data through the weights that were opened for predictions, in the order of its samples, and writes field
  * `prediction` [n, ...] float32: what the loss gets from the network; of a classifier `label` [n, ...] int64 too, the class
- * with the largest of those values. Prints a predict event. The grid has up to 64 pictures, 8 in a row, from predictions
+ * with the largest of those values. A model that makes samples from noise (a gan; a vae of encoder and decoder) makes samples 0 to n - 1, of
+ * draws that belong to seed and sample. Prints a predict event. The grid has up to 64 pictures, 8 in a row, from predictions
  * [C,H,W] with C 1 or 3, [H,W], or of as many values as a square; their values from 0 to 1 are black to white, or, where one
- * of them lies outside, those from the smallest to the largest. Equal bits at any number of ranks; rank 0 writes. Collective. */
+ * of them lies outside, those from the smallest to the largest. Logits against the input (loss bce) go through a sigmoid first. Equal bits at any number of ranks; rank 0 writes. Collective. */
 LK_MUST_USE lk_status lk_run_predict(lk_run *r, const lk_predict_args *a, lk_predict_result *out);
 const char *lk_run_dir(const lk_run *r);
 void lk_run_close(lk_run **r);

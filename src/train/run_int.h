@@ -86,6 +86,7 @@ struct lk_run {
     lk_pool *pool;
     lki_phase phase[LKI_MAX_PHASES];
     int n_phases;
+    bool predicts;        /* the evaluator runs what makes predictions, not what evaluation runs */
     lki_engine evaluator;
 
     char *opt_scratch; /* [workers][opt_scratch_bytes] */

@@ -1,4 +1,4 @@
-"""lockstep predict: what it writes, in which order, at any number of ranks; the pictures; what it refuses."""
+"""lockstep predict: what it writes, in which order, at any number of ranks; samples from noise; the pictures; what it refuses."""
 import json
 import math
 import os
@@ -136,6 +136,59 @@ train: {objective: regress, batch: 16, microbatches: 4, epochs: 1, lr: 1e-9}
         width, height, channels, rows = read_png(self.path("g.png"))
         self.assertEqual((width, height, channels), (8 * 5 - 1, 2 * 5 - 1, 1))
         self.assertLessEqual(abs(255 * values[8 * 16 + 6] - rows[5 + 1][2]), 0.51)
+
+    MADE_UP = """\
+data: {train: p.h5, valid: p.h5}
+model: %s
+train: {%s, batch: 16, microbatches: 4, epochs: 2, lr: 0.01}
+"""
+    VAE = """
+  encoder: [flatten, {linear: 12}, relu, {gaussian: 3}]
+  decoder: [{linear: 12}, relu, {linear: 20}]"""
+    GAN = """
+  generator: [{linear: 40}, batch_norm, relu, {linear: 20}, tanh, {reshape: [1, 4, 5]}]
+  discriminator: [flatten, {linear: 8}, leaky_relu, {linear: 1}]"""
+
+    def test_samples_from_noise(self):
+        """Of a vae and a gan: sample k is the same, whatever the number of samples, ranks and, but for rounding, of the rows that go with it."""
+        self.make_h5("p.h5", "image=float32[48,1,4,5]:rand")
+        for kind, model, train in (("vae", self.VAE, "objective: vae, loss: bce"), ("gan", self.GAN, "objective: gan, gan: {latent: 3}")):
+            with self.subTest(kind):
+                config = self.write("run.yaml", self.MADE_UP % (model, train))
+                if os.path.exists(self.path("run")):
+                    os.rename(self.path("run"), self.path("before"))
+                self.trained(config)
+                event = self.predict("a.h5", "--grid", self.path("g.png"), config=config)
+                self.assertEqual(event["samples"], 64)
+                self.assertNotIn("classes", event)
+                values = self.dump(self.path("a.h5"), "prediction")
+                self.assertEqual(len(values), 64 * 20)
+                rows = {tuple(values[20 * i:20 * i + 20]) for i in range(64)}
+                self.assertEqual(len(rows), 64, "each sample is another")
+                for samples, ranks in ((70, 1), (70, 4), (5, 3)):
+                    self.assertEqual(self.predict("b.h5", "--samples", str(samples), ranks=ranks, config=config)["samples"], samples)
+                    some = self.dump(self.path("b.h5"), "prediction")
+                    self.assertEqual(len(some), samples * 20)
+                    n = min(samples, 64) * 20
+                    self.assertEqual(some[:n], values[:n], f"{samples} samples, {ranks} ranks")
+                # Statistics of the rows beside it would make a sample another one.
+                self.predict("c.h5", "--set", "train.batch=4", "--set", "train.microbatches=1", config=config)
+                for a, b in zip(self.dump(self.path("c.h5"), "prediction"), values):
+                    self.assertAlmostEqual(a, b, 5)
+                width, height, channels, lines = read_png(self.path("g.png"))
+                self.assertEqual((width, height, channels), (8 * 6 - 1, 8 * 5 - 1, 1))
+                shown = [1 / (1 + math.exp(-v)) for v in values] if kind == "vae" else values
+                low, top = (0, 1) if kind == "vae" else (min(values), max(values))
+                for i in (0, 7, 8, 63):
+                    for y, x in ((0, 0), (1, 2), (3, 4)):
+                        v = shown[i * 20 + y * 5 + x]
+                        self.assertLessEqual(abs(255 * (v - low) / (top - low) - lines[i // 8 * 5 + y][i % 8 * 6 + x]), 0.51)
+
+    def test_a_vae_of_one_list_predicts_its_input(self):
+        self.make_h5("p.h5", "image=float32[48,1,4,5]:rand")
+        config = self.write("run.yaml", self.MADE_UP % ("[flatten, {gaussian: 3}, {linear: 20}]", "objective: vae, loss: bce"))
+        self.trained(config)
+        self.assertEqual(self.predict("a.h5", config=config)["samples"], 48)
 
     def test_streams(self):
         self.make_h5("p.h5", "x=float32[70,4,4]:rand")
