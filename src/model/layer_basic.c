@@ -6,11 +6,15 @@ typedef struct linear_opts {
     LKI_LAYER_MEMBERS;
     int64_t units;
     bool bias;
+    char *tie;
 } linear_opts;
 
 static const lk_field linear_rows[] = {
     LK_FIELD(linear_opts, units, LK_T_INT, .min = 1, .max = 1e9, .help = "Outputs."),
     LK_FIELD(linear_opts, bias, LK_T_BOOL, .def = "true", .help = "Adds a learned number to each output."),
+    LK_FIELD(linear_opts, tie, LK_T_STRING, .def = "",
+        .help = "Name of an earlier embedding whose weight [units, features] is this layer's, too (weight tying); unset: a "
+                "weight of its own."),
     LKI_LAYER_ROWS(linear_opts),
 };
 static const lk_table linear_table = LK_TABLE(linear_opts, "linear",
@@ -23,12 +27,28 @@ static lk_status linear_attrs(const lki_layer *l, const lk_shape *in, lk_attrs *
     return LK_OK;
 }
 
+/* The layer with the weight of an embedding. */
+static lk_status build_tied(lki_builder *b, const lki_layer *l, int *value)
+{
+    lk_node_def def = {.name = l->name, .where = l->where, .op = LK_OP_LINEAR, .in = {*value}};
+    int other;
+
+    LK_TRY(linear_attrs(l, NULL, &def.attr));
+    LK_TRY(lki_find_value(b, l, "tie", LKI_OPTS(l, linear_opts)->tie, &other));
+    const int producer = b->graph->value[other].producer;
+    const lk_node *n = producer < 0 ? NULL : &b->graph->node[producer];
+    if (n == NULL || n->spec.op != LK_OP_EMBEDDING)
+        return lki_option_fail(l, "tie", "expected the name of an embedding");
+    def.share = n->name;
+    return lki_add_node(b, l, &def, value);
+}
+
 static lk_status build_linear(lki_builder *b, const lki_layer *l, int *value)
 {
     lk_buf in = {0};
 
     if (b->graph->value[*value].shape.ndim != 4)
-        return lki_build_node(b, l, value);
+        return LKI_OPTS(l, linear_opts)->tie != NULL ? build_tied(b, l, value) : lki_build_node(b, l, value);
     lki_describe_value(b->graph, *value, &in);
     const lk_status st =
         LK_FAIL(LK_E_CONFIG, "%s: layer %s (linear): %s, with height and width; put \"- flatten\" in front", l->where,

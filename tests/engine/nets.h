@@ -120,4 +120,22 @@ static inline lk_graph *net_sequence(int64_t rows)
     return g;
 }
 
+/* Language model of 5 ids over 6 places, whose last layer has the weight of its first. */
+static inline lk_graph *net_tied(int64_t rows)
+{
+    lk_graph *g = NULL;
+    int x, t, h;
+
+    OK(lk_graph_create(rows, &g));
+    OK(lk_graph_input(g, "input", &(lk_shape){1, {6}}, LK_DT_I64, &x));
+    OK(lk_graph_input(g, "target", &(lk_shape){1, {6}}, LK_DT_I64, &t));
+    h = net_add(g, "embedding1", LK_OP_EMBEDDING, (lk_attrs){.embedding = {.size = 5, .units = 8, .deviation = 1}}, x, 0);
+    h = net_add(g, "gelu1", LK_OP_ACTIVATION, ACT(GELU), h, 0);
+    const lk_node_def tied = {.name = "linear1", .where = "net:1:1", .op = LK_OP_LINEAR, .attr = LINEAR(5), .in = {h}, .share = "embedding1"};
+    OK(lk_graph_add(g, &tied, &h));
+    cr_assert_eq(g->n_params, 2);
+    net_add(g, "loss", LK_OP_CROSS_ENTROPY, NO_ATTR, h, t);
+    return g;
+}
+
 #endif

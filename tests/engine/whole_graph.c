@@ -51,15 +51,19 @@ static machine build_within(const lk_backend *backend, lk_graph *g, int64_t vali
     OK(lk_alloc_array(g->flat, backend->real_size, "grads", &m.grads));
     OK(lk_alloc_array(m.plan->packed_bytes + 1, 1, "packed", &m.packed));
     OK(lk_alloc_array(m.plan->carry_bytes, 1, "carry", &m.carry));
-    OK(lk_alloc_array(lk_shape_count(&g->value[0].shape), backend->real_size, "input", &m.input));
+    OK(lk_alloc_array(lk_shape_count(&g->value[0].shape), sizeof(double), "input", &m.input));
     OK(lk_alloc_array(lk_shape_count(&g->value[1].shape), sizeof(double), "target", &m.target));
     for (int i = 0; i < g->n_params; i++)
         for (int64_t e = 0; e < g->param[i].count; e++) {
             const bool variance = g->param[i].info.suffix[0] == 'r' && strcmp(g->param[i].info.suffix, "running_var") == 0;
             put(backend, m.weights, g->param[i].first + e, variance ? 1 + 0.25 * fabs(normal((uint64_t)i, e)) : 0.5 * normal((uint64_t)i, e));
         }
-    for (int64_t e = 0; e < lk_shape_count(&g->value[0].shape); e++)
-        put(backend, m.input, e, normal(100, e));
+    for (int64_t e = 0; e < lk_shape_count(&g->value[0].shape); e++) {
+        if (g->value[0].dtype == LK_DT_I64)
+            ((int64_t *)m.input)[e] = lk_rng_word(lk_rng_make(4, LK_RNG_TEST, 0), (uint64_t)e) % 4;
+        else
+            put(backend, m.input, e, normal(100, e));
+    }
     for (int64_t e = 0; e < lk_shape_count(&g->value[1].shape); e++) {
         if (g->value[1].dtype == LK_DT_I64)
             ((int64_t *)m.target)[e] = lk_rng_word(lk_rng_make(3, LK_RNG_TEST, 0), (uint64_t)e) % 4;
@@ -141,6 +145,7 @@ Test(whole_graph, gradients_match_finite_differences)
     check_gradients(net_regress(3), 2);
     check_gradients(net_sequence(3), 3);
     check_gradients(net_sequence(3), 2);
+    check_gradients(net_tied(3), 2);
 }
 
 static double relative_error(const machine *a, const machine *b, int64_t first, int64_t n)
@@ -201,6 +206,7 @@ Test(whole_graph, cpu_matches_ref)
     check_cpu(net_cnn, 8, 3);
     check_cpu(net_regress, 7, 5);
     check_cpu(net_sequence, 5, 4);
+    check_cpu(net_tied, 5, 4);
 }
 
 Test(whole_graph, empty_microbatch_gives_zeros)

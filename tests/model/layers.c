@@ -460,6 +460,20 @@ Test(layers, sequences)
     lk_graph_destroy(&g);
 }
 
+Test(layers, tied)
+{
+    lk_graph *g = NULL;
+
+    EXPECT_OK(build_sequence("- repeat:\n    times: 1\n    layers: [{embedding: {size: 65, units: 12, name: words}}, {linear: {units: 65, bias: false, tie: words}}]\n"
+                             "- linear: 12\n"
+                             "- linear: {units: 65, tie: words.0}\n",
+        &g));
+    cr_assert(g->n_params == 4);
+    cr_expect(g->node[0].param[0] == g->node[1].param[0] && g->node[1].param[0] == g->node[3].param[0]);
+    cr_expect(strcmp(g->param[0].name, "words.0.weight") == 0 && strcmp(g->param[3].name, "linear3.bias") == 0);
+    lk_graph_destroy(&g);
+}
+
 Test(layers, errors_in_sequences)
 {
     static const struct {
@@ -479,6 +493,12 @@ Test(layers, errors_in_sequences)
             "(run.yaml:2:3) gives [8,6,12]"},
         {"- flatten\n- attention: 4\n",
             "run.yaml:4:3: layer attention1 (attention): flatten1 (run.yaml:3:3) gives [8,72], expected [batch, places, features]"},
+        {"- linear: {units: 65, tie: embedding}\n",
+            "run.yaml:3:28: linear.tie: no earlier layer and no field of the data is called \"embedding\" (did you mean \"embedding1\"?)"},
+        {"- linear: {units: 65, tie: notes}\n", "run.yaml:3:28: linear.tie: expected the name of an embedding"},
+        {"- linear: {units: 65, name: a}\n- linear: {units: 65, tie: a}\n", "run.yaml:4:28: linear.tie: expected the name of an embedding"},
+        {"- linear: {units: 64, tie: embedding1}\n",
+            "run.yaml:3:3: layer linear1: its weight is [64,12], that of embedding1 (run.yaml:2:3), which it is to share, is [65,12]"},
         {"- embedding: {size: 3, units: 2}\n",
             "run.yaml:3:3: layer embedding2 (embedding): input [8,6,12] holds real numbers, expected whole numbers; embedding1 "
             "(run.yaml:2:3) gives [8,6,12]"},
