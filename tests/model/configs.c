@@ -5,31 +5,46 @@
 
 #include <stdio.h>
 
-/* What the samples of each are; one without a channel where files may be stored so. */
+/* What the samples of each are; a second sample without a channel where files may be stored so. */
 static const struct {
     const char *file;
     lk_shape sample[2];
+    int64_t classes; /* 0: the target holds none */
+    bool ids;        /* the sample is whole numbers */
+    lk_shape target;
+    bool target_numbers; /* the target is real numbers, and no ids */
+    lk_model_field more[2];
 } made_for[] = {
-    {"digits-mlp.yaml", {{3, {1, 8, 8}}, {2, {8, 8}}}},
-    {"digits-cnn.yaml", {{3, {1, 8, 8}}, {2, {8, 8}}}},
-    {"mnist-mlp.yaml", {{3, {1, 28, 28}}, {2, {28, 28}}}},
-    {"mnist-cnn.yaml", {{3, {1, 28, 28}}, {2, {28, 28}}}},
-    {"fashion-cnn.yaml", {{3, {1, 28, 28}}, {2, {28, 28}}}},
+    {"digits-mlp.yaml", .sample = {{3, {1, 8, 8}}, {2, {8, 8}}}, .classes = 10},
+    {"digits-cnn.yaml", .sample = {{3, {1, 8, 8}}, {2, {8, 8}}}, .classes = 10},
+    {"mnist-mlp.yaml", .sample = {{3, {1, 28, 28}}, {2, {28, 28}}}, .classes = 10},
+    {"mnist-cnn.yaml", .sample = {{3, {1, 28, 28}}, {2, {28, 28}}}, .classes = 10},
+    {"fashion-cnn.yaml", .sample = {{3, {1, 28, 28}}, {2, {28, 28}}}, .classes = 10},
+    {"char-lstm.yaml", .sample = {{1, {64}}}, .classes = 65, .ids = true, .target = {1, {64}}},
+    {"char-gru.yaml", .sample = {{1, {64}}}, .classes = 65, .ids = true, .target = {1, {64}}},
+    {"char-gpt.yaml", .sample = {{1, {128}}}, .classes = 65, .ids = true, .target = {1, {128}}},
+    {"gpt2-124m.yaml", .sample = {{1, {1024}}}, .classes = 50257, .ids = true, .target = {1, {1024}}},
+    {"speech-gru.yaml", .sample = {{2, {85, 40}}}, .classes = 10, .more = {{"length", .whole = true}}},
+    {"sms-spam.yaml", .sample = {{1, {200}}}, .classes = 2, .ids = true, .more = {{"length", .whole = true}}},
+    {"seq2seq-transformer.yaml",
+        .sample = {{1, {32}}},
+        .classes = 14,
+        .ids = true,
+        .target = {1, {12}},
+        .more = {{"source_length", .whole = true}}},
 };
 
-static void expect_builds(const lk_config *c, const char *path, const lk_shape *sample)
+static void expect_builds(const lk_config *c, const char *path, const lk_model_input *in, int64_t expected)
 {
-    const bool ids = c->data.synthetic.vocabulary > 0;
-    const lk_model_input in = {
-        .sample = *sample, .whole = ids, .target_sample = ids ? *sample : (lk_shape){0}, .target_whole = ids};
-    const int64_t expected = c->data.synthetic.input.n > 0 ? c->data.synthetic.classes : 10;
     lk_graph *g = NULL;
     int64_t classes = 0;
     char shape[LK_SHAPE_TEXT];
 
-    const lk_status st = build_graph(c, &in, &g, &classes);
-    cr_assert(st == LK_OK, "%s with samples of %s: %s", path, lk_shape_print(sample, shape), lk_err_last()->message);
+    lk_status st = build_graph(c, in, &g, &classes);
+    cr_assert(st == LK_OK, "%s with samples of %s: %s", path, lk_shape_print(&in->sample, shape), lk_err_last()->message);
     cr_expect(classes == expected, "%s: %ld classes", path, (long)classes);
+    st = lk_model_rules(c, &g, 1);
+    cr_expect(st == LK_OK, "%s: %s", path, lk_err_last()->message);
     lk_graph_destroy(&g);
 }
 
@@ -47,14 +62,26 @@ static void check_file(const char *folder, const char *name)
     for (int i = 0; i < c->data.synthetic.input.n; i++)
         sample.dim[sample.ndim++] = c->data.synthetic.input.item[i];
     if (sample.ndim > 0) {
-        expect_builds(c, path, &sample);
+        const bool ids = c->data.synthetic.vocabulary > 0;
+        const lk_model_input in = {
+            .sample = sample, .whole = ids, .target_sample = ids ? sample : (lk_shape){0}, .target_whole = ids};
+        expect_builds(c, path, &in, c->data.synthetic.classes);
         n++;
     }
-    for (size_t i = 0; i < sizeof made_for / sizeof made_for[0]; i++) {
+    for (size_t i = 0; sample.ndim == 0 && i < sizeof made_for / sizeof made_for[0]; i++) {
         if (strcmp(made_for[i].file, name) != 0)
             continue;
-        expect_builds(c, path, &made_for[i].sample[0]);
-        expect_builds(c, path, &made_for[i].sample[1]);
+        for (int k = 0; k < 2 && made_for[i].sample[k].ndim > 0; k++) {
+            lk_model_input in = {.sample = made_for[i].sample[k],
+                .whole = made_for[i].ids,
+                .target_sample = made_for[i].target,
+                .target_whole = !made_for[i].target_numbers};
+            while (in.n_more < 2 && made_for[i].more[in.n_more].name != NULL) {
+                in.more[in.n_more] = made_for[i].more[in.n_more];
+                in.n_more++;
+            }
+            expect_builds(c, path, &in, made_for[i].classes);
+        }
         n++;
         /* A run is called after its file. */
         cr_expect(strncmp(c->run.name, name, strlen(c->run.name)) == 0, "%s is called %s", name, c->run.name);
@@ -83,6 +110,6 @@ static int check_folder(const char *folder)
 
 Test(configs, all_parse_and_build)
 {
-    cr_expect(check_folder(LK_SOURCE_DIR "/configs") >= 5);
+    cr_expect(check_folder(LK_SOURCE_DIR "/configs") >= 12);
     cr_expect(check_folder(LK_SOURCE_DIR "/configs/bench") >= 2);
 }
