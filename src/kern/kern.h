@@ -158,6 +158,10 @@ typedef struct lk_attr_gan {
     lk_gan_kind kind;
     lk_gan_role role;
 } lk_attr_gan;
+typedef struct lk_attr_spectral_norm {
+    lk_shape weight; /* of the layer in front: [outputs, ...] */
+    int axis;        /* of the input: that of the outputs */
+} lk_attr_spectral_norm;
 typedef struct lk_attr_noise {
     int ndim; /* 0: the shape of the input */
     int64_t dim[LK_MAX_DIMS - 1]; /* of a sample */
@@ -207,6 +211,7 @@ typedef union lk_attrs {
     lk_attr_huber huber;
     lk_attr_gan gan;
     lk_attr_noise noise;
+    lk_attr_spectral_norm spectral_norm;
     lk_attr_recurrent recurrent;
     lk_attr_last_step last_step;
 } lk_attrs;

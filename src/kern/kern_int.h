@@ -106,6 +106,9 @@ void lki_axes(const lk_shape *s, const int64_t v[LK_MAX_AXES], int64_t fill, int
 /* The same of its own sizes: D, H, W, with 1 for those that it has not. */
 void lki_axes_size(const lk_shape *s, int64_t out[LK_MAX_AXES]);
 
+/* spectral_norm: norms are no smaller, so that a weight of zeros gives no division by zero. */
+#define LKI_SPECTRAL_LEAST 1e-12
+
 /* ---- for op/NAME.c ---- */
 /* The operation has its number of inputs, and input i is real numbers of `low` to `high` dimensions; `form` names them
  * for the message: "[batch, channels, height, width]". */

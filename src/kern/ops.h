@@ -8,6 +8,7 @@
     X(CONV, conv) \
     X(CONV_TRANSPOSE, conv_transpose) /* conv's input gradient as a layer */ \
     X(BATCH_NORM, batch_norm) \
+    X(SPECTRAL_NORM, spectral_norm) /* over the largest singular value of the weight of the layer in front, plus a bias */ \
     X(ACTIVATION, activation) /* a function of one number, element by element */ \
     X(LAYER_NORM, layer_norm) /* over the last dimension */ \
     X(RMS_NORM, rms_norm)     /* over the last dimension */ \

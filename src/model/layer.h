@@ -75,7 +75,8 @@
     X(concat) \
     X(take) \
     /* layer_generative.c */ \
-    X(gaussian)
+    X(gaussian) \
+    X(spectral_norm)
 
 enum { LKI_MAX_LATENT = LK_MAX_LOSSES - 1, LKI_WHERE_BYTES = 512, LKI_NAME_BYTES = 256, LKI_OPTS_BYTES = 512 };
 

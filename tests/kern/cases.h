@@ -596,6 +596,17 @@ static const kern_case cases_multiply[] = {
     {.in = {S(3, 66, 9, 9), S(3, 66)}, .padding = 1, .large = true},
 };
 
+#define SPECTRAL(axis_, ...) .attr.spectral_norm = {.weight = S(__VA_ARGS__), .axis = axis_}
+static const kern_case cases_spectral_norm[] = {
+    {SPECTRAL(1, 1, 1), .in = {S(1, 1)}},
+    {SPECTRAL(1, 7, 5), .in = {S(3, 7)}, .padding = 1},
+    {SPECTRAL(2, 17, 33), .in = {S(2, 3, 17)}},
+    {SPECTRAL(1, 5, 3, 3, 2), .in = {S(2, 5, 4, 3)}, .padding = 1},
+    {SPECTRAL(1, 16, 2, 3, 3), .in = {S(3, 16, 2, 5)}},
+    {SPECTRAL(1, 64, 48, 3, 3), .in = {S(2, 64, 7, 7)}, .large = true},
+};
+#undef SPECTRAL
+
 static const kern_case cases_scale[] = {
     {.attr.scale = {.factor = 0.25}, .in = {S(1)}},
     {.attr.scale = {.factor = -3}, .in = {S(5, 17)}, .padding = 2},

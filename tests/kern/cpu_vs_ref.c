@@ -13,6 +13,7 @@ static const double tolerance[LK_OP_COUNT] = {
     [LK_OP_CONV] = 4e-6,
     [LK_OP_CONV_TRANSPOSE] = 4e-6,
     [LK_OP_BATCH_NORM] = 1e-5,
+    [LK_OP_SPECTRAL_NORM] = 4e-6,
     [LK_OP_ACTIVATION] = 1e-6,
     [LK_OP_LAYER_NORM] = 1e-5, /* as batch norm */
     [LK_OP_RMS_NORM] = 4e-6,   /* sums of up to 1000 products, and over rows */

@@ -60,6 +60,20 @@ Test(objectives, gan_has_two_phases_over_the_same_parameters)
     lk_model_fini(&m);
 }
 
+Test(objectives, spectral_norm_shares_the_weight_in_front)
+{
+    static const char text[] = "data: {train: a.h5}\nmodel: [flatten, {linear: {units: 5, bias: false}}, spectral_norm]\ntrain: {batch: 8, lr: 1}\n";
+    const lk_model_input in = {.sample = picture};
+    lk_model m = {0};
+
+    EXPECT_OK(build(text, &in, &m));
+    const lk_graph *g = m.phase[0].graph;
+    cr_assert(g->n_params == 3 && node(g, "spectral_norm1")->param[0] == node(g, "linear1")->param[0]);
+    cr_assert_str_eq(g->param[0].name, "linear1.weight");
+    cr_assert_str_eq(g->param[1].name, "spectral_norm1.u");
+    lk_model_fini(&m);
+}
+
 Test(objectives, vae_adds_the_divergence_and_a_graph_of_samples)
 {
     static const char text[] = "data: {train: a.h5}\n"
@@ -140,6 +154,9 @@ Test(objectives, errors)
         {"[flatten, {linear: 5}]", "objective: language_model",
             "run.yaml:2:8: model: linear1 (run.yaml:2:18) gives [1,5], but objective language_model needs [rows, steps, classes] with at least 2 classes; end the "
             "list with \"- linear: CLASSES\""},
+        {"[flatten, {linear: 5}, spectral_norm]", "objective: classify",
+            "run.yaml:2:31: layer spectral_norm1 (spectral_norm): must stand right behind a linear layer or a convolution with bias: false; linear1 "
+            "(run.yaml:2:18) gives [1,5]"},
         {"[flatten, {linear: 5}]", "objective: classify, class_weights: [1, 2]",
             "run.yaml:3:47: train.class_weights: 2 numbers, but the model tells apart 5 classes"},
     };
