@@ -10,27 +10,34 @@ static const struct {
     const char *file;
     lk_shape sample[2];
     int64_t classes; /* 0: the target holds none */
-    bool ids;        /* the sample is whole numbers */
+    bool ids; /* the sample is whole numbers */
     lk_shape target;
     bool target_numbers; /* the target is real numbers, and no ids */
     lk_model_field more[2];
 } made_for[] = {
     {"digits-mlp.yaml", .sample = {{3, {1, 8, 8}}, {2, {8, 8}}}, .classes = 10},
     {"digits-cnn.yaml", .sample = {{3, {1, 8, 8}}, {2, {8, 8}}}, .classes = 10},
+    {"digits-transfer.yaml", .sample = {{3, {1, 8, 8}}, {2, {8, 8}}}, .classes = 10},
     {"mnist-mlp.yaml", .sample = {{3, {1, 28, 28}}, {2, {28, 28}}}, .classes = 10},
     {"mnist-cnn.yaml", .sample = {{3, {1, 28, 28}}, {2, {28, 28}}}, .classes = 10},
+    {"mnist-lenet5.yaml", .sample = {{3, {1, 28, 28}}, {2, {28, 28}}}, .classes = 10},
+    {"mnist-autoencoder.yaml", .sample = {{3, {1, 28, 28}}}, .classes = 0},
     {"fashion-cnn.yaml", .sample = {{3, {1, 28, 28}}, {2, {28, 28}}}, .classes = 10},
+    {"resnet20-cifar.yaml", .sample = {{3, {3, 32, 32}}}, .classes = 10},
+    {"alexnet.yaml", .sample = {{3, {3, 224, 224}}}, .classes = 1000},
+    {"vgg11.yaml", .sample = {{3, {3, 224, 224}}}, .classes = 1000},
+    {"resnet18.yaml", .sample = {{3, {3, 224, 224}}}, .classes = 1000},
+    {"resnet50.yaml", .sample = {{3, {3, 224, 224}}}, .classes = 1000},
+    {"vit-small.yaml", .sample = {{3, {3, 224, 224}}}, .classes = 1000},
+    {"unet.yaml", .sample = {{3, {1, 64, 64}}, {3, {3, 64, 64}}}, .classes = 2, .target = {2, {64, 64}}},
+    {"xor-perceptron.yaml", .sample = {{1, {2}}}, .classes = 2},
     {"char-lstm.yaml", .sample = {{1, {64}}}, .classes = 65, .ids = true, .target = {1, {64}}},
     {"char-gru.yaml", .sample = {{1, {64}}}, .classes = 65, .ids = true, .target = {1, {64}}},
     {"char-gpt.yaml", .sample = {{1, {128}}}, .classes = 65, .ids = true, .target = {1, {128}}},
     {"gpt2-124m.yaml", .sample = {{1, {1024}}}, .classes = 50257, .ids = true, .target = {1, {1024}}},
     {"speech-gru.yaml", .sample = {{2, {85, 40}}}, .classes = 10, .more = {{"length", .whole = true}}},
     {"sms-spam.yaml", .sample = {{1, {200}}}, .classes = 2, .ids = true, .more = {{"length", .whole = true}}},
-    {"seq2seq-transformer.yaml",
-        .sample = {{1, {32}}},
-        .classes = 14,
-        .ids = true,
-        .target = {1, {12}},
+    {"seq2seq-transformer.yaml", .sample = {{1, {32}}}, .classes = 14, .ids = true, .target = {1, {12}},
         .more = {{"source_length", .whole = true}}},
 };
 
@@ -41,7 +48,8 @@ static void expect_builds(const lk_config *c, const char *path, const lk_model_i
     char shape[LK_SHAPE_TEXT];
 
     lk_status st = build_graph(c, in, &g, &classes);
-    cr_assert(st == LK_OK, "%s with samples of %s: %s", path, lk_shape_print(&in->sample, shape), lk_err_last()->message);
+    cr_assert(
+        st == LK_OK, "%s with samples of %s: %s", path, lk_shape_print(&in->sample, shape), lk_err_last()->message);
     cr_expect(classes == expected, "%s: %ld classes", path, (long)classes);
     st = lk_model_rules(c, &g, 1);
     cr_expect(st == LK_OK, "%s: %s", path, lk_err_last()->message);
@@ -110,6 +118,6 @@ static int check_folder(const char *folder)
 
 Test(configs, all_parse_and_build)
 {
-    cr_expect(check_folder(LK_SOURCE_DIR "/configs") >= 12);
+    cr_expect(check_folder(LK_SOURCE_DIR "/configs") >= 23);
     cr_expect(check_folder(LK_SOURCE_DIR "/configs/bench") >= 2);
 }

@@ -1,5 +1,7 @@
 /* make_h5 FILE NAME=TYPE[DIMS]:FILL ...: an HDF5 file for tests. TYPE as in lk_elem_name ("float32", "int64"), DIMS
- * with commas, FILL one of zero; rand (in [0,1), whole numbers in [0,100)); modK (number of the element modulo K). */
+ * with commas, FILL one of zero; rand (in [0,1), whole numbers in [0,100)); modK (number of the element modulo K); disk
+ * (1 on a disk somewhere in the picture, which is the last two dimensions, and 0 beside it; real numbers with noise in
+ * [-2,2): equal shapes, equal disks). */
 #include "base/hash.h"
 #include "base/mem.h"
 #include "data/h5.h"
@@ -68,10 +70,30 @@ static void put(void *data, lk_elem e, int64_t i, double v)
     }
 }
 
-static double value(const char *fill, bool whole, int64_t i)
+static double drawn(int64_t a, int64_t b)
+{
+    const int64_t key[2] = {a, b};
+
+    return (double)(lk_hash64(key, sizeof key) >> 11) * 0x1p-53;
+}
+
+static double disk(const lk_h5_shape *s, bool whole, int64_t i)
+{
+    const int64_t h = s->dim[s->ndim - 2], w = s->dim[s->ndim - 1], picture = i / (h * w);
+    const double radius = (double)(h < w ? h : w) * (0.25 + 0.25 * drawn(picture, 0));
+    const double y = (double)(i / w % h) - drawn(picture, 1) * (double)h,
+                 x = (double)(i % w) - drawn(picture, 2) * (double)w;
+    const double v = x * x + y * y < radius * radius ? 1 : 0;
+
+    return whole ? v : v + 4 * drawn(i, 3) - 2;
+}
+
+static double value(const char *fill, const lk_h5_shape *s, bool whole, int64_t i)
 {
     if (strncmp(fill, "mod", 3) == 0)
         return (double)(i % strtoll(fill + 3, NULL, 10));
+    if (strcmp(fill, "disk") == 0 && s->ndim >= 2)
+        return disk(s, whole, i);
     if (strcmp(fill, "rand") != 0)
         return 0;
     const double v = (double)(lk_hash64(&i, sizeof i) >> 11) * 0x1p-53;
@@ -94,7 +116,7 @@ static lk_status add_field(hid_t file, const char *spec)
         n *= s.dim[d];
     LK_TRY(lk_alloc_array(n > 0 ? n : 1, lk_elem_size(s.type), "field", &data));
     for (int64_t i = 0; i < n; i++)
-        put(data, s.type, i, value(fill + 2, lk_elem_is_integer(s.type), i));
+        put(data, s.type, i, value(fill + 2, &s, lk_elem_is_integer(s.type), i));
     const lk_status st = lk_h5_write_array(file, name, &s, data);
     lk_free(data);
     return st;
