@@ -199,7 +199,7 @@ static const lk_table rename_table = LK_TABLE(lk_rename, "train.init_from.rename
 
 static const lk_field gan_rows[] = {
     LK_FIELD(lk_gan_opts, loss, LK_T_ENUM, .def = "non_saturating", .choices = "non_saturating|least_squares|wasserstein|hinge",
-        .help = "What the two networks play for (Goodfellow et al. 2014; Mao et al. 2017; Arjovsky et al. 2017; Lim & Ye 2017). wasserstein needs a discriminator that stretches nothing: put the layer `spectral_norm` behind each of its layers."),
+        .help = "What the two networks play for (Goodfellow et al. 2014; Mao et al. 2017; Arjovsky et al. 2017; Lim & Ye 2017). wasserstein needs a discriminator that stretches nothing: put the layer `spectral_norm` behind each of its layers. train.clip_value bounds gradients, not weights."),
     LK_FIELD(lk_gan_opts, latent, LK_T_INTS, .def = "64", .min = 1, .max = 1e9,
         .help = "Shape of the noise that the generator starts from."),
     LK_FIELD(lk_gan_opts, generator_every, LK_T_INT, .unit = "steps", .def = "1", .min = 1, .max = 1e6,

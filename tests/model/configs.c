@@ -22,6 +22,10 @@ static const struct {
     {"mnist-cnn.yaml", .sample = {{3, {1, 28, 28}}, {2, {28, 28}}}, .classes = 10},
     {"mnist-lenet5.yaml", .sample = {{3, {1, 28, 28}}, {2, {28, 28}}}, .classes = 10},
     {"mnist-autoencoder.yaml", .sample = {{3, {1, 28, 28}}}, .classes = 0},
+    {"mnist-vae.yaml", .sample = {{3, {1, 28, 28}}, {2, {28, 28}}}, .classes = 0},
+    {"mnist-dcgan.yaml", .sample = {{3, {1, 28, 28}}}, .classes = 0},
+    {"adult-tabular.yaml", .sample = {{1, {108}}}, .classes = 2},
+    {"etth1-forecast.yaml", .sample = {{2, {96, 7}}}, .classes = 0, .target = {2, {24, 1}}, .target_numbers = true},
     {"fashion-cnn.yaml", .sample = {{3, {1, 28, 28}}, {2, {28, 28}}}, .classes = 10},
     {"resnet20-cifar.yaml", .sample = {{3, {3, 32, 32}}}, .classes = 10},
     {"alexnet.yaml", .sample = {{3, {3, 224, 224}}}, .classes = 1000},
@@ -43,17 +47,14 @@ static const struct {
 
 static void expect_builds(const lk_config *c, const char *path, const lk_model_input *in, int64_t expected)
 {
-    lk_graph *g = NULL;
-    int64_t classes = 0;
+    lk_model m = {0};
     char shape[LK_SHAPE_TEXT];
 
-    lk_status st = build_graph(c, in, &g, &classes);
+    const lk_status st = lk_model_build(c, in, &m);
     cr_assert(
         st == LK_OK, "%s with samples of %s: %s", path, lk_shape_print(&in->sample, shape), lk_err_last()->message);
-    cr_expect(classes == expected, "%s: %ld classes", path, (long)classes);
-    st = lk_model_rules(c, &g, 1);
-    cr_expect(st == LK_OK, "%s: %s", path, lk_err_last()->message);
-    lk_graph_destroy(&g);
+    cr_expect(m.classes == expected, "%s: %ld classes", path, (long)m.classes);
+    lk_model_fini(&m);
 }
 
 static void check_file(const char *folder, const char *name)

@@ -1,7 +1,9 @@
 """Real data, known answers."""
 import glob
 import json
+import math
 import os
+import random
 import shutil
 import unittest
 
@@ -66,6 +68,43 @@ class Learning(lockstep.Case):
         self.import_idx(FASHION, os.path.join(self.dir, "data", "fashion-mnist"), *names)
         evals, _ = self.learn(self.config_beside("fashion-cnn.yaml", "fashion-mnist"), "--set", "run.threads=2", "--set", "train.epochs=1")
         self.assertGreaterEqual(evals[-1]["accuracy"], 0.80)
+
+    def test_adult(self):
+        """The config of the table, on one that the test writes: a category and numbers, whose weighted sum decides, but for one row in twenty."""
+        random.seed(1)
+        for part, rows in (("train", 3000), ("test", 1000)):
+            lines = []
+            for _ in range(rows):
+                x, kind = [random.gauss(10 * k, k + 1) for k in range(4)], random.choice("abc")
+                above = x[0] + (x[1] - 10) / 2 - (x[3] - 30) / 4 + "abc".index(kind) - 1 > 0
+                lines.append(",".join([*(f"{v:.4f}" for v in x), kind, "no yes".split()[above != (random.random() < 0.05)]]))
+            self.write(part + ".csv", "\n".join(lines) + "\n")
+        os.makedirs(self.path("data", "adult"))
+        how = [["--one-hot", "auto", "--standardize"], ["--like", self.path("data", "adult", "train.h5")]]
+        for part, options in zip(("train", "test"), how):
+            self.check_code(self.run_it("data", "import", "csv", self.path(part + ".csv"), self.path("data", "adult", part + ".h5"), "--named-classes", *options), 0)
+        evals, _ = self.learn(self.config_beside("adult-tabular.yaml", "adult"))
+        self.assertEqual(evals[-1]["samples"], 1000)
+        self.assertGreaterEqual(evals[-1]["accuracy"], 0.90)
+
+    def test_forecast(self):
+        """The config of the series, on one that the test writes: days and noise. Before it learns, it repeats the last value."""
+        random.seed(1)
+        rows = [[math.sin(2 * math.pi * (t + 3 * k) / 24) + random.gauss(0, 0.1) for k in range(7)] for t in range(1500)]
+        os.makedirs(self.path("data", "etth1"))
+        for part, some in (("train", rows[:1000]), ("valid", rows[1000:])):
+            self.write(part + ".csv", "\n".join(",".join(f"{v:.6f}" for v in row) for row in some) + "\n")
+            out = self.path("data", "etth1", part + ".h5")
+            self.check_code(self.run_it("data", "import", "csv", self.path(part + ".csv"), out, "--label-column", "none", "--input", "values"), 0)
+        y = [float(f"{row[6]:.6f}") for row in rows[1000:]]
+        errors = [(y[t + 96 + i] - y[t + 95]) ** 2 for t in range(len(y) - 119) for i in range(24)]
+        config = self.config_beside("etth1-forecast.yaml", "etth1")
+        evals, run_dir = self.learn(config, "--set", "train.steps=1", "--set", "train.lr.peak=1e-30")
+        self.assertEqual(evals[-1]["samples"], len(y) - 119)
+        self.assertAlmostEqual(evals[-1]["loss"], sum(errors) / len(errors), 5)
+        shutil.rmtree(run_dir)
+        evals, _ = self.learn(config)
+        self.assertLess(evals[-1]["loss"], 0.03)
 
     def test_bench_configs(self):
         for config in sorted(glob.glob(os.path.join(SOURCE, "configs", "bench", "*.yaml"))):

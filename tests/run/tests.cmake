@@ -27,6 +27,7 @@ lk_run_test(sequences)
 lk_run_test(vision)
 lk_run_test(transfer)
 lk_run_test(predict)
+lk_run_test(generative)
 lk_run_test(carry)
 
 add_test(NAME run.house COMMAND ${LK_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/run/house.py ${PROJECT_SOURCE_DIR} $<TARGET_FILE:lockstep>)
