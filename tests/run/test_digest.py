@@ -99,6 +99,14 @@ model:
   discriminator: [{conv: {filters: 4, kernel: 3, stride: 2, pad: 1}}, leaky_relu: 0.2, flatten, dropout: 0.2, {linear: 1}]
 train: {objective: gan, gan: {latent: 5, generator_every: 2}, optimizer: adam, beta1: 0.5, ema: 0.9, batch: 32, steps: 8, lr: 0.01, eval_every: 4 steps, log_every: 1 steps}
 """,
+        "wasserstein": """
+data: {train: pictures.h5, valid: pictures.h5}
+model:
+  generator: [{linear: 36}, batch_norm, relu, {linear: 36}, sigmoid, {reshape: [1, 6, 6]}]
+  discriminator:
+    [{conv: {filters: 4, kernel: 3, stride: 2, pad: 1, bias: false}}, spectral_norm, leaky_relu: 0.2, flatten, {linear: {units: 1, bias: false}}, spectral_norm]
+train: {objective: gan, gan: {loss: wasserstein, latent: 5, generator_every: 3}, optimizer: rmsprop, clip_norm: 1, batch: 32, steps: 8, lr: 0.01, eval_every: 4 steps, log_every: 1 steps}
+""",
         "vae": """
 data: {train: pictures.h5, valid: pictures.h5}
 model:
@@ -121,6 +129,10 @@ train: {objective: vae, loss: bce, batch: 32, steps: 8, clip_norm: 1, lr: 0.01, 
                 with self.subTest(f"{name}, {ranks} ranks of {threads} threads"):
                     other = self.train(f"{name}{ranks}{threads}", ranks, "--set", f"run.threads={threads}", config=config, steps=[])
                     self.same(one, other, f"{name}, {ranks} ranks of {threads} threads")
+            with self.subTest(f"{name}, resumed in an epoch"):
+                self.train(f"{name}resumed", 3, "--set", "train.steps=5", config=config, steps=[])
+                log = self.train(f"{name}resumed", 2, config=config, steps=[])
+                self.assertEqual(log[-1]["digest"], one[-1]["digest"])
 
     def test_twelve_microbatches(self):
         m12 = ["--set", "train.microbatches=12", "--set", "train.batch=60"]
