@@ -41,6 +41,11 @@ echo
 bench/startup.sh
 
 echo
+echo "## Growth"
+echo
+bench/growth.sh
+
+echo
 echo "## What the same bits cost"
 echo
 bench/exactness.sh
