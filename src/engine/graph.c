@@ -245,16 +245,6 @@ int64_t lk_graph_weights(const lk_graph *g)
     return n;
 }
 
-int64_t lk_graph_trainable(const lk_graph *g)
-{
-    int64_t n = 0;
-
-    for (int i = 0; i < g->n_params; i++)
-        if (g->param[i].info.kind == LK_PARAM_WEIGHT && !g->param[i].frozen)
-            n += g->param[i].count;
-    return n;
-}
-
 /* The first draw of element e that is within two deviations; the tries are rows of the stream. */
 static double truncated_normal(lk_rng r, uint64_t e)
 {

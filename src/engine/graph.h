@@ -75,9 +75,8 @@ LK_MUST_USE lk_status lk_graph_add(lk_graph *g, const lk_node_def *d, int *value
 int lk_graph_find(const lk_graph *g, const char *name);
 void lk_graph_destroy(lk_graph **g);
 
-/* Elements of all WEIGHT parameters (what people call the number of parameters), and of those that are not frozen. */
+/* Elements of all WEIGHT parameters (what people call the number of parameters). */
 int64_t lk_graph_weights(const lk_graph *g);
-int64_t lk_graph_trainable(const lk_graph *g);
 /* Initial values of the flat vector [g->flat] in float; each draw a function of (seed, parameter name, element). Padding is zero. Errors:
  * LK_E_NOMEM, the vector is then undefined. */
 LK_MUST_USE lk_status lk_graph_init_weights(const lk_graph *g, uint64_t seed, float *flat);

@@ -17,6 +17,9 @@
 /* Columns of the small reduction: the sums of each loss, then flags. */
 enum { LKI_SUMS = LK_MAX_LOSSES * LK_MAX_METRICS, LKI_COL_FAILED = LKI_SUMS, LKI_COL_STOP, LKI_COLS };
 
+/* A batch's fields go to the graph as they are. */
+_Static_assert((int)LK_LOADER_FIELDS == (int)LK_MAX_INPUTS, "as many fields as inputs");
+
 enum { LKI_MAX_PHASES = LK_MODEL_PHASES, LKI_MAX_KEPT = LK_MAX_OPT_STATE + 1 };
 
 /* Tags of exchanges beyond the buckets': tile squares, predictions, carried state. */

@@ -55,29 +55,4 @@ static const lki_cell cell = {.gates = 4,
     .forward = cell_forward,
     .backward = cell_backward};
 
-static lk_status plan(const lk_opspec *s, lk_kern_plan *out)
-{
-    return lki_recurrent_plan(s, &cell, out);
-}
-
-static lk_status pack(const lk_call *c)
-{
-    return lki_recurrent_pack(c, &cell);
-}
-
-static lk_status forward(const lk_call *c)
-{
-    return lki_recurrent_forward(c, &cell);
-}
-
-static lk_status backward(const lk_call *c)
-{
-    return lki_recurrent_backward(c, &cell);
-}
-
-const lk_kernel lk_kern_cpu_lstm = {.in_rule = LK_LAYOUTS_PLAIN,
-    .out_rule = LK_LAYOUTS_PLAIN,
-    .plan = plan,
-    .pack = pack,
-    .forward = forward,
-    .backward = backward};
+LKI_RECURRENT_KERNEL(lstm)

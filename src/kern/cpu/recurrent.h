@@ -36,4 +36,29 @@ lk_status lki_recurrent_pack(const lk_call *c, const lki_cell *cell);
 lk_status lki_recurrent_forward(const lk_call *c, const lki_cell *cell);
 lk_status lki_recurrent_backward(const lk_call *c, const lki_cell *cell);
 
+/* The kernel lk_kern_cpu_NAME of a cell that is called `cell` in its file. */
+#define LKI_RECURRENT_KERNEL(name_) \
+    static lk_status plan(const lk_opspec *s, lk_kern_plan *out) \
+    { \
+        return lki_recurrent_plan(s, &cell, out); \
+    } \
+    static lk_status pack(const lk_call *c) \
+    { \
+        return lki_recurrent_pack(c, &cell); \
+    } \
+    static lk_status forward(const lk_call *c) \
+    { \
+        return lki_recurrent_forward(c, &cell); \
+    } \
+    static lk_status backward(const lk_call *c) \
+    { \
+        return lki_recurrent_backward(c, &cell); \
+    } \
+    const lk_kernel lk_kern_cpu_##name_ = {.in_rule = LK_LAYOUTS_PLAIN, \
+        .out_rule = LK_LAYOUTS_PLAIN, \
+        .plan = plan, \
+        .pack = pack, \
+        .forward = forward, \
+        .backward = backward};
+
 #endif
