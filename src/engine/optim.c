@@ -68,49 +68,20 @@ static void *at(const lk_optim *o, const void *base, int64_t element)
     return base == NULL ? NULL : (char *)base + (size_t)element * o->backend->real_size;
 }
 
-static void fold_statistic(const lk_optim *o, int64_t n, double keep, void *old, const void *fresh)
-{
-    if (o->backend->real_size == sizeof(double)) {
-        double *w = old;
-        const double *f = fresh;
-
-        for (int64_t i = 0; i < n; i++)
-            w[i] = keep * w[i] + f[i];
-    } else {
-        float *w = old;
-        const float *f = fresh;
-
-        for (int64_t i = 0; i < n; i++)
-            w[i] = (float)keep * w[i] + f[i];
-    }
-}
-
-/* One element: scaled, clipped, noise added. NaN stays NaN. */
-static double changed(const lk_optim *o, double g, double noise)
-{
-    if (o->clip_value > 0)
-        g = g > o->clip_value ? o->clip_value : g < -o->clip_value ? -o->clip_value : g;
-    return g + noise;
-}
-
 /* The gradient of elements [from, to) of a parameter, in place. The draw of an element is a function of the parameter's name, the step and
  * the element. */
 static void change_gradient(const lk_optim *o, const lk_optim_step *s, const lk_param *p, int64_t from, int64_t to, void *sum)
 {
-    const lk_rng r = lk_rng_make(o->seed, LK_RNG_GRADIENT, lk_hash64(p->name, strlen(p->name)));
-    const double deviation = o->noise > 0 ? sqrt(o->noise / pow((double)s->t, o->noise_decay)) : 0;
+    const lk_perturb change = {
+        .scale = s->grad_scale,
+        .clip = o->clip_value,
+        .deviation = o->noise > 0 ? sqrt(o->noise / pow((double)s->t, o->noise_decay)) : 0,
+        .rng = lk_rng_make(o->seed, LK_RNG_GRADIENT, lk_hash64(p->name, strlen(p->name))),
+        .row = (uint64_t)s->t,
+        .first = (uint64_t)(from - p->first),
+    };
 
-    for (int64_t e = from; e < to; e++) {
-        const double noise = deviation > 0 ? deviation * lk_rng_normal_row(r, (uint64_t)s->t, (uint64_t)(e - p->first)) : 0;
-
-        if (o->backend->real_size == sizeof(double)) {
-            double *const g = (double *)sum + (e - from);
-            *g = changed(o, *g * s->grad_scale, noise);
-        } else {
-            float *const g = (float *)sum + (e - from);
-            *g = (float)changed(o, (double)*g * s->grad_scale, noise);
-        }
-    }
+    o->backend->perturb(to - from, &change, sum);
 }
 
 void lk_optim_update(const lk_optim *o, const lk_optim_step *s, int64_t first, int64_t end, void *weights, void *const state[LK_MAX_OPT_STATE], void *sum)
@@ -128,7 +99,7 @@ void lk_optim_update(const lk_optim *o, const lk_optim_step *s, int64_t first, i
         if (from >= to || p->frozen)
             continue;
         if (p->info.kind == LK_PARAM_STATISTIC) {
-            fold_statistic(o, to - from, pow(1.0 - p->info.momentum, s->stat_count), at(o, weights, from - first), at(o, sum, from - first));
+            o->backend->fold(to - from, pow(1.0 - p->info.momentum, s->stat_count), at(o, weights, from - first), at(o, sum, from - first));
             continue;
         }
         LK_BUG_IF(lk_opt_get(o->kind)->whole && to - from != p->count, "%s is cut into pieces", p->name);
@@ -158,31 +129,30 @@ void lk_optim_average(const lk_optim *o, double decay, int64_t t, int64_t first,
         const int64_t to = p->first + p->count < end ? p->first + p->count : end;
         const double share = p->info.kind == LK_PARAM_WEIGHT && !p->frozen ? rest : 1;
 
-        for (int64_t e = from; e < to; e++) {
-            if (o->backend->real_size == sizeof(double)) {
-                double *const m = (double *)mean + (e - first);
-                const double w = ((const double *)weights)[e - first];
-                *m = share == 1 ? w : *m + share * (w - *m);
-            } else {
-                float *const m = (float *)mean + (e - first);
-                const float w = ((const float *)weights)[e - first];
-                *m = share == 1 ? w : *m + (float)share * (w - *m);
-            }
-        }
+        if (from < to)
+            o->backend->average(to - from, share, at(o, weights, from - first), at(o, mean, from - first));
     }
 }
 
 void lk_optim_tile_squares(const lk_optim *o, int64_t first, int64_t end, const void *sum, double *tiles)
+{
+    if (first >= end)
+        return;
+    /* Padding is zero, so whole tiles can be summed. */
+    o->backend->tile_squares((end - first) / LK_TILE, LK_TILE, sum, tiles);
+}
+
+void lk_optim_tile_mask(const lk_optim *o, int64_t first, int64_t end, double *tiles)
 {
     const lk_graph *g = o->graph;
 
     if (first >= end)
         return;
     int i = param_at(g, first);
-    for (int64_t e = first; e < end; e += LK_TILE) {
+    for (int64_t e = first; e < end; e += LK_TILE, tiles++) {
         while (i + 1 < g->n_params && g->param[i + 1].first <= e)
             i++;
-        /* Padding is zero, so whole tiles can be summed. */
-        *tiles++ = g->param[i].info.kind == LK_PARAM_WEIGHT && !g->param[i].frozen ? o->backend->sum_squares(LK_TILE, at(o, sum, e - first)) : 0.0;
+        if (g->param[i].info.kind != LK_PARAM_WEIGHT || g->param[i].frozen)
+            *tiles = 0;
     }
 }

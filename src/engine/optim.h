@@ -40,12 +40,14 @@ LK_MUST_USE lk_status lk_optim_rules(const lk_graph *g, double weight_decay, lk_
 size_t lk_optim_scratch(const lk_optim *o);
 
 /* Updates elements [first, end) of the flat vector: weights, sum and state[i] [end - first] each begin at element `first` (clipping by value and noise change the sum). All are of the
- * backend's real type. Statistics become (1-momentum)^stat_count * old + sum. The cut must be at parameters where the optimizer takes whole ones. Local. */
+ * backend's real type. Statistics become (1-momentum)^stat_count * old + sum. All lie in the backend's space. The cut must be at parameters where the optimizer takes whole ones. Local. */
 void lk_optim_update(const lk_optim *o, const lk_optim_step *s, int64_t first, int64_t end, void *weights, void *const state[LK_MAX_OPT_STATE], void *sum);
 /* Moves the running mean `mean` [end - first] of the weights towards elements [first, end) of the flat vector (`weights` begins at `first`) after update t: mean += (1 - d) (weight -
  * mean), d the smaller of `decay` and t / (t + 9), so that the first weights are soon forgotten. What is no weight is copied. */
 void lk_optim_average(const lk_optim *o, double decay, int64_t t, int64_t first, int64_t end, const void *weights, void *mean);
-/* Sums of squares of the gradients of weights, per tile of LK_TILE elements, for the tiles of [first, end) (multiples of LK_TILE); `sum` begins at element `first`. Tiles of statistics and of what is frozen give 0. */
+/* Sums of squares of the gradient, per tile of LK_TILE elements, for the tiles of [first, end) (multiples of LK_TILE); `sum` begins at element `first`; `tiles` lies in the backend's space. */
 void lk_optim_tile_squares(const lk_optim *o, int64_t first, int64_t end, const void *sum, double *tiles);
+/* Of those, brought to the host, what counts for a norm: tiles of statistics and of what is frozen become 0. */
+void lk_optim_tile_mask(const lk_optim *o, int64_t first, int64_t end, double *tiles);
 
 #endif

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Kernels, strides and paddings up to this: sums of them and of a checked dimension stay far from overflow. */
 #define WINDOW_MAX (INT64_C(1) << 30)
@@ -200,6 +201,48 @@ lk_status lki_id_fail(const lk_micro *m, int64_t row, int64_t id, int64_t size)
         LK_E_DATA, "sample %" PRId64 ": id %" PRId64 " is outside [0, %" PRId64 ")", m->sample[row], id, size);
 }
 
+lk_status lki_length_fail(const lk_micro *m, int64_t row, int64_t length, int64_t most)
+{
+    return LK_FAIL(
+        LK_E_DATA, "sample %" PRId64 ": length %" PRId64 " is outside [0, %" PRId64 "]", m->sample[row], length, most);
+}
+
+lk_status lk_fault_status(const lk_micro *m, const int64_t fault[LK_FAULT_WORDS])
+{
+    const int64_t row = fault[LK_FAULT_ROW], value = fault[LK_FAULT_VALUE], limit = fault[LK_FAULT_LIMIT];
+    double target;
+
+    switch ((lk_fault)fault[LK_FAULT_KIND]) {
+    case LK_FAULT_NONE:
+        break;
+    case LK_FAULT_CLASS:
+        return lki_class_fail(m, row, value, limit);
+    case LK_FAULT_ID:
+        return lki_id_fail(m, row, value, limit);
+    case LK_FAULT_TARGET:
+        memcpy(&target, &value, sizeof target);
+        return lki_target_fail(m, row, target);
+    case LK_FAULT_LENGTH:
+        return lki_length_fail(m, row, value, limit);
+    }
+    return LK_OK;
+}
+
+double lki_perturbed(const lk_perturb *p, double g, int64_t i)
+{
+    const double noise = p->deviation > 0 ? p->deviation * lk_rng_normal_row(p->rng, p->row, p->first + (uint64_t)i) : 0;
+
+    g *= p->scale;
+    if (p->clip > 0) /* NaN stays NaN */
+        g = g > p->clip ? p->clip : g < -p->clip ? -p->clip : g;
+    return g + noise;
+}
+
+double lki_statistic_weight(double momentum, int64_t after)
+{
+    return momentum * pow(1.0 - momentum, (double)after);
+}
+
 double lki_sinusoid(int64_t t, int64_t c, int64_t units)
 {
     const double angle = (double)t * pow(10000, -(double)(c - c % 2) / (double)units);
@@ -214,8 +257,7 @@ lk_status lki_lengths(const lk_call *c, int i, int64_t steps, int64_t *length, i
     for (int64_t b = 0; b < m->rows; b++) {
         length[b] = b >= m->valid ? 0 : given ? given[b] : steps;
         if (length[b] < 0 || length[b] > steps)
-            return LK_FAIL(LK_E_DATA, "sample %" PRId64 ": length %" PRId64 " is outside [0, %" PRId64 "]",
-                m->sample[b], length[b], steps);
+            return lki_length_fail(m, b, length[b], steps);
         if (length[b] > *longest)
             *longest = length[b];
     }
@@ -319,8 +361,7 @@ lk_status lki_length(const lk_call *c, int64_t row, int64_t *out)
         return LK_OK;
     *out = ((const int64_t *)c->x[1])[row];
     if (*out < 0 || *out > size)
-        return LK_FAIL(LK_E_DATA, "sample %" PRId64 ": length %" PRId64 " is outside [0, %" PRId64 "]",
-            c->micro->sample[row], *out, size);
+        return lki_length_fail(c->micro, row, *out, size);
     return LK_OK;
 }
 

@@ -9,9 +9,9 @@
 #ifndef LK_KERN_KERN_H
 #define LK_KERN_KERN_H
 
-#include "base/status.h"
+#include "base/rng.h"
+#include "base/space.h"
 #include "kern/ops.h"
-#include <stddef.h>
 
 #define LK_MAX_DIMS 6
 #define LK_MAX_AXES 3 /* of a convolution or a pooling window */
@@ -29,7 +29,7 @@ typedef struct lk_shape {
 /* Order in memory of a value [B,C,L], [B,C,H,W] or [B,C,D,H,W]; the shape is always written so. Values of other rank are plain. */
 typedef enum lk_layout { LK_LAYOUT_PLAIN /* B C H W */, LK_LAYOUT_NHWC /* B H W C: channels last */ } lk_layout;
 
-/* What a value is made of. REAL is the backend's own: double in ref, float in cpu. */
+/* What a value is made of. REAL is the backend's own: double in ref, float in cpu, float or 16 bits in cuda. */
 typedef enum lk_dtype { LK_DT_REAL, LK_DT_I64 } lk_dtype;
 
 /* Functions of one number. `alpha` is the slope left of 0 in leaky_relu, the depth in elu; the others have none. */
@@ -262,6 +262,39 @@ enum { LK_NEEDS_X = (1 << LK_MAX_IN) - 1, LK_NEEDS_Y = 1 << LK_MAX_IN };
 /* Places of a loss in lk_micro.metrics. The mean loss is LOSS / WEIGHT; a named sum at NAMED or beyond is reported as itself / COUNT. */
 enum { LK_METRIC_LOSS, LK_METRIC_WEIGHT, LK_METRIC_COUNT, LK_METRIC_NAMED };
 
+/* A microbatch in flight: what kernels may know of it. */
+typedef struct lk_micro {
+    int64_t rows;          /* B */
+    int64_t valid;         /* rows [0, valid) are samples; the rest is padding with weight 0 (its values are finite) */
+    const int64_t *sample; /* [B] sample ids; host */
+    uint64_t seed;
+    int64_t step;      /* from 0 */
+    double grad_scale; /* losses: gradient of metrics[LK_METRIC_LOSS] is multiplied by this (1 / valid samples of the global batch, times the loss's share) */
+    double *metrics;   /* [LK_MAX_METRICS] in the backend's space; losses: sums over valid rows are stored (not added) here, all that metric[] names */
+} lk_micro;
+
+/* What a kernel that runs later than its call reads in place of lk_micro: in the backend's space, so that the same queued work may be done
+ * again for another microbatch. */
+typedef struct lk_live {
+    int64_t valid;
+    double grad_scale;
+    int64_t folds_after;   /* non-empty microbatches of the step behind this one: lk_backend.scale_statistics */
+    const int64_t *sample; /* [B] in the backend's space */
+    int64_t *fault;        /* [LK_FAULT_WORDS] in the backend's space: what was found wrong with the data, see lk_fault */
+} lk_live;
+
+/* Bad data, found by a kernel that can only leave a note: the first that finds something writes. */
+enum { LK_FAULT_KIND, LK_FAULT_NODE, LK_FAULT_ROW, LK_FAULT_VALUE, LK_FAULT_LIMIT, LK_FAULT_WORDS };
+typedef enum lk_fault {
+    LK_FAULT_NONE,
+    LK_FAULT_CLASS,  /* class id VALUE outside [0, LIMIT) */
+    LK_FAULT_ID,     /* id VALUE outside [0, LIMIT) */
+    LK_FAULT_TARGET, /* target outside [0, 1]: VALUE are the bits of the double */
+    LK_FAULT_LENGTH  /* length VALUE outside [0, LIMIT] */
+} lk_fault;
+/* The error that such a note stands for: LK_E_DATA with sample and value. */
+LK_MUST_USE lk_status lk_fault_status(const lk_micro *m, const int64_t fault[LK_FAULT_WORDS]);
+
 /* The rules of an operation, the same for all backends. */
 typedef struct lk_opinfo {
     const char *name; /* "linear" */
@@ -276,20 +309,11 @@ typedef struct lk_opinfo {
     unsigned (*needs)(const lk_opspec *s);
     /* Multiplications and additions of a forward pass; backward counts twice that for ops with weights, else once. */
     double (*flops)(const lk_opspec *s);
+    /* Optional (NULL: draws nothing): the stream that the operation draws from in this microbatch. */
+    lk_rng (*stream)(const lk_opspec *s, const lk_micro *m);
 } lk_opinfo;
 
 /* ---- calls ---- */
-/* A microbatch in flight: what kernels may know of it. */
-typedef struct lk_micro {
-    int64_t rows;          /* B */
-    int64_t valid;         /* rows [0, valid) are samples; the rest is padding with weight 0 (its values are finite) */
-    const int64_t *sample; /* [B] sample ids; host */
-    uint64_t seed;
-    int64_t step;      /* from 0 */
-    double grad_scale; /* losses: gradient of metrics[LK_METRIC_LOSS] is multiplied by this (1 / valid samples of the global batch, times the loss's share) */
-    double *metrics;   /* [LK_MAX_METRICS] losses: sums over valid rows are stored (not added) here, all that metric[] names */
-} lk_micro;
-
 typedef struct lk_call {
     const lk_opspec *spec;
     const lk_micro *micro;
@@ -303,6 +327,10 @@ typedef struct lk_call {
     void *dx[LK_MAX_IN];       /* backward: written, not added to; NULL where nobody asks */
     void *saved;               /* [saved_bytes] from forward to backward of the same microbatch; NULL if not training */
     void *scratch;             /* [scratch_bytes], contents undefined on entry */
+    /* For backends whose space is not the host; else NULL. Both in that space. */
+    const lk_live *live;
+    const uint32_t *key; /* [2] of the operation's stream, if it has one */
+    int node;            /* its number, for notes of bad data */
     void *carry;               /* [carry_bytes] state of the rows from one step to the next (recurrent layers): zero at the start, read and written by forward; NULL: start from zero, keep nothing */
 } lk_call;
 
@@ -351,17 +379,44 @@ typedef struct lk_opt_info {
 /* p [n] and state[i] [n] are updated from g [n]; all of the backend's real type. */
 typedef void (*lk_opt_fn)(int64_t n, void *p, void *const state[LK_MAX_OPT_STATE], const void *g, const lk_opt_args *a);
 
+/* A statistic's place in a leaf of gradients. */
+typedef struct lk_stat_item {
+    int64_t first, n; /* elements from the leaf's beginning */
+    double momentum;
+} lk_stat_item;
+
+/* How gradients are changed before the update. */
+typedef struct lk_perturb {
+    double scale;     /* multiplied by this, */
+    double clip;      /* then brought into [-clip, clip]; 0: not */
+    double deviation; /* then so many normal draws are added: element e has that of `row`, e */
+    lk_rng rng;
+    uint64_t row, first; /* first: e of the first element */
+} lk_perturb;
+
 /* ---- backends ---- */
+/* All arrays lie in `space`. Weights, gradients, optimizer state are arrays of numbers of real_size, values of REAL of value_size. */
 typedef struct lk_backend {
     const char *name;
-    size_t real_size; /* 8 or 4 */
+    const lk_space *space;
+    size_t real_size;  /* 8 or 4 */
+    size_t value_size; /* real_size, or 2 */
     const lk_kernel *kernel[LK_OP_COUNT];
     lk_opt_fn optimizer[LK_OPT_COUNT];
-    /* Sum of squares of x [n], in double, in an order fixed by n alone. */
-    double (*sum_squares)(int64_t n, const void *x);
-    /* float [n] <-> real [n]. */
+    /* Sums of squares of the n_tiles runs of `tile` elements of x, in double, each in an order fixed by `tile` alone. */
+    void (*tile_squares)(int64_t n_tiles, int64_t tile, const void *x, double *out);
+    /* float [n] <-> values of REAL [n]. */
     void (*from_float)(int64_t n, const float *x, void *out);
     void (*to_float)(int64_t n, const void *x, float *out);
+    /* old = keep old + fresh */
+    void (*fold)(int64_t n, double keep, void *old, const void *fresh);
+    /* mean += share (x - mean); share 1: mean = x, to the bit */
+    void (*average)(int64_t n, double share, const void *x, void *mean);
+    void (*perturb)(int64_t n, const lk_perturb *p, void *gradient);
+    /* Fresh statistics enter a sum over microbatches with weight momentum (1 - momentum)^after, where `after` non-empty microbatches come
+     * behind this one: the sum is then what folding them one after the other would have added (docs/exactness.md). `item` [n] is in the space;
+     * `after` is live->folds_after where there is one. */
+    void (*scale_statistics)(int n, const lk_stat_item *item, int64_t after, const lk_live *live, void *leaf);
     /* Optional: once in each thread that will run kernels (keeps libraries on that one thread). */
     void (*thread_setup)(void);
 } lk_backend;

@@ -50,6 +50,13 @@ lk_rng lki_noise_stream(const lk_opspec *s, const lk_micro *m);
 /* The error of a target outside [0, 1]: LK_E_DATA with sample and value. */
 LK_MUST_USE lk_status lki_target_fail(const lk_micro *m, int64_t row, double target);
 
+/* The error of a length outside [0, most]: LK_E_DATA with sample and value. */
+LK_MUST_USE lk_status lki_length_fail(const lk_micro *m, int64_t row, int64_t length, int64_t most);
+/* What lk_backend.perturb makes of element i of a run, which is g. */
+double lki_perturbed(const lk_perturb *p, double g, int64_t i);
+/* See lk_backend.scale_statistics. */
+double lki_statistic_weight(double momentum, int64_t after);
+
 /* The error of an embedding's id outside [0, size): LK_E_DATA with sample and value. */
 LK_MUST_USE lk_status lki_id_fail(const lk_micro *m, int64_t row, int64_t id, int64_t size);
 

@@ -227,6 +227,7 @@ lk_status lki_phase_norm(lk_run *r, lki_phase *p, double *norm)
     for (int b = 0; b < plan->n_buckets; b++) {
         slice(p, b, r->rank, &first, &end);
         lk_optim_tile_squares(&p->optim, first, end, sum_at(p, first), mine + own);
+        lk_optim_tile_mask(&p->optim, first, end, mine + own);
         own += (end - first) / LK_TILE;
     }
     if (r->nranks > 1) {

@@ -126,6 +126,7 @@ Test(optim, squares_leave_statistics_out)
                 want += (double)x * x;
         }
     lk_optim_tile_squares(&o, 0, g->flat, sum, tiles);
+    lk_optim_tile_mask(&o, 0, g->flat, tiles);
     for (int64_t i = 0; i < g->flat / LK_TILE; i++)
         got += tiles[i];
     cr_assert_float_eq(got, want, 1e-9 * want);

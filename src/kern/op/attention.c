@@ -73,8 +73,7 @@ lk_status lki_keys(const lki_heads *h, const lk_micro *m, const int64_t *lengths
     if (!lengths || b >= m->valid)
         return LK_OK;
     if (lengths[b] < 0 || lengths[b] > h->s)
-        return LK_FAIL(LK_E_DATA, "sample %" PRId64 ": length %" PRId64 " is outside [0, %" PRId64 "]", m->sample[b],
-            lengths[b], h->s);
+        return lki_length_fail(m, b, lengths[b], h->s);
     *n = lengths[b];
     return LK_OK;
 }
@@ -113,4 +112,4 @@ static double flops(const lk_opspec *s)
 }
 
 const lk_opinfo lk_op_attention = {
-    .name = "attention", .n_in = 1, .n_optional = 2, .infer = infer, .needs = needs, .flops = flops};
+    .name = "attention", .n_in = 1, .n_optional = 2, .infer = infer, .needs = needs, .flops = flops, .stream = lki_dropout_stream};

@@ -17,4 +17,4 @@ static double flops(const lk_opspec *s)
     return s->training ? (double)lk_shape_count(&s->out) : 0;
 }
 
-const lk_opinfo lk_op_dropout = {.name = "dropout", .n_in = 1, .infer = infer, .needs = lki_needs_none, .flops = flops};
+const lk_opinfo lk_op_dropout = {.name = "dropout", .n_in = 1, .infer = infer, .needs = lki_needs_none, .flops = flops, .stream = lki_dropout_stream};

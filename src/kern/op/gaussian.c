@@ -26,4 +26,4 @@ static double flops(const lk_opspec *s)
     return s->training ? 4.0 * (double)lk_shape_count(&s->out) : 0;
 }
 
-const lk_opinfo lk_op_gaussian = {.name = "gaussian", .n_in = 2, .infer = infer, .needs = needs, .flops = flops};
+const lk_opinfo lk_op_gaussian = {.name = "gaussian", .n_in = 2, .infer = infer, .needs = needs, .flops = flops, .stream = lki_noise_stream};

@@ -24,4 +24,4 @@ static double flops(const lk_opspec *s)
     return (double)lk_shape_count(&s->out);
 }
 
-const lk_opinfo lk_op_noise = {.name = "noise", .n_in = 1, .infer = infer, .needs = lki_needs_none, .flops = flops};
+const lk_opinfo lk_op_noise = {.name = "noise", .n_in = 1, .infer = infer, .needs = lki_needs_none, .flops = flops, .stream = lki_noise_stream};

@@ -136,7 +136,7 @@ lk_status ref_check_targets(const lk_call *c)
     return LK_OK;
 }
 
-static double sum_squares(int64_t n, const void *x)
+double ref_sum_squares(int64_t n, const void *x)
 {
     const double *const v = x;
     double sum = 0;
@@ -159,9 +159,55 @@ static void to_float(int64_t n, const void *x, float *out)
         out[i] = (float)v[i];
 }
 
+static void tile_squares(int64_t n_tiles, int64_t tile, const void *x, double *out)
+{
+    for (int64_t i = 0; i < n_tiles; i++)
+        out[i] = ref_sum_squares(tile, (const double *)x + i * tile);
+}
+
+static void fold(int64_t n, double keep, void *old, const void *fresh)
+{
+    double *const w = old;
+    const double *const f = fresh;
+
+    for (int64_t i = 0; i < n; i++)
+        w[i] = keep * w[i] + f[i];
+}
+
+static void average(int64_t n, double share, const void *x, void *mean)
+{
+    double *const m = mean;
+    const double *const w = x;
+
+    for (int64_t i = 0; i < n; i++)
+        m[i] = share == 1 ? w[i] : m[i] + share * (w[i] - m[i]);
+}
+
+static void perturb(int64_t n, const lk_perturb *p, void *gradient)
+{
+    double *const g = gradient;
+
+    for (int64_t i = 0; i < n; i++)
+        g[i] = lki_perturbed(p, g[i], i);
+}
+
+static void scale_statistics(int n, const lk_stat_item *item, int64_t after, const lk_live *live, void *leaf)
+{
+    (void)live;
+    for (int k = 0; k < n; k++) {
+        const double w = lki_statistic_weight(item[k].momentum, after);
+        double *const x = (double *)leaf + item[k].first;
+
+        for (int64_t i = 0; i < item[k].n; i++)
+            x[i] *= w;
+    }
+}
+
 const lk_backend lk_backend_ref = {
     .name = "ref",
+    .space = &lk_space_host,
     .real_size = sizeof(double),
+    .value_size = sizeof(double),
     .kernel =
         {
 #define X(NAME, name) [LK_OP_##NAME] = &lk_kern_ref_##name,
@@ -174,7 +220,11 @@ const lk_backend lk_backend_ref = {
             LK_OPT_LIST(X)
 #undef X
         },
-    .sum_squares = sum_squares,
+    .tile_squares = tile_squares,
     .from_float = from_float,
     .to_float = to_float,
+    .fold = fold,
+    .average = average,
+    .perturb = perturb,
+    .scale_statistics = scale_statistics,
 };

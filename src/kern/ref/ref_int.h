@@ -5,6 +5,9 @@
 
 #include "kern/kern_int.h"
 
+/* Sum of squares of x [n], in rising order. */
+double ref_sum_squares(int64_t n, const void *x);
+
 /* A window that slides over D, H, W (1 for the axes that a value has not). Places and taps are numbered in D H W order. */
 typedef struct ref_window {
     int64_t in[LK_MAX_AXES], out[LK_MAX_AXES];
