@@ -181,3 +181,30 @@ lk_status lk_space_wait(const lk_space *s)
 {
     return s->wait();
 }
+
+bool lk_space_records(const lk_space *s)
+{
+    return s->record_begin != NULL;
+}
+
+lk_status lk_space_record_begin(const lk_space *s)
+{
+    return s->record_begin();
+}
+
+lk_status lk_space_record_end(const lk_space *s, lk_work **out)
+{
+    return s->record_end(out);
+}
+
+lk_status lk_space_replay(const lk_space *s, lk_work *w)
+{
+    return s->replay(w);
+}
+
+void lk_work_destroy(const lk_space *s, lk_work **w)
+{
+    if (*w != NULL)
+        s->work_destroy(*w);
+    *w = NULL;
+}

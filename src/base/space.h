@@ -12,8 +12,9 @@
 
 typedef struct lk_space lk_space;
 
-/* A place in the queue. */
+/* A place in the queue; work that was recorded. */
 typedef struct lk_mark lk_mark;
+typedef struct lk_work lk_work;
 
 typedef enum lk_copy {
     LK_COPY_IN,    /* from the host: `from` may be changed when the call returns, unless it is pinned (lk_space_alloc_pinned):
@@ -47,6 +48,11 @@ struct lk_space {
     lk_status (*mark_test)(lk_mark *m, bool *reached);
     lk_status (*mark_wait)(lk_mark *m);
     lk_status (*wait)(void);
+    /* Optional, all four or none. */
+    lk_status (*record_begin)(void);
+    lk_status (*record_end)(lk_work **out);
+    lk_status (*replay)(lk_work *w);
+    void (*work_destroy)(lk_work *w);
 };
 
 extern const lk_space lk_space_host;
@@ -70,6 +76,13 @@ void lk_mark_destroy(const lk_space *s, lk_mark **m);
 LK_MUST_USE lk_status lk_mark_set(const lk_space *s, lk_mark *m);
 LK_MUST_USE lk_status lk_mark_test(const lk_space *s, lk_mark *m, bool *reached);
 LK_MUST_USE lk_status lk_mark_wait(const lk_space *s, lk_mark *m);
+/* Work that is done again and again: what is queued between begin and end (nothing that waits, copies from or to the host, or allocates) is
+ * kept in place of being done; replay queues all of it. lk_space_records says whether the space can. */
+bool lk_space_records(const lk_space *s);
+LK_MUST_USE lk_status lk_space_record_begin(const lk_space *s);
+LK_MUST_USE lk_status lk_space_record_end(const lk_space *s, lk_work **out);
+LK_MUST_USE lk_status lk_space_replay(const lk_space *s, lk_work *w);
+void lk_work_destroy(const lk_space *s, lk_work **w);
 /* Until all that was queued is done. Errors as of marks. */
 LK_MUST_USE lk_status lk_space_wait(const lk_space *s);
 

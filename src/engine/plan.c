@@ -61,7 +61,7 @@ static lk_status grow(int n, int *cap, size_t size, const char *what, void *arra
 
 static size_t dtype_size(const compiler *c, lk_dtype t)
 {
-    return t == LK_DT_I64 ? sizeof(int64_t) : c->backend->real_size;
+    return t == LK_DT_I64 ? sizeof(int64_t) : c->backend->value_size;
 }
 
 static int64_t value_bytes(const compiler *c, int v)

@@ -27,18 +27,22 @@ lk_status lki_carry_check(const lk_run *r)
 
 lk_status lki_carry_create(lk_run *r)
 {
+    const lk_space *space = r->backend->space;
     const lk_plan *trainer = r->phase[0].trainer.plan, *evaluator = r->evaluator.plan;
 
     if (trainer != NULL && trainer->carry_bytes > 0) {
         r->carry_bytes = trainer->carry_bytes;
-        LK_TRY(lk_alloc_array(r->n_lanes, (size_t)r->carry_bytes, "carried state", &r->carry));
-        LK_TRY(lk_alloc_array(r->n_lanes, (size_t)r->carry_bytes, "carried state", &r->carry_next));
+        const size_t bytes = (size_t)r->n_lanes * (size_t)r->carry_bytes;
+        LK_TRY(lk_space_alloc(space, bytes, "carried state", &r->carry));
+        LK_TRY(lk_space_alloc(space, bytes, "carried state", &r->carry_next));
+        if (!space->host)
+            LK_TRY(lk_alloc(bytes, "carried state", &r->carry_host));
         if (r->rank == 0 && r->nranks > 1)
             LK_TRY(lk_alloc_array(r->leaves, (size_t)r->carry_bytes, "carried state of all ranks", &r->carry_all));
         LK_TRY(lk_alloc_array(4 * (int64_t)r->nranks, sizeof *r->carry_exchange, "exchange of carried state", &r->carry_exchange));
     }
     if (evaluator != NULL && evaluator->carry_bytes > 0 && r->config->data.order == LK_ORDER_STREAMS)
-        LK_TRY(lk_alloc_array(r->n_lanes, (size_t)evaluator->carry_bytes, "carried state of the evaluation", &r->eval_carry));
+        LK_TRY(lk_space_alloc(space, (size_t)r->n_lanes * (size_t)evaluator->carry_bytes, "carried state of the evaluation", &r->eval_carry));
     return LK_OK;
 }
 
@@ -56,27 +60,36 @@ int64_t lki_carry_bytes(const lk_run *r, int rank, int n_lanes)
 
 void lki_carry_destroy(lk_run *r)
 {
-    lk_free(r->carry);
-    lk_free(r->carry_next);
+    lk_space_free(r->backend->space, r->carry);
+    lk_space_free(r->backend->space, r->carry_next);
+    lk_space_free(r->backend->space, r->eval_carry);
+    lk_free(r->carry_host);
     lk_free(r->carry_all);
     lk_free(r->carry_exchange);
-    lk_free(r->eval_carry);
 }
 
-void lki_carry_begin_step(lk_run *r)
+lk_status lki_carry_begin_step(lk_run *r)
 {
-    if (r->carry != NULL && r->cursor.step_in_epoch == 0)
-        memset(r->carry, 0, (size_t)(r->n_lanes * r->carry_bytes));
+    if (r->carry == NULL || r->cursor.step_in_epoch > 0)
+        return LK_OK;
+    return lk_space_zero(r->backend->space, r->carry, (size_t)(r->n_lanes * r->carry_bytes));
 }
 
-void *lki_carry_lane(const lk_run *r, const lki_phase *p, int lane)
+lk_status lki_carry_lane(const lk_run *r, const lki_phase *p, int lane, void **out)
 {
     const int64_t at = lane * r->carry_bytes;
 
+    *out = NULL;
     if (r->carry == NULL || p != &r->phase[0])
-        return NULL;
-    memcpy(r->carry_next + at, r->carry + at, (size_t)r->carry_bytes);
-    return r->carry_next + at;
+        return LK_OK;
+    *out = r->carry_next + at;
+    return lk_space_copy(r->backend->space, *out, r->carry + at, (size_t)r->carry_bytes, LK_COPY_WITHIN);
+}
+
+/* Of this rank's lanes on the host. */
+static char *host_carry(const lk_run *r)
+{
+    return r->carry_host != NULL ? r->carry_host : r->carry;
 }
 
 void lki_carry_end_step(lk_run *r)
@@ -107,14 +120,22 @@ lk_status lki_lanes_move(lk_run *r, int tag, void *mine, void *all, int64_t lane
 
 void lki_carry_name(lk_run *r)
 {
-    r->full.carry = (float *)(r->nranks > 1 ? r->carry_all : r->carry);
+    r->full.carry = (float *)(r->nranks > 1 ? r->carry_all : host_carry(r));
     r->full.carry_lanes = r->leaves;
     r->full.carry_count = r->carry_bytes / (int64_t)sizeof(float);
 }
 
 lk_status lki_carry_move(lk_run *r, bool to_root)
 {
-    if (r->carry == NULL || r->nranks == 1)
+    const size_t bytes = (size_t)(r->n_lanes * r->carry_bytes);
+
+    if (r->carry == NULL)
         return LK_OK;
-    return lki_lanes_move(r, LKI_TAG_CARRY, r->carry, r->carry_all, r->carry_bytes, to_root, r->carry_exchange);
+    if (to_root && r->carry_host != NULL)
+        LK_TRY(lk_space_copy(r->backend->space, r->carry_host, r->carry, bytes, LK_COPY_OUT));
+    if (r->nranks > 1)
+        LK_TRY(lki_lanes_move(r, LKI_TAG_CARRY, host_carry(r), r->carry_all, r->carry_bytes, to_root, r->carry_exchange));
+    if (!to_root && r->carry_host != NULL)
+        LK_TRY(lk_space_copy(r->backend->space, r->carry, r->carry_host, bytes, LK_COPY_IN));
+    return LK_OK;
 }

@@ -11,14 +11,13 @@ typedef struct eval_wave {
     int first, n;
 } eval_wave;
 
-static lk_status eval_lane(void *arg, int worker, int i)
+/* What lane `lane` is run with. */
+static lk_exec_run_args lane_args(const lk_run *r, const lki_eval_batch *e, int lane, lk_micro *micro)
 {
-    const eval_wave *w = arg;
-    const lki_eval_batch *e = w->e;
-    lk_run *r = w->r;
-    const int lane = w->first + i;
     const lk_lane_batch *b = &e->batch->lane[lane];
-    const lk_micro micro = {
+    lk_exec_run_args args = {.micro = micro, .slot = lane, .weights = e->weights, .packed = r->evaluator.packed};
+
+    *micro = (lk_micro){
         .rows = r->rows,
         .valid = b->valid,
         .sample = b->sample,
@@ -26,22 +25,47 @@ static lk_status eval_lane(void *arg, int worker, int i)
         .grad_scale = 1.0,
         .metrics = e->sums + lane * e->lane_sums,
     };
-    lk_exec_run_args args = {.micro = &micro, .weights = e->weights, .packed = r->evaluator.packed};
-
     if (r->eval_carry != NULL)
         args.carry = r->eval_carry + lane * r->evaluator.plan->carry_bytes;
-
     memcpy(args.input, b->field, sizeof args.input);
-    LK_TRY(lk_exec_run(r->evaluator.exec[worker], &args));
-    if (e->output != NULL && b->valid > 0)
-        memcpy(e->output + lane * e->lane_output, lk_exec_output(r->evaluator.exec[worker]), (size_t)e->lane_output * sizeof *e->output);
+    return args;
+}
+
+static lk_status eval_lane(void *arg, int worker, int i)
+{
+    const eval_wave *w = arg;
+    const lki_eval_batch *e = w->e;
+    const int lane = w->first + i;
+    lk_exec *exec = w->r->evaluator.exec[worker];
+    lk_micro micro;
+    const lk_exec_run_args args = lane_args(w->r, e, lane, &micro);
+
+    LK_TRY(lk_exec_run(exec, &args));
+    if (e->output != NULL && micro.valid > 0)
+        LK_TRY(lk_exec_output(exec, e->output + lane * e->lane_output));
     return LK_OK;
+}
+
+/* On a device the lanes of a wave are only queued by then, one after the other on one worker. */
+static lk_status finish_lanes(lk_run *r, const lki_eval_batch *e)
+{
+    lk_status st = LK_OK;
+
+    for (int lane = 0; lane < r->n_lanes; lane++) {
+        lk_micro micro;
+        const lk_exec_run_args args = lane_args(r, e, lane, &micro);
+        const lk_status one = lk_exec_finish(r->evaluator.exec[0], &args);
+
+        if (st == LK_OK)
+            st = one;
+    }
+    return st;
 }
 
 lk_status lki_evaluate_begin(lk_run *r, const float *weights)
 {
     if (r->eval_carry != NULL)
-        memset(r->eval_carry, 0, (size_t)(r->n_lanes * r->evaluator.plan->carry_bytes));
+        LK_TRY(lk_space_zero(r->backend->space, r->eval_carry, (size_t)(r->n_lanes * r->evaluator.plan->carry_bytes)));
     return lki_engine_pack(r, &r->evaluator, weights);
 }
 
@@ -54,7 +78,7 @@ lk_status lki_evaluate_batch(lk_run *r, const lki_eval_batch *e)
         w.n = r->n_lanes - w.first < width ? r->n_lanes - w.first : width;
         LK_TRY(lk_pool_run(r->pool, w.n, eval_lane, &w));
     }
-    return LK_OK;
+    return finish_lanes(r, e);
 }
 
 /* sums [n_lanes][steps][LKI_SUMS] */

@@ -54,8 +54,11 @@ static lk_status open_memory(lk_run *r)
         LK_TRY(lki_engine_allocate(r, &r->phase[k].trainer));
     LK_TRY(lki_engine_allocate(r, &r->evaluator));
     LK_TRY(lki_carry_create(r));
-    LK_TRY(lk_alloc_array(r->graph->flat, sizeof *r->weights, "weights", &r->weights));
-    return lk_graph_init_weights(r->graph, (uint64_t)r->config->run.seed, r->weights);
+    LK_TRY(lk_space_alloc(r->backend->space, (size_t)r->graph->flat * sizeof *r->weights, "weights", &r->weights));
+    r->host = r->weights;
+    if (!r->backend->space->host)
+        LK_TRY(lk_alloc_array(r->graph->flat, sizeof *r->host, "weights", &r->host));
+    return lk_graph_init_weights(r->graph, (uint64_t)r->config->run.seed, r->host);
 }
 
 static void plan_schedule(lk_run *r)
@@ -209,7 +212,8 @@ static lk_status resume(lk_run *r, const char *choice)
     }
     if (st == LK_OK && !found && r->mode == LK_RUN_TRAIN) {
         st = lki_transfer(r);
-        lki_phases_begin(r);
+        if (st == LK_OK)
+            st = lki_phases_begin(r);
     }
     lk_free(path);
     return st;
@@ -278,7 +282,7 @@ static lk_status open_all(lk_run *r, const lk_train_args *a)
     if (r->mode != LK_RUN_BENCH)
         LK_TRY(resume(r, a->resume));
     else
-        lki_phases_begin(r);
+        LK_TRY(lk_comm_agree(r->comm, lki_phases_begin(r)));
     LK_TRY(lki_data_normalize(r));
     r->finished = r->mode == LK_RUN_TRAIN && (r->cursor.step >= r->total_steps || lki_watch_ended(r));
     if (r->mode != LK_RUN_EVAL) {
@@ -297,7 +301,7 @@ lk_status lk_run_open(const lk_train_args *a, lk_run **out)
 
     LK_TRY(lk_alloc(sizeof *r, "run", &r));
     r->config = a->config;
-    r->comm = a->comm;
+    r->comm = r->wire = a->comm;
     r->mode = a->mode;
     r->predicts = a->predict;
     r->rank = lk_comm_rank(a->comm);
@@ -328,6 +332,7 @@ void lk_run_close(lk_run **rp)
 
     if (r == NULL)
         return;
+    const lk_space *space = r->backend->space;
     lki_report_destroy(&r->report);
     lk_loader_destroy(&r->loader);
     for (int k = 0; k < LKI_MAX_PHASES; k++)
@@ -338,16 +343,19 @@ void lk_run_close(lk_run **rp)
     lk_dataset_close(&r->train_data);
     lk_dataset_close(&r->valid_data);
     for (int i = 0; i < r->n_kept; i++) {
-        if (r->sharded)
+        if (r->own_full)
             lk_free(*lki_state_full(r, i));
-        lk_free(r->kept[i]);
+        lk_space_free(space, r->kept[i]);
     }
     lki_carry_destroy(r);
-    lk_free(r->opt_scratch);
+    lk_space_free(space, r->opt_scratch);
     lk_free(r->norm);
     lk_free(r->normalization);
-    lk_free(r->weights);
-    lk_free(r->stage);
+    if (r->host != r->weights)
+        lk_free(r->host);
+    lk_space_free(space, r->weights);
+    lk_space_free(space, r->stage);
+    lk_space_free(space, r->tiles_made);
     lk_free(r->tiles);
     lk_free(r->tiles_sent);
     lk_free(r->rows_sent);

@@ -22,8 +22,9 @@ lk_status lki_engine_allocate(lk_run *r, lki_engine *e)
     e->workers = lk_pool_size(r->pool);
     LK_TRY(lk_alloc_array(e->workers, sizeof *e->exec, "executors", &e->exec));
     for (int i = 0; i < e->workers; i++)
-        LK_TRY(lk_exec_create(e->plan, &e->exec[i]));
-    LK_TRY(lk_alloc_array(e->plan->packed_bytes, 1, "packed weights", &e->packed));
+        LK_TRY(lk_exec_create(e->plan, r->n_lanes, &e->exec[i]));
+    e->space = r->backend->space;
+    LK_TRY(lk_space_alloc(e->space, (size_t)e->plan->packed_bytes, "packed weights", &e->packed));
     e->stale = true;
     return LK_OK;
 }
@@ -33,7 +34,8 @@ void lki_engine_destroy(lki_engine *e)
     for (int i = 0; e->exec != NULL && i < e->workers; i++)
         lk_exec_destroy(&e->exec[i]);
     lk_free(e->exec);
-    lk_free(e->packed);
+    if (e->space != NULL)
+        lk_space_free(e->space, e->packed);
     lk_plan_destroy(&e->plan);
     memset(e, 0, sizeof *e);
 }
@@ -76,15 +78,16 @@ static float *sum_at(const lki_phase *p, int64_t e)
     return (float *)lk_reduce_sum(p->reduce) + (e - p->trainer.plan->grad_first);
 }
 
-void lki_phase_copy_slices(const lki_phase *p, int rank, int i, float *flat, bool to_flat)
+lk_status lki_phase_copy_slices(const lki_phase *p, int rank, int i, float *flat, bool to_flat)
 {
     for (int b = 0; b < p->trainer.plan->n_buckets; b++) {
         int64_t first, end;
 
         slice(p, b, rank, &first, &end);
         float *c = p->kept[i] + p->own_at[b], *f = flat + first;
-        memcpy(to_flat ? f : c, to_flat ? c : f, (size_t)(end - first) * sizeof *f);
+        LK_TRY(lk_space_copy(p->optim.backend->space, to_flat ? f : c, to_flat ? c : f, (size_t)(end - first) * sizeof *f, LK_COPY_WITHIN));
     }
+    return LK_OK;
 }
 
 /* ---- setup ---- */
@@ -108,21 +111,23 @@ static lk_status create_state(lk_run *r, lki_phase *p)
     }
     for (int i = 0; i < r->n_kept; i++) {
         if (p->sharded)
-            LK_TRY(lk_alloc_array(own, sizeof(float), "optimizer state", &p->kept[i]));
+            LK_TRY(lk_space_alloc(r->backend->space, (size_t)own * sizeof(float), "optimizer state", &p->kept[i]));
         else
             p->kept[i] = r->kept[i];
     }
     return LK_OK;
 }
 
-void lki_phases_begin(lk_run *r)
+lk_status lki_phases_begin(lk_run *r)
 {
+    LK_TRY(lki_state_bring_in(r));
     if (r->n_kept == r->n_state)
-        return;
+        return LK_OK;
     if (!r->sharded)
-        memcpy(r->kept[r->n_state], r->weights, (size_t)r->graph->flat * sizeof(float));
-    for (int k = 0; r->sharded && k < r->n_phases; k++)
-        lki_phase_copy_slices(&r->phase[k], r->rank, r->n_state, r->weights, false);
+        return lk_space_copy(r->backend->space, r->kept[r->n_state], r->weights, (size_t)r->graph->flat * sizeof(float), LK_COPY_WITHIN);
+    for (int k = 0; k < r->n_phases; k++)
+        LK_TRY(lki_phase_copy_slices(&r->phase[k], r->rank, r->n_state, r->weights, false));
+    return LK_OK;
 }
 
 static lk_status prepare_phase(lk_run *r, lki_phase *p)
@@ -140,21 +145,26 @@ static lk_status prepare_phase(lk_run *r, lki_phase *p)
 static lk_status prepare_local(lk_run *r)
 {
     const lk_opt_info *info = lk_opt_get((lk_opt)r->config->train.optimizer);
+    const lk_space *space = r->backend->space;
+    const size_t flat = (size_t)r->graph->flat * sizeof(float);
     const int64_t tiles = r->graph->flat / LK_TILE;
 
     r->n_state = info->n_state;
     r->n_kept = r->n_state + (r->config->train.ema > 0);
     r->sharded = r->config->train.shard_optimizer && r->nranks > 1 && !info->whole;
     for (int i = 0; !r->sharded && i < r->n_kept; i++)
-        LK_TRY(lk_alloc_array(r->graph->flat, sizeof(float), "optimizer state", &r->kept[i]));
+        LK_TRY(lk_space_alloc(space, flat, "optimizer state", &r->kept[i]));
     for (int k = 0; k < r->n_phases; k++)
         LK_TRY(prepare_phase(r, &r->phase[k]));
     if (r->sharded)
-        LK_TRY(lk_alloc_array(r->graph->flat, sizeof *r->stage, "staging of the state", &r->stage));
-    for (int i = 0; r->sharded && r->rank == 0 && i < r->n_kept; i++)
-        LK_TRY(lk_alloc_array(r->graph->flat, sizeof(float), "whole optimizer state", lki_state_full(r, i)));
-    LK_TRY(lk_alloc_array(lk_pool_size(r->pool), r->opt_scratch_bytes, "optimizer's scratch", &r->opt_scratch));
+        LK_TRY(lk_space_alloc(space, flat, "staging of the state", &r->stage));
+    r->own_full = r->rank == 0 && (r->sharded || !space->host);
+    for (int i = 0; r->own_full && i < r->n_kept; i++)
+        LK_TRY(lk_alloc(flat, "whole optimizer state", lki_state_full(r, i)));
+    LK_TRY(lk_space_alloc(space, (size_t)lk_pool_size(r->pool) * r->opt_scratch_bytes, "optimizer's scratch", &r->opt_scratch));
     LK_TRY(lk_alloc_array(tiles, sizeof *r->tiles, "tile squares", &r->tiles));
+    if (!space->host)
+        LK_TRY(lk_space_alloc(space, (size_t)tiles * sizeof *r->tiles, "tile squares", &r->tiles_made));
     LK_TRY(lk_alloc_array(tiles, sizeof *r->tiles_sent, "tile squares", &r->tiles_sent));
     LK_TRY(lk_alloc_array(4 * (int64_t)r->nranks, sizeof *r->exchange, "exchange of tile squares", &r->exchange));
     LK_TRY(lk_alloc_array(lk_pool_size(r->pool), sizeof *r->done, "progress of workers", &r->done));
@@ -189,7 +199,7 @@ static lk_status create_reduction(lk_run *r, lki_phase *p)
     lk_status st;
 
     LK_TRY(lk_comm_agree(r->comm, lki_reduce_opts(r, p, lk_pool_size(r->pool), &bucket, &opts)));
-    st = lk_reduce_create(r->comm, &opts, &p->reduce);
+    st = lk_reduce_create(r->wire, &opts, &p->reduce);
     lk_free(bucket);
     return st;
 }
@@ -206,7 +216,7 @@ void lki_phase_destroy(lki_phase *p)
     lki_engine_destroy(&p->trainer);
     lk_reduce_destroy(&p->reduce);
     for (int i = 0; p->sharded && i < LKI_MAX_KEPT; i++)
-        lk_free(p->kept[i]);
+        lk_space_free(p->optim.backend->space, p->kept[i]);
     lk_free(p->rule);
     lk_free(p->own_at);
     memset(p, 0, sizeof *p);
@@ -223,10 +233,17 @@ lk_status lki_phase_norm(lk_run *r, lki_phase *p, double *norm)
     lk_comm_req *req = NULL;
 
     /* The own tiles of all buckets, one after the other, go to everyone; on a single rank they are in their places by that. */
-    double *mine = r->tiles + plan->grad_first / LK_TILE;
+    double *mine = r->tiles + plan->grad_first / LK_TILE, *made = r->tiles_made != NULL ? r->tiles_made : mine;
     for (int b = 0; b < plan->n_buckets; b++) {
         slice(p, b, r->rank, &first, &end);
-        lk_optim_tile_squares(&p->optim, first, end, sum_at(p, first), mine + own);
+        lk_optim_tile_squares(&p->optim, first, end, sum_at(p, first), made + own);
+        own += (end - first) / LK_TILE;
+    }
+    if (made != mine)
+        LK_TRY(lk_space_copy(r->backend->space, mine, made, (size_t)own * sizeof *mine, LK_COPY_OUT));
+    own = 0;
+    for (int b = 0; b < plan->n_buckets; b++) {
+        slice(p, b, r->rank, &first, &end);
         lk_optim_tile_mask(&p->optim, first, end, mine + own);
         own += (end - first) / LK_TILE;
     }

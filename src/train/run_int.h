@@ -30,6 +30,7 @@ typedef struct lki_engine {
     lk_plan *plan;
     lk_exec **exec; /* [workers] */
     int workers;
+    const lk_space *space; /* of what follows */
     void *packed;
     bool stale; /* weights changed since they were packed */
 } lki_engine;
@@ -66,7 +67,8 @@ typedef struct lki_step_result {
 
 struct lk_run {
     const lk_config *config;
-    lk_comm *comm;
+    lk_comm *comm; /* of host memory */
+    lk_comm *wire; /* of the backend's space: what gradients and weights travel over; `comm` itself on the host */
     lk_run_mode mode;
     int rank, nranks;
     int first_lane, n_lanes; /* microbatches of this rank */
@@ -95,22 +97,28 @@ struct lk_run {
     char *opt_scratch; /* [workers][opt_scratch_bytes] */
     size_t opt_scratch_bytes;
     lk_schedule schedule;
+    /* In the backend's space: */
     float *weights; /* flat, whole, on every rank */
     float *kept[LKI_MAX_KEPT]; /* flat; without sharding, else NULL */
+    double *tiles_made; /* squares a tile; NULL on the host */
+    /* On the host: */
+    float *host; /* the weights when a run begins and when the state is collected; `weights` itself where the space is the host's */
     int n_state, n_kept; /* the optimizer's, and one more with a running mean of the weights */
     bool sharded;
-    float *stage;     /* flat: what a rank gives when a checkpoint is collected */
+    float *stage;     /* flat, in the space: what a rank gives when a checkpoint is collected */
+    bool own_full;    /* the members of `full` that are kept arrays are its own */
     double *tiles, *tiles_sent; /* squares a tile: all, in order; and as exchanged */
     double *rows_sent;          /* [n_lanes][LKI_COLS] */
     int64_t *exchange;          /* [4][nranks] counts and places of the tile squares */
     _Atomic int *done;          /* [workers] last instruction finished in the running wave */
     /* State of recurrent layers that goes on from step to step, of the first phase; NULL: the model has none. [n_lanes][carry_bytes] */
-    char *carry, *carry_next; /* after the last step; what the running step makes of it */
+    char *carry, *carry_next; /* in the space: after the last step; what the running step makes of it */
+    char *carry_host;         /* the same on the host, for checkpoints; `carry` itself where the space is the host's */
     char *carry_all;          /* rank 0 of several: [leaves][carry_bytes], while a checkpoint is written or read */
     char *eval_carry;         /* [n_lanes][carry_bytes of the evaluator], with data.order streams */
     int64_t carry_bytes;
     int64_t *carry_exchange; /* [4][nranks] */
-    lk_state full;    /* rank 0: the whole state while a checkpoint is written; without sharding it borrows `state` */
+    lk_state full;    /* rank 0: the whole state while a checkpoint is written; it borrows what is whole on the host */
 
     lk_cursor cursor;
     lk_watch watch;
@@ -175,14 +183,14 @@ LK_MUST_USE lk_status lki_engine_pack(lk_run *r, lki_engine *e, const float *wei
 /* Allocates what the steps of all phases need: reduction, optimizer state, scratch. Collective. */
 LK_MUST_USE lk_status lki_phases_prepare(lk_run *r);
 void lki_phase_destroy(lki_phase *p);
-/* A run begins: running means of the weights are the weights as they are now. Local. */
-void lki_phases_begin(lk_run *r);
+/* A run begins with the weights in r->host, and with them as running means. Local. */
+LK_MUST_USE lk_status lki_phases_begin(lk_run *r);
 /* Global norm of the gradient of what the phase learns, before scaling. Collective. */
 LK_MUST_USE lk_status lki_phase_norm(lk_run *r, lki_phase *p, double *norm);
 /* Updates what the phase learns from its summed gradient, and gathers the new weights. `t`: number of this update of the phase, from 1. Collective. */
 LK_MUST_USE lk_status lki_phase_update(lk_run *r, lki_phase *p, const lk_optim_step *step);
-/* Between this rank's slices of kept array i and a flat vector. Local. */
-void lki_phase_copy_slices(const lki_phase *p, int rank, int i, float *flat, bool to_flat);
+/* Between this rank's slices of kept array i and a flat vector, both in the backend's space. Local. */
+LK_MUST_USE lk_status lki_phase_copy_slices(const lki_phase *p, int rank, int i, float *flat, bool to_flat);
 
 /* step.c */
 /* One step on a batch: microbatches, reduction, update. `loaded` is what the loader said of the batch; a rank without one takes part with a failure
@@ -205,7 +213,7 @@ typedef struct lki_eval_batch {
     const lk_batch *batch;
     double *sums; /* of this rank's lanes, lane_sums apart */
     int64_t lane_sums;
-    float *output; /* [n_lanes][lane_output] predictions, those of lanes without samples left as they were; NULL: not wanted */
+    float *output; /* on the host, [n_lanes][lane_output] predictions, those of lanes without samples left as they were; NULL: not wanted */
     int64_t lane_output;
 } lki_eval_batch;
 LK_MUST_USE lk_status lki_evaluate_batch(lk_run *r, const lki_eval_batch *e);
@@ -216,7 +224,9 @@ bool lki_watch_evaluation(lk_run *r, bool due);
 /* Whether the run has ended early. */
 bool lki_watch_ended(const lk_run *r);
 
-/* state.c: collects and spreads the state. Collective. */
+/* state.c: the weights from r->host to where they are used. Local. */
+LK_MUST_USE lk_status lki_state_bring_in(lk_run *r);
+/* Collects and spreads the state. Collective. */
 LK_MUST_USE lk_status lki_state_collect(lk_run *r);
 /* The member of r->full that kept array i goes to. Local. */
 float **lki_state_full(lk_run *r, int i);
@@ -237,8 +247,8 @@ int64_t lki_carry_bytes(const lk_run *r, int rank, int n_lanes); /* of what crea
 void lki_carry_destroy(lk_run *r);
 /* Before the lanes of a step, where an epoch begins it is 0; a lane's place for the step, a copy of what it ended the last one with, or NULL; and once
  * the step counts. A step that fails leaves the state alone, as it does the weights. */
-void lki_carry_begin_step(lk_run *r);
-void *lki_carry_lane(const lk_run *r, const lki_phase *p, int lane);
+LK_MUST_USE lk_status lki_carry_begin_step(lk_run *r);
+LK_MUST_USE lk_status lki_carry_lane(const lk_run *r, const lki_phase *p, int lane, void **out);
 void lki_carry_end_step(lk_run *r);
 /* The members of r->full; and to rank 0 or from it. The second is collective. */
 void lki_carry_name(lk_run *r);

@@ -17,31 +17,53 @@ static void name_state(lk_run *r)
 {
     const lk_opt_info *info = lk_opt_get((lk_opt)r->config->train.optimizer);
 
-    r->full.weights = r->weights;
+    r->full.weights = r->host;
     r->full.n_state = r->n_state;
     for (int i = 0; i < r->n_state; i++)
         r->full.state_name[i] = info->state[i];
-    for (int i = 0; !r->sharded && i < r->n_kept; i++)
+    for (int i = 0; !r->sharded && r->backend->space->host && i < r->n_kept; i++)
         *lki_state_full(r, i) = r->kept[i];
     lki_carry_name(r);
 }
 
+lk_status lki_state_bring_in(lk_run *r)
+{
+    if (r->host == r->weights)
+        return LK_OK;
+    return lk_space_copy(r->backend->space, r->weights, r->host, (size_t)r->graph->flat * sizeof *r->host, LK_COPY_IN);
+}
+
+/* Kept array i of all ranks on rank 0, in the backend's space: in `flat`, or, without sharding, where it is. */
+static lk_status collect_kept(lk_run *r, int i, float *flat)
+{
+    /* What no phase learns stays as it was. */
+    if (i == r->n_state)
+        LK_TRY(lk_space_copy(r->backend->space, flat, r->weights, (size_t)r->graph->flat * sizeof *flat, LK_COPY_WITHIN));
+    for (int k = 0; k < r->n_phases; k++) {
+        LK_TRY(lki_phase_copy_slices(&r->phase[k], r->rank, i, flat, true));
+        LK_TRY(lk_reduce_collect(r->phase[k].reduce, 0, flat + r->phase[k].trainer.plan->grad_first));
+    }
+    return LK_OK;
+}
+
 lk_status lki_state_collect(lk_run *r)
 {
+    const lk_space *space = r->backend->space;
+    const size_t bytes = (size_t)r->graph->flat * sizeof(float);
+
     r->full.cursor = r->cursor;
     r->full.watch = r->watch;
     name_state(r);
-    for (int i = 0; r->sharded && i < r->n_kept; i++) {
-        float *flat = r->rank == 0 ? *lki_state_full(r, i) : r->stage;
+    for (int i = 0; i < r->n_kept; i++) {
+        float *whole = *lki_state_full(r, i), *flat = !r->sharded ? r->kept[i] : space->host && r->rank == 0 ? whole : r->stage;
 
-        /* What no phase learns stays as it was. */
-        if (i == r->n_state)
-            memcpy(flat, r->weights, (size_t)r->graph->flat * sizeof *flat);
-        for (int k = 0; k < r->n_phases; k++) {
-            lki_phase_copy_slices(&r->phase[k], r->rank, i, flat, true);
-            LK_TRY(lk_reduce_collect(r->phase[k].reduce, 0, flat + r->phase[k].trainer.plan->grad_first));
-        }
+        if (r->sharded)
+            LK_TRY(collect_kept(r, i, flat));
+        if (!space->host && r->rank == 0)
+            LK_TRY(lk_space_copy(space, whole, flat, bytes, LK_COPY_OUT));
     }
+    if (!space->host && r->rank == 0)
+        LK_TRY(lk_space_copy(space, r->host, r->weights, bytes, LK_COPY_OUT));
     return lki_carry_move(r, true);
 }
 
@@ -53,9 +75,9 @@ lk_status lki_state_evaluated(lk_run *r, const float **weights)
     *weights = r->sharded ? r->stage : r->kept[r->n_state];
     if (!r->sharded)
         return LK_OK;
-    memcpy(r->stage, r->weights, (size_t)r->graph->flat * sizeof *r->stage);
+    LK_TRY(lk_space_copy(r->backend->space, r->stage, r->weights, (size_t)r->graph->flat * sizeof *r->stage, LK_COPY_WITHIN));
     for (int k = 0; k < r->n_phases; k++) {
-        lki_phase_copy_slices(&r->phase[k], r->rank, r->n_state, r->stage, true);
+        LK_TRY(lki_phase_copy_slices(&r->phase[k], r->rank, r->n_state, r->stage, true));
         LK_TRY(lk_reduce_gather(r->phase[k].reduce, r->stage + r->phase[k].trainer.plan->grad_first));
     }
     return LK_OK;
@@ -69,7 +91,7 @@ static lk_status read_evaluated(lk_run *r, const char *path, lk_checkpoint_meta 
     LK_TRY(lk_alloc(bytes, "running mean of the weights", &r->full.ema));
     const lk_status st = lk_checkpoint_read(path, r->graph, &r->full, m);
     if (st == LK_OK)
-        memcpy(r->weights, r->full.ema, bytes);
+        memcpy(r->host, r->full.ema, bytes);
     lk_free(r->full.ema);
     r->full.ema = NULL;
     return st;
@@ -102,8 +124,24 @@ static lk_status read_state(lk_run *r, const char *path)
     return LK_OK;
 }
 
+/* Kept array i, whole on this host, to where it is used. */
+static lk_status spread_kept(lk_run *r, int i, float *flat)
+{
+    const lk_space *space = r->backend->space;
+    float *const to = r->sharded ? r->stage : r->kept[i];
+
+    if (!space->host) {
+        LK_TRY(lk_space_copy(space, to, flat, (size_t)r->graph->flat * sizeof *flat, LK_COPY_IN));
+        flat = to;
+    }
+    for (int k = 0; r->sharded && k < r->n_phases; k++)
+        LK_TRY(lki_phase_copy_slices(&r->phase[k], r->rank, i, flat, false));
+    return LK_OK;
+}
+
 lk_status lki_state_restore(lk_run *r, const char *path)
 {
+    const lk_space *space = r->backend->space;
     const size_t bytes = (size_t)r->graph->flat * sizeof(float);
 
     LK_TRY(lk_comm_agree(r->comm, r->rank == 0 ? read_state(r, path) : LK_OK));
@@ -111,14 +149,16 @@ lk_status lki_state_restore(lk_run *r, const char *path)
     r->cursor = r->full.cursor;
     LK_TRY(lk_comm_bcast(r->comm, 0, &r->full.watch, sizeof r->full.watch));
     r->watch = r->full.watch;
-    LK_TRY(lk_comm_bcast(r->comm, 0, r->weights, bytes));
     for (int i = 0; i < r->n_kept; i++) {
-        float *flat = !r->sharded ? r->kept[i] : r->rank == 0 ? *lki_state_full(r, i) : r->stage;
+        float *flat = *lki_state_full(r, i);
 
+        if (r->rank != 0) /* r->host is free until the weights come */
+            flat = !space->host ? r->host : r->sharded ? r->stage : r->kept[i];
         LK_TRY(lk_comm_bcast(r->comm, 0, flat, bytes));
-        for (int k = 0; r->sharded && k < r->n_phases; k++)
-            lki_phase_copy_slices(&r->phase[k], r->rank, i, flat, false);
+        LK_TRY(spread_kept(r, i, flat));
     }
+    LK_TRY(lk_comm_bcast(r->comm, 0, r->host, bytes));
+    LK_TRY(lki_state_bring_in(r));
     return lki_carry_move(r, false);
 }
 

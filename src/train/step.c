@@ -18,7 +18,6 @@ typedef struct wave {
     const lk_batch *batch;
     int first, n;        /* lanes of this rank, from 0 */
     bool last;
-    int stat_count;
     int next_bucket;     /* the last wave sends buckets from the last to the first */
     lk_status comm;      /* what the exchange said; only worker 0 touches it */
     _Atomic int *done;   /* [workers] last instruction each has finished */
@@ -56,36 +55,45 @@ static void after_instr(void *arg, int instr)
         h->w->comm = lk_reduce_poll(h->w->phase->reduce);
 }
 
-static lk_status run_lane(void *arg, int worker, int i)
+/* What lane `lane` is run with, but for its state and what is called meanwhile. */
+static lk_exec_run_args lane_args(lk_run *r, lki_phase *p, const lk_batch *batch, int lane, lk_micro *micro)
 {
-    wave *w = arg;
-    lk_run *r = w->r;
-    const int lane = w->first + i;
-    const lk_lane_batch *b = &w->batch->lane[lane];
-    double *metrics = r->rows_sent + (int64_t)lane * LKI_COLS;
-    const lk_micro micro = {
+    const lk_lane_batch *b = &batch->lane[lane];
+    lk_exec_run_args args = {
+        .micro = micro,
+        .slot = lane,
+        .weights = r->weights,
+        .packed = p->trainer.packed,
+        .grads = lk_reduce_leaf(p->reduce, r->first_lane + lane),
+        .stat_index = r->first_lane + lane, /* padding is in the last lanes, so the non-empty ones are numbered without gaps */
+        .stat_count = lki_nonempty_lanes(r, batch->step),
+    };
+
+    memcpy(args.input, b->field, sizeof args.input);
+    *micro = (lk_micro){
         .rows = r->rows,
         .valid = b->valid,
         .sample = b->sample,
         .seed = (uint64_t)r->config->run.seed,
         .step = r->cursor.step,
-        .grad_scale = 1.0 / (double)w->batch->samples,
-        .metrics = metrics,
+        .grad_scale = 1.0 / (double)batch->samples,
+        .metrics = r->rows_sent + (int64_t)lane * LKI_COLS,
     };
+    return args;
+}
+
+static lk_status run_lane(void *arg, int worker, int i)
+{
+    wave *w = arg;
+    lk_micro micro;
+    lk_exec_run_args args = lane_args(w->r, w->phase, w->batch, w->first + i, &micro);
     hook h = {w, worker};
-    lk_exec_run_args args = {
-        .micro = &micro,
-        .weights = r->weights,
-        .packed = w->phase->trainer.packed,
-        .grads = lk_reduce_leaf(w->phase->reduce, r->first_lane + lane),
-        .carry = lki_carry_lane(r, w->phase, lane),
-        .stat_index = r->first_lane + lane, /* padding is in the last lanes, so the non-empty ones are numbered without gaps */
-        .stat_count = w->stat_count,
-        .after = w->last ? after_instr : NULL,
-        .after_arg = &h,
-    };
-    memcpy(args.input, b->field, sizeof args.input);
-    const lk_status st = lk_exec_run(w->phase->trainer.exec[worker], &args);
+    lk_status st = lki_carry_lane(w->r, w->phase, w->first + i, &args.carry);
+
+    args.after = w->last ? after_instr : NULL;
+    args.after_arg = &h;
+    if (st == LK_OK)
+        st = lk_exec_run(w->phase->trainer.exec[worker], &args);
 
     atomic_store_explicit(&w->done[worker], INT32_MAX, memory_order_release);
     return st;
@@ -96,7 +104,7 @@ static lk_status run_lane(void *arg, int worker, int i)
 static lk_status run_lanes(lk_run *r, lki_phase *p, const lk_batch *b, lk_status *local, lk_err *why)
 {
     const int width = lk_pool_size(r->pool);
-    wave w = {.r = r, .phase = p, .batch = b, .next_bucket = p->trainer.plan->n_buckets - 1, .done = r->done, .stat_count = lki_nonempty_lanes(r, b->step)};
+    wave w = {.r = r, .phase = p, .batch = b, .next_bucket = p->trainer.plan->n_buckets - 1, .done = r->done};
 
     *local = LK_OK;
     for (w.first = 0; w.first < r->n_lanes; w.first += width) {
@@ -120,6 +128,19 @@ static lk_status run_lanes(lk_run *r, lki_phase *p, const lk_batch *b, lk_status
         }
     }
     return LK_OK;
+}
+
+/* What the lanes have to say: on a device they were only queued, one after the other on one worker, and have said it once their forward passes are done. */
+static void finish_lanes(lk_run *r, lki_phase *p, const lk_batch *b, lk_status *local, lk_err *why)
+{
+    for (int lane = 0; lane < r->n_lanes && *local == LK_OK; lane++) {
+        lk_micro micro;
+        const lk_exec_run_args args = lane_args(r, p, b, lane, &micro);
+
+        *local = lk_exec_finish(p->trainer.exec[0], &args);
+        if (*local != LK_OK)
+            lk_err_take(why);
+    }
 }
 
 /* ---- the step ---- */
@@ -170,11 +191,12 @@ static lk_status run_phase(lk_run *r, lki_phase *p, const lk_batch *b, lk_status
         local = lki_engine_pack(r, &p->trainer, r->weights);
     lk_err_take(&why);
     LK_TRY(local == LK_OK ? run_lanes(r, p, b, &local, &why) : send_unfilled(r, p));
-    r->rows_sent[LKI_COL_FAILED] = local != LK_OK;
-    r->rows_sent[LKI_COL_STOP] = atomic_load(&stop_requested);
-
     lk_record_note(r->record, LK_PHASE_REDUCE, r->cursor.epoch, r->cursor.step + 1);
     LK_TRY(lk_reduce_finish(p->reduce));
+    if (local == LK_OK)
+        finish_lanes(r, p, b, &local, &why);
+    r->rows_sent[LKI_COL_FAILED] = local != LK_OK;
+    r->rows_sent[LKI_COL_STOP] = atomic_load(&stop_requested);
     LK_TRY(lk_reduce_small(r->comm, r->leaves, LKI_COLS, r->rows_sent, sum));
     if (sum[LKI_COL_FAILED] > 0)
         return lk_comm_agree(r->comm, local == LK_OK ? LK_OK : lk_err_give(&why));
@@ -226,7 +248,7 @@ lk_status lki_step(lk_run *r, const lk_batch *b, lk_status loaded, lki_step_resu
 {
     const bool carries = r->carry != NULL && (r->cursor.step + 1) % r->phase[0].every == 0;
 
-    lki_carry_begin_step(r);
+    LK_TRY(lki_carry_begin_step(r));
     *out = (lki_step_result){.lr = lk_schedule_lr(&r->schedule, r->cursor.step) * r->watch.lr_factor};
     for (int k = 0; k < r->n_phases; k++) {
         out->phase_loss[k] = NAN;

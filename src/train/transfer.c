@@ -184,7 +184,7 @@ static lk_status read_transfer(lk_run *r)
 
     st = lk_checkpoint_resolve(o->checkpoint, &folder);
     if (st == LK_OK)
-        st = load_all(&t, folder, r->weights);
+        st = load_all(&t, folder, r->host);
     if (st != LK_OK)
         lk_err_prefix(st, "%s: train.init_from: ", lk_config_where(r->config, "train.init_from.checkpoint", where, sizeof where));
     r->loaded = t.loaded;
@@ -202,5 +202,5 @@ lk_status lki_transfer(lk_run *r)
     if (r->config->train.init_from.checkpoint == NULL)
         return LK_OK;
     LK_TRY(lk_comm_agree(r->comm, r->rank == 0 ? read_transfer(r) : LK_OK));
-    return lk_comm_bcast(r->comm, 0, r->weights, (size_t)r->graph->flat * sizeof *r->weights);
+    return lk_comm_bcast(r->comm, 0, r->host, (size_t)r->graph->flat * sizeof *r->host);
 }

@@ -46,7 +46,7 @@ static machine build_within(const lk_backend *backend, lk_graph *g, int64_t vali
     if (backend->thread_setup != NULL)
         backend->thread_setup();
     OK(lk_plan_create(g, backend, &opts, &m.plan));
-    OK(lk_exec_create(m.plan, &m.exec));
+    OK(lk_exec_create(m.plan, 1, &m.exec));
     OK(lk_alloc_array(g->flat, backend->real_size, "weights", &m.weights));
     OK(lk_alloc_array(g->flat, backend->real_size, "grads", &m.grads));
     OK(lk_alloc_array(m.plan->packed_bytes + 1, 1, "packed", &m.packed));

@@ -17,9 +17,10 @@ ROOMS = {
     "data": ["base"],
     "engine": ["kern", "base"],
     "model": ["engine", "kern", "data", "base"],
-    "train": ["model", "engine", "kern", "comm", "data", "base"],
+    "cuda": ["kern", "comm", "base"],
+    "train": ["model", "engine", "cuda", "kern", "comm", "data", "base"],
     "launch": ["base"],
-    "cli": ["train", "launch", "model", "engine", "kern", "comm", "data", "base"],
+    "cli": ["train", "launch", "model", "engine", "cuda", "kern", "comm", "data", "base"],
 }
 
 # Header -> the files that may include it (and headers of ours that pass it on).
