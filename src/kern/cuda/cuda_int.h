@@ -22,13 +22,13 @@ extern "C" {
 /* Types of values. Weights, gradients of weights, optimizer state, metrics stay float and double. */
 typedef enum lki_type { LKI_F32, LKI_BF16, LKI_F16, LKI_TYPES } lki_type;
 
-/* One table an operation: what the tables of lk_backend point to. */
-#define X(NAME, name) extern const lk_kernel *const lk_kern_cuda_##name[LKI_TYPES];
+/* One table an operation: what the tables of lk_backend point to. Weak: an operation without a file is not there, and the plan says so. */
+#define X(NAME, name) extern const lk_kernel *const lk_kern_cuda_##name[LKI_TYPES] __attribute__((weak));
 LK_OP_LIST(X)
 #undef X
 #define X(NAME, name) \
     void lk_opt_cuda_##name( \
-        int64_t n, void *p, void *const state[LK_MAX_OPT_STATE], const void *g, const lk_opt_args *a);
+        int64_t n, void *p, void *const state[LK_MAX_OPT_STATE], const void *g, const lk_opt_args *a) __attribute__((weak));
 LK_OPT_LIST(X)
 #undef X
 
@@ -59,6 +59,11 @@ static inline size_t lki_type_size(lki_type t)
 {
     return t == LKI_F32 ? 4 : 2;
 }
+
+/* cuda.c, backend.cu */
+extern const lk_space lki_space_cuda;
+const lk_backend *lki_cuda_backend(lki_type t);
+lk_status lki_cuda_sum(lk_sum_form form, int64_t n, float *to, const float *const from[4]);
 
 /* ---- products ---- */
 /* Row-major: C [m,n] = op(A) [m,k] op(B) [k,n], then + C with `add`, + bias [n], then relu; `batch` of them, so many elements apart. Sums in
