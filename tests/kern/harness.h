@@ -33,10 +33,12 @@
     } while (0)
 
 /* ---- buffers ---- */
-enum { KERN_GUARD = 64, KERN_GUARD_BYTE = 0xC3 };
+enum { KERN_GUARD = 256, KERN_GUARD_BYTE = 0xC3 };
 
+/* Memory in a backend's space, with a view of it on the host (the same memory where the space is the host's). */
 typedef struct kern_buf {
-    unsigned char *base; /* guard, bytes, guard */
+    const lk_space *space;
+    unsigned char *base, *view; /* guard, bytes, guard */
     size_t bytes;
     unsigned char *frozen; /* copy of the content that must not change; NULL: may */
 } kern_buf;
@@ -47,54 +49,87 @@ static inline void *kern_ptr(const kern_buf *b)
     return b->bytes ? b->base + KERN_GUARD : NULL;
 }
 
-static inline void kern_fill(kern_buf *b, unsigned char poison)
+/* The content on the host; as it is in the space only after kern_bring_out. */
+static inline void *kern_view(const kern_buf *b)
 {
-    if (b->bytes)
-        memset(kern_ptr(b), poison, b->bytes);
+    return b->bytes ? b->view + KERN_GUARD : NULL;
 }
 
-static inline void kern_buf_init(kern_buf *b, size_t bytes, unsigned char poison)
+static inline void kern_bring_in(kern_buf *b)
 {
-    *b = (kern_buf){.bytes = bytes};
-    KERN_OK(lk_alloc(bytes + 2 * KERN_GUARD, "test buffer", &b->base));
-    memset(b->base, KERN_GUARD_BYTE, bytes + 2 * KERN_GUARD);
+    if (b->view != b->base)
+        KERN_OK(lk_space_copy(b->space, b->base, b->view, b->bytes + 2 * KERN_GUARD, LK_COPY_IN));
+}
+
+static inline void kern_bring_out(kern_buf *b)
+{
+    if (b->view != b->base)
+        KERN_OK(lk_space_copy(b->space, b->view, b->base, b->bytes + 2 * KERN_GUARD, LK_COPY_OUT));
+}
+
+static inline void kern_fill(kern_buf *b, unsigned char poison)
+{
+    if (!b->bytes)
+        return;
+    memset(kern_view(b), poison, b->bytes);
+    kern_bring_in(b);
+}
+
+static inline void kern_buf_init(kern_buf *b, const lk_backend *be, size_t bytes, unsigned char poison)
+{
+    *b = (kern_buf){.space = be->space, .bytes = bytes};
+    KERN_OK(lk_alloc(bytes + 2 * KERN_GUARD, "test buffer", &b->view));
+    b->base = b->view;
+    if (!be->space->host)
+        KERN_OK(lk_space_alloc(be->space, bytes + 2 * KERN_GUARD, "test buffer", &b->base));
+    memset(b->view, KERN_GUARD_BYTE, bytes + 2 * KERN_GUARD);
+    kern_bring_in(b);
     kern_fill(b, poison);
-    ASAN_POISON_MEMORY_REGION(b->base, KERN_GUARD);
-    ASAN_POISON_MEMORY_REGION(b->base + KERN_GUARD + bytes, KERN_GUARD);
+    ASAN_POISON_MEMORY_REGION(b->view, KERN_GUARD);
+    ASAN_POISON_MEMORY_REGION(b->view + KERN_GUARD + bytes, KERN_GUARD);
+}
+
+static inline void kern_unguard(kern_buf *b)
+{
+    ASAN_UNPOISON_MEMORY_REGION(b->view, b->bytes + 2 * KERN_GUARD);
 }
 
 static inline void kern_freeze(kern_buf *b)
 {
     if (!b->bytes)
         return;
+    kern_unguard(b);
+    kern_bring_out(b);
     if (!b->frozen)
         KERN_OK(lk_alloc(b->bytes, "test buffer", &b->frozen));
-    memcpy(b->frozen, kern_ptr(b), b->bytes);
+    memcpy(b->frozen, kern_view(b), b->bytes);
 }
 
 /* Guards stand, frozen content is as it was. */
 static inline void kern_buf_check(kern_buf *b, const char *what, const char *label)
 {
-    if (!b->base)
+    if (!b->view)
         return;
-    ASAN_UNPOISON_MEMORY_REGION(b->base, b->bytes + 2 * KERN_GUARD);
+    kern_unguard(b);
+    kern_bring_out(b);
     for (size_t i = 0; i < KERN_GUARD; i++) {
-        cr_assert(b->base[i] == KERN_GUARD_BYTE, "%s: %s: written %zu bytes in front", label, what, KERN_GUARD - i);
-        cr_assert(b->base[KERN_GUARD + b->bytes + i] == KERN_GUARD_BYTE, "%s: %s: written %zu bytes behind", label,
+        cr_assert(b->view[i] == KERN_GUARD_BYTE, "%s: %s: written %zu bytes in front", label, what, KERN_GUARD - i);
+        cr_assert(b->view[KERN_GUARD + b->bytes + i] == KERN_GUARD_BYTE, "%s: %s: written %zu bytes behind", label,
             what, i + 1);
     }
-    ASAN_POISON_MEMORY_REGION(b->base, KERN_GUARD);
-    ASAN_POISON_MEMORY_REGION(b->base + KERN_GUARD + b->bytes, KERN_GUARD);
     if (b->frozen)
         cr_assert(
-            memcmp(b->frozen, kern_ptr(b), b->bytes) == 0, "%s: %s: changed, but is only to be read", label, what);
+            memcmp(b->frozen, kern_view(b), b->bytes) == 0, "%s: %s: changed, but is only to be read", label, what);
 }
 
 static inline void kern_buf_fini(kern_buf *b)
 {
-    if (b->base)
-        ASAN_UNPOISON_MEMORY_REGION(b->base, b->bytes + 2 * KERN_GUARD);
-    lk_free(b->base);
+    if (b->view) {
+        kern_unguard(b);
+        if (b->base != b->view)
+            lk_space_free(b->space, b->base);
+    }
+    lk_free(b->view);
     lk_free(b->frozen);
     *b = (kern_buf){0};
 }
@@ -110,27 +145,108 @@ static inline int64_t kern_place(const lk_shape *s, lk_layout layout, int64_t i)
     return (b * area + at) * channels + c;
 }
 
-static inline void kern_put(const lk_backend *be, const lk_shape *s, lk_layout layout, const double *from, void *to)
+
+typedef enum kern_type { KERN_F64, KERN_F32, KERN_BF16, KERN_F16 } kern_type;
+
+static inline kern_type kern_real_type(const lk_backend *be)
 {
-    const int64_t n = lk_shape_count(s);
-    for (int64_t i = 0; i < n; i++) {
-        if (be->real_size == sizeof(double))
-            ((double *)to)[kern_place(s, layout, i)] = from[i];
-        else
-            ((float *)to)[kern_place(s, layout, i)] = (float)from[i];
+    return be->real_size == sizeof(double) ? KERN_F64 : KERN_F32;
+}
+
+static inline kern_type kern_value_type(const lk_backend *be)
+{
+    return be->value_size == be->real_size ? kern_real_type(be) : strstr(be->name, "bf16") ? KERN_BF16 : KERN_F16;
+}
+
+static inline size_t kern_type_size(kern_type t)
+{
+    return t == KERN_F64 ? 8 : t == KERN_F32 ? 4 : 2;
+}
+
+/* Rounds to nearest, ties to even, to `bits` behind the point and exponents from `least` on. */
+static inline double kern_round(double v, int bits, int least)
+{
+    int e;
+    if (v == 0 || !isfinite(v))
+        return v;
+    frexp(v, &e);
+    e = e - 1 < least ? least : e - 1;
+    return ldexp(rint(ldexp(v, bits - e)), e - bits);
+}
+
+static inline double kern_quantize(kern_type t, double v)
+{
+    return t == KERN_F64 ? v : t == KERN_F32 ? (double)(float)v : t == KERN_BF16 ? kern_round(v, 7, -126) : kern_round(v, 10, -14);
+}
+
+static inline void kern_store(kern_type t, double v, void *to, int64_t i)
+{
+    const float f = (float)kern_quantize(t, v);
+    uint32_t w;
+    memcpy(&w, &f, sizeof w);
+    switch (t) {
+    case KERN_F64:
+        ((double *)to)[i] = v;
+        break;
+    case KERN_F32:
+        ((float *)to)[i] = f;
+        break;
+    case KERN_BF16:
+        ((uint16_t *)to)[i] = (uint16_t)(w >> 16);
+        break;
+    case KERN_F16: {
+        const uint16_t sign = (uint16_t)(w >> 16 & 0x8000);
+        const double a = fabs((double)f);
+        ((uint16_t *)to)[i] = isnan(f)       ? (uint16_t)(sign | 0x7e00)
+                              : a >= 0x1p16  ? (uint16_t)(sign | 0x7c00)
+                              : a < 0x1p-14  ? (uint16_t)(sign | (uint16_t)(a * 0x1p24))
+                                             : (uint16_t)(sign | ((w >> 13 & 0x3ffff) - ((127 - 15) << 10)));
+        break;
+    }
     }
 }
 
-static inline void kern_get(const lk_backend *be, const lk_shape *s, lk_layout layout, const void *from, double *to)
+static inline double kern_load(kern_type t, const void *from, int64_t i)
+{
+    if (t == KERN_F64)
+        return ((const double *)from)[i];
+    if (t == KERN_F32)
+        return (double)((const float *)from)[i];
+    const uint16_t h = ((const uint16_t *)from)[i];
+    if (t == KERN_BF16) {
+        const uint32_t w = (uint32_t)h << 16;
+        float f;
+        memcpy(&f, &w, sizeof f);
+        return (double)f;
+    }
+    const int e = h >> 10 & 31, m = h & 1023;
+    const double a = e == 31 ? (m ? NAN : INFINITY) : e == 0 ? m * 0x1p-24 : ldexp(1024 + m, e - 25);
+    return h & 0x8000 ? -a : a;
+}
+
+static inline void kern_put(kern_type t, const lk_shape *s, lk_layout layout, const double *from, kern_buf *to)
 {
     const int64_t n = lk_shape_count(s);
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t at = kern_place(s, layout, i);
-        to[i] = be->real_size == sizeof(double) ? ((const double *)from)[at] : (double)((const float *)from)[at];
-    }
+    for (int64_t i = 0; i < n; i++)
+        kern_store(t, from[i], kern_view(to), kern_place(s, layout, i));
+    kern_unguard(to);
+    kern_bring_in(to);
+}
+
+static inline void kern_get(kern_type t, const lk_shape *s, lk_layout layout, kern_buf *from, double *to)
+{
+    const int64_t n = lk_shape_count(s);
+    kern_unguard(from);
+    kern_bring_out(from);
+    for (int64_t i = 0; i < n; i++)
+        to[i] = kern_load(t, kern_view(from), kern_place(s, layout, i));
 }
 
 /* ---- data of a case ---- */
+/* What data are rounded to, so that all backends get the same numbers, and how near to its kink a fused activation has no gradient. */
+static kern_type kern_data_type = KERN_F32;
+static double kern_kink = 1e-3;
+
 typedef struct kern_data {
     lk_opspec spec; /* plain layouts, training, inferred */
     lk_micro micro;
@@ -138,7 +254,7 @@ typedef struct kern_data {
     double *x[LK_MAX_IN];
     int64_t *id[LK_MAX_IN]; /* inputs of whole numbers */
     double *param[LK_MAX_PARAMS];
-    double *dy; /* 0 in padding rows, and where a fused activation is within 1e-3 of its kink */
+    double *dy; /* 0 in padding rows, and where a fused activation is within kern_kink of its kink */
     char label[256];
 } kern_data;
 
@@ -259,6 +375,8 @@ static inline void kern_data_fill(kern_data *d, lk_op op, const kern_case *k, in
             d->x[i][j] = (double)(float)(low + (high - low) * (d->x[i][j] / 4 + 0.5));
         for (int64_t j = 0; j < n && i == 0; j++)
             d->x[i][j] = (double)(float)((k->ties ? round(d->x[i][j]) : d->x[i][j]) + k->offset);
+        for (int64_t j = 0; j < n; j++)
+            d->x[i][j] = kern_quantize(kern_data_type, d->x[i][j]);
     }
     for (int i = 0; i < s->n_params; i++) {
         const lk_param_info *const p = &s->param[i];
@@ -276,6 +394,8 @@ static inline void kern_data_fill(kern_data *d, lk_op op, const kern_case *k, in
 
     const int64_t n = lk_shape_count(&s->out), row = lk_shape_row(&s->out);
     d->dy = kern_uniform(NEXT, n, -1, 1);
+    for (int64_t i = 0; i < n; i++)
+        d->dy[i] = kern_quantize(kern_data_type, d->dy[i]);
     for (int64_t i = valid * row; i < n; i++)
         d->dy[i] = 0;
     lk_opspec bare = *s;
@@ -289,7 +409,7 @@ static inline void kern_data_fill(kern_data *d, lk_op op, const kern_case *k, in
         kern_result r;
         KERN_OK(kern_run(&lk_backend_ref, &bare, d, &(kern_opts){.poison = 0xFF, .forward_only = true}, &r));
         for (int64_t i = 0; i < n; i++)
-            if (fabs(r.y[i]) < 1e-3)
+            if (fabs(r.y[i]) < kern_kink)
                 d->dy[i] = 0;
         kern_result_fini(&r);
     }
@@ -297,6 +417,48 @@ static inline void kern_data_fill(kern_data *d, lk_op op, const kern_case *k, in
 }
 
 /* ---- the run ---- */
+/* What a device kernel reads in place of the microbatch: lk_live, then the key, then the samples; nothing on the host. */
+enum { KERN_KEY_AT = 64, KERN_SAMPLE_AT = 128 };
+static inline void kern_live(const lk_backend *be, const lk_opspec *spec, lk_micro *m, kern_buf *live, kern_buf *fault)
+{
+    *live = (kern_buf){0};
+    if (be->space->host)
+        return;
+    const size_t samples = (size_t)m->rows * sizeof(int64_t);
+    kern_buf_init(fault, be, LK_FAULT_WORDS * sizeof(int64_t), 0);
+    kern_buf_init(live, be, KERN_SAMPLE_AT + samples, 0);
+    const lk_live content = {.valid = m->valid,
+        .grad_scale = m->grad_scale,
+        .sample = (const int64_t *)((char *)kern_ptr(live) + KERN_SAMPLE_AT),
+        .fault = kern_ptr(fault)};
+    memcpy(kern_view(live), &content, sizeof content);
+    if (lk_op_info(spec->op)->stream) {
+        const lk_rng r = lk_op_info(spec->op)->stream(spec, m);
+        memcpy((char *)kern_view(live) + KERN_KEY_AT, r.key, sizeof r.key);
+    }
+    memcpy((char *)kern_view(live) + KERN_SAMPLE_AT, m->sample, samples);
+    kern_unguard(live);
+    kern_bring_in(live);
+    kern_freeze(live);
+    /* None of these may be looked at by a kernel's host side. */
+    m->valid = -1;
+    m->grad_scale = NAN;
+    m->sample = NULL;
+}
+
+/* All that was queued is done; what it found wrong with the data. */
+static inline lk_status kern_settle(const lk_backend *be, const lk_micro *m, kern_buf *fault)
+{
+    if (be->space->host)
+        return LK_OK;
+    LK_TRY(lk_space_wait(be->space));
+    kern_unguard(fault);
+    kern_bring_out(fault);
+    const int64_t *const note = kern_view(fault);
+    cr_assert(note[LK_FAULT_KIND] == LK_FAULT_NONE || note[LK_FAULT_NODE] == 7, "a note of bad data names node %" PRId64, note[LK_FAULT_NODE]);
+    return lk_fault_status(m, note);
+}
+
 /* One forward and, if the spec is in training, one backward pass of `spec` (d->spec, perhaps with other layouts or
  * `training`) on new buffers. The kernel's status; everything else that is wrong fails the test. */
 static inline lk_status kern_run(
@@ -305,7 +467,8 @@ static inline lk_status kern_run(
     const lk_kernel *const k = be->kernel[spec->op];
     const lk_opinfo *const info = lk_op_info(spec->op);
     const unsigned needs = info->needs(spec);
-    const size_t real = be->real_size;
+    const kern_type real = kern_real_type(be), value = kern_value_type(be);
+    const size_t real_size = be->real_size, value_size = be->value_size;
     char label[320];
     snprintf(label, sizeof label, "%s %s%s%s%s", be->name, d->label, spec->training ? "" : " eval",
         spec->in_layout == LK_LAYOUT_NHWC ? " NHWC" : "", spec->out_layout == LK_LAYOUT_NHWC ? " -> NHWC" : "");
@@ -317,52 +480,58 @@ static inline lk_status kern_run(
 
     kern_buf x[LK_MAX_IN] = {0}, param[LK_MAX_PARAMS] = {0}, dparam[LK_MAX_PARAMS] = {0}, dx[LK_MAX_IN] = {0};
     kern_buf y = {0}, dy = {0}, saved, scratch_forward, scratch_backward, packed, carry = {0};
-    double metrics[LK_MAX_METRICS];
-    for (int i = 0; i < LK_MAX_METRICS; i++)
-        metrics[i] = NAN;
+    kern_buf metrics, live, fault = {0};
+    kern_buf_init(&metrics, be, LK_MAX_METRICS * sizeof(double), 0xFF); /* NaN */
     lk_micro micro = d->micro;
-    micro.metrics = metrics;
+    micro.metrics = kern_ptr(&metrics);
+    kern_live(be, spec, &micro, &live, &fault);
 
-    kern_buf_init(&saved, plan.saved_bytes, o->poison);
-    kern_buf_init(&scratch_forward, plan.scratch_forward, o->poison);
-    kern_buf_init(&scratch_backward, plan.scratch_backward, o->poison);
-    kern_buf_init(&packed, plan.packed_bytes, o->poison);
+    kern_buf_init(&saved, be, plan.saved_bytes, o->poison);
+    kern_buf_init(&scratch_forward, be, plan.scratch_forward, o->poison);
+    kern_buf_init(&scratch_backward, be, plan.scratch_backward, o->poison);
+    kern_buf_init(&packed, be, plan.packed_bytes, o->poison);
     if (plan.carry_bytes && !o->no_carry) {
-        const lk_shape flat = {1, {(int64_t)(plan.carry_bytes / real)}};
+        const lk_shape flat = {1, {(int64_t)(plan.carry_bytes / real_size)}};
         double *const state = kern_uniform(lk_rng_make(micro.seed, LK_RNG_TEST, 99), flat.dim[0], -1, 1);
-        kern_buf_init(&carry, plan.carry_bytes, o->poison);
-        kern_put(be, &flat, LK_LAYOUT_PLAIN, state, kern_ptr(&carry));
+        kern_buf_init(&carry, be, plan.carry_bytes, o->poison);
+        kern_put(real, &flat, LK_LAYOUT_PLAIN, state, &carry);
         lk_free(state);
     }
     for (int i = 0; i < spec->n_in; i++) {
         const size_t n = (size_t)lk_shape_count(&spec->in[i]);
         if (spec->in_dtype[i] == LK_DT_I64) {
-            kern_buf_init(&x[i], n * sizeof(int64_t), o->poison);
-            memcpy(kern_ptr(&x[i]), d->id[i], n * sizeof(int64_t));
+            kern_buf_init(&x[i], be, n * sizeof(int64_t), o->poison);
+            memcpy(kern_view(&x[i]), d->id[i], n * sizeof(int64_t));
+            kern_unguard(&x[i]);
+            kern_bring_in(&x[i]);
         } else {
-            kern_buf_init(&x[i], n * real, o->poison);
-            kern_put(be, &spec->in[i], spec->in_layout, d->x[i], kern_ptr(&x[i]));
+            kern_buf_init(&x[i], be, n * value_size, o->poison);
+            kern_put(value, &spec->in[i], spec->in_layout, d->x[i], &x[i]);
         }
         kern_freeze(&x[i]);
     }
     for (int i = 0; i < spec->n_params; i++) {
         const size_t n = (size_t)lk_shape_count(&spec->param[i].shape);
-        kern_buf_init(&param[i], n * real, o->poison);
-        kern_buf_init(&dparam[i], n * real, o->poison);
-        kern_put(be, &spec->param[i].shape, LK_LAYOUT_PLAIN, d->param[i], kern_ptr(&param[i]));
+        kern_buf_init(&param[i], be, n * real_size, o->poison);
+        kern_buf_init(&dparam[i], be, n * real_size, o->poison);
+        kern_put(real, &spec->param[i].shape, LK_LAYOUT_PLAIN, d->param[i], &param[i]);
         kern_freeze(&param[i]);
     }
     const int64_t n_out = info->loss ? 0 : lk_shape_count(&spec->out);
     const bool in_place = o->in_place && k->in_place;
     if (n_out && !in_place)
-        kern_buf_init(&y, (size_t)n_out * real, o->poison);
+        kern_buf_init(&y, be, (size_t)n_out * value_size, o->poison);
     if (in_place) {
         lk_free(x[0].frozen);
         x[0].frozen = NULL;
     }
     void *const out = in_place ? kern_ptr(&x[0]) : kern_ptr(&y);
 
-    lk_call base = {.spec = spec, .micro = &micro, .state = plan.state};
+    lk_call base = {.spec = spec, .micro = &micro, .state = plan.state, .node = 7};
+    if (live.bytes) {
+        base.live = kern_ptr(&live);
+        base.key = (const uint32_t *)((const char *)kern_ptr(&live) + KERN_KEY_AT);
+    }
     for (int i = 0; i < spec->n_params; i++)
         base.param[i] = kern_ptr(&param[i]);
     if (k->pack) {
@@ -388,15 +557,17 @@ static inline lk_status kern_run(
     int64_t allocations = lk_mem_count();
     lk_status st = k->forward(&f);
     cr_assert(lk_mem_count() == allocations, "%s: forward allocates", label);
+    if (st == LK_OK)
+        st = kern_settle(be, &d->micro, &fault);
 
     if (st == LK_OK && n_out) {
         KERN_OK(lk_alloc_array(n_out, sizeof(double), "test result", &r->y));
-        kern_get(be, &spec->out, spec->out_layout, out, r->y);
+        kern_get(value, &spec->out, spec->out_layout, in_place ? &x[0] : &y, r->y);
     }
     if (st == LK_OK && carry.bytes) {
-        r->n_carry = (int64_t)(carry.bytes / real);
+        r->n_carry = (int64_t)(carry.bytes / real_size);
         KERN_OK(lk_alloc_array(r->n_carry, sizeof(double), "test result", &r->carry));
-        kern_get(be, &(lk_shape){1, {r->n_carry}}, LK_LAYOUT_PLAIN, kern_ptr(&carry), r->carry);
+        kern_get(real, &(lk_shape){1, {r->n_carry}}, LK_LAYOUT_PLAIN, &carry, r->carry);
     }
     if (st == LK_OK && spec->training && !o->forward_only) {
         lk_call b = base;
@@ -405,7 +576,7 @@ static inline lk_status kern_run(
             if (spec->in_dtype[i] == LK_DT_REAL && !(o->skip_dx >> i & 1)) {
                 if (i == 0 && o->in_place_dx && k->in_place_dx && n_out)
                     continue;
-                kern_buf_init(&dx[i], x[i].bytes, o->poison);
+                kern_buf_init(&dx[i], be, x[i].bytes, o->poison);
                 b.dx[i] = kern_ptr(&dx[i]);
             }
         }
@@ -413,8 +584,8 @@ static inline lk_status kern_run(
         if (y.bytes)
             kern_freeze(&y);
         if (n_out) {
-            kern_buf_init(&dy, (size_t)n_out * real, o->poison);
-            kern_put(be, &spec->out, spec->out_layout, d->dy, kern_ptr(&dy));
+            kern_buf_init(&dy, be, (size_t)n_out * value_size, o->poison);
+            kern_put(value, &spec->out, spec->out_layout, d->dy, &dy);
             b.dy = kern_ptr(&dy);
             if (o->in_place_dx && k->in_place_dx && !(o->skip_dx & 1))
                 b.dx[0] = kern_ptr(&dy);
@@ -431,19 +602,23 @@ static inline lk_status kern_run(
         st = k->backward(&b);
         cr_assert(lk_mem_count() == allocations, "%s: backward allocates", label);
         if (st == LK_OK)
+            st = kern_settle(be, &d->micro, &fault);
+        if (st == LK_OK)
             for (int i = 0; i < spec->n_in; i++)
                 if (b.dx[i]) {
                     KERN_OK(lk_alloc_array(lk_shape_count(&spec->in[i]), sizeof(double), "test result", &r->dx[i]));
-                    kern_get(be, &spec->in[i], spec->in_layout, b.dx[i], r->dx[i]);
+                    kern_get(value, &spec->in[i], spec->in_layout, b.dx[i] == kern_ptr(&dy) ? &dy : &dx[i], r->dx[i]);
                 }
     }
     for (int i = 0; st == LK_OK && spec->training && i < spec->n_params; i++) {
         if ((o->forward_only || o->frozen) && spec->param[i].kind == LK_PARAM_WEIGHT)
             continue;
         KERN_OK(lk_alloc_array(lk_shape_count(&spec->param[i].shape), sizeof(double), "test result", &r->dparam[i]));
-        kern_get(be, &spec->param[i].shape, LK_LAYOUT_PLAIN, kern_ptr(&dparam[i]), r->dparam[i]);
+        kern_get(real, &spec->param[i].shape, LK_LAYOUT_PLAIN, &dparam[i], r->dparam[i]);
     }
-    memcpy(r->metrics, metrics, sizeof metrics);
+    kern_unguard(&metrics);
+    kern_bring_out(&metrics);
+    memcpy(r->metrics, kern_view(&metrics), sizeof r->metrics);
 
     for (int i = 0; i < LK_MAX_IN; i++) {
         kern_buf_check(&x[i], "x", label);
@@ -457,9 +632,9 @@ static inline lk_status kern_run(
         kern_buf_fini(&param[i]);
         kern_buf_fini(&dparam[i]);
     }
-    kern_buf *const rest[] = {&y, &dy, &saved, &scratch_forward, &scratch_backward, &packed, &carry};
+    kern_buf *const rest[] = {&y, &dy, &saved, &scratch_forward, &scratch_backward, &packed, &carry, &metrics, &live, &fault};
     static const char *const rest_name[] = {
-        "y", "dy", "saved", "forward scratch", "backward scratch", "packed", "carry"};
+        "y", "dy", "saved", "forward scratch", "backward scratch", "packed", "carry", "metrics", "live", "fault"};
     for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++) {
         kern_buf_check(rest[i], rest_name[i], label);
         kern_buf_fini(rest[i]);

@@ -674,11 +674,11 @@ Test(values, carried_state)
         cr_assert(plan.carry_bytes == B * (size_t)H * (op[n / 2] == LK_OP_LSTM ? 2 : 1) * be->real_size);
         kern_buf x, y, scratch, packed, carry, param[4];
         const lk_shape in = {3, {B, T / 2, C}}, out = {3, {B, T / 2, H}};
-        kern_buf_init(&x, B * T / 2 * C * be->real_size, 0);
-        kern_buf_init(&y, B * T / 2 * H * be->real_size, 0);
-        kern_buf_init(&scratch, plan.scratch_forward, 0xFF);
-        kern_buf_init(&packed, plan.packed_bytes, 0xFF);
-        kern_buf_init(&carry, plan.carry_bytes, 0);
+        kern_buf_init(&x, be, B * T / 2 * C * be->real_size, 0);
+        kern_buf_init(&y, be, B * T / 2 * H * be->real_size, 0);
+        kern_buf_init(&scratch, be, plan.scratch_forward, 0xFF);
+        kern_buf_init(&packed, be, plan.packed_bytes, 0xFF);
+        kern_buf_init(&carry, be, plan.carry_bytes, 0);
         lk_call c = {.spec = &half,
             .micro = &d.micro,
             .packed = kern_ptr(&packed),
@@ -687,8 +687,8 @@ Test(values, carried_state)
             .scratch = kern_ptr(&scratch),
             .carry = kern_ptr(&carry)};
         for (int i = 0; i < 4; i++) {
-            kern_buf_init(&param[i], (size_t)lk_shape_count(&whole.param[i].shape) * be->real_size, 0);
-            kern_put(be, &whole.param[i].shape, LK_LAYOUT_PLAIN, d.param[i], kern_ptr(&param[i]));
+            kern_buf_init(&param[i], be, (size_t)lk_shape_count(&whole.param[i].shape) * be->real_size, 0);
+            kern_put(kern_real_type(be), &whole.param[i].shape, LK_LAYOUT_PLAIN, d.param[i], &param[i]);
             c.param[i] = kern_ptr(&param[i]);
         }
         if (k->pack)
@@ -698,11 +698,11 @@ Test(values, carried_state)
             double from[B * T / 2 * C], got[B * T / 2 * H], error = 0;
             for (int b = 0; b < B; b++)
                 memcpy(from + b * T / 2 * C, d.x[0] + (b * T + at * T / 2) * C, sizeof from / B);
-            kern_put(be, &in, LK_LAYOUT_PLAIN, from, kern_ptr(&x));
+            kern_put(kern_real_type(be), &in, LK_LAYOUT_PLAIN, from, &x);
             if (part == 2)
                 c.carry = NULL;
             KERN_OK(k->forward(&c));
-            kern_get(be, &out, LK_LAYOUT_PLAIN, kern_ptr(&y), got);
+            kern_get(kern_real_type(be), &out, LK_LAYOUT_PLAIN, &y, got);
             for (int b = 0; b < B; b++)
                 error = fmax(error, kern_distance(T / 2 * H, got + b * T / 2 * H, r.y + (b * T + at * T / 2) * H));
             cr_assert(part == 2 ? error > 1e-3 : error == 0, "%s %s: part %d is off by %.3g", be->name,

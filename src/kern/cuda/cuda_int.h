@@ -10,14 +10,14 @@
 #ifndef LK_KERN_CUDA_CUDA_INT_H
 #define LK_KERN_CUDA_CUDA_INT_H
 
+#include <cublasLt.h>
+#include <cuda_runtime_api.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 #include "kern/kern_int.h"
-
-#include <cublasLt.h>
-#include <cuda_runtime_api.h>
 
 /* Types of values. Weights, gradients of weights, optimizer state, metrics stay float and double. */
 typedef enum lki_type { LKI_F32, LKI_BF16, LKI_F16, LKI_TYPES } lki_type;
