@@ -72,6 +72,11 @@ const char *lk_comm_name(const lk_comm *c)
     return c->name;
 }
 
+const lk_space *lk_comm_space(const lk_comm *c)
+{
+    return c->space;
+}
+
 const char *lk_comm_host(const lk_comm *c, int rank)
 {
     LK_BUG_IF(rank < 0 || rank >= c->nranks, "host of rank %d of %d", rank, c->nranks);
@@ -205,7 +210,18 @@ lk_status lki_comm_init(lk_comm *c, const lk_comm_ops *ops, const char *name, in
     c->ops = ops;
     c->rank = rank;
     c->nranks = nranks;
+    c->space = &lk_space_host;
     strncpy(c->name, name, sizeof c->name - 1);
+    return LK_OK;
+}
+
+lk_status lki_comm_init_over(lk_comm *c, const lk_comm_ops *ops, const char *name, const lk_comm *inner)
+{
+    LK_TRY(lki_comm_init(c, ops, name, inner->rank, inner->nranks));
+    memcpy(c->host, inner->host, (size_t)inner->nranks * LKI_HOST_BYTES);
+    c->local_rank = inner->local_rank;
+    c->deadline = inner->deadline;
+    c->space = inner->space;
     return LK_OK;
 }
 
@@ -235,9 +251,9 @@ lk_status lki_comm_scratch(lk_comm *c, int64_t bytes, void **out)
     return LK_OK;
 }
 
-lk_status lki_comm_reserve(lk_comm *c, int n, int64_t bytes)
+lk_status lki_comm_reserve(lk_comm *c, int n, const int64_t *counts)
 {
-    return c->ops->reserve != NULL ? c->ops->reserve(c, n, bytes) : LK_OK;
+    return c->ops->reserve != NULL ? c->ops->reserve(c, n, counts) : LK_OK;
 }
 
 void lki_comm_drop(lk_comm *c, lk_comm_req **req)

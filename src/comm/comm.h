@@ -1,14 +1,19 @@
-/* Ranks and what they say to each other. Implementations: `self` (one rank, no MPI), `mpi`, and `fault`, which wraps
- * another and fails a chosen call on a chosen rank (for tests). mpi.h stays inside this folder.
+/* Ranks and what they say to each other. Implementations: `self` (one rank, no MPI), `mpi`, `staged`, which takes the
+ * memory of a device through the host and another communicator, and `fault`, which wraps another and fails a chosen call
+ * on a chosen rank (for tests). mpi.h stays inside this folder.
  *
  * A communicator that failed (any status of damage COMM or worse) is dead: every later call returns the same status and
  * message until it is destroyed, and buffers of what was under way may still be read or written until then. A refused
  * argument (LK_E_ARG) does no harm. Every rank makes the same collective calls in the same order; where a rank alone
  * may fail, the caller closes the local call with lk_comm_agree. All calls of one communicator come from one thread.
- * Data is host memory. */
+ *
+ * Data is host memory, but for what lk_comm_alltoallv_start and lk_comm_allreduce move: that lies in lk_comm_space(c),
+ * the host's unless the communicator was made for another. There, what was queued before a start is in what is sent, and
+ * completion means that whatever is queued from then on finds what was received; the host may be far ahead of both. */
 #ifndef LK_COMM_COMM_H
 #define LK_COMM_COMM_H
 
+#include "base/space.h"
 #include "base/status.h"
 #include <stddef.h>
 
@@ -29,6 +34,13 @@ LK_MUST_USE lk_status lk_comm_create_mpi(lk_comm **out);
  * allgather, allreduce, alltoallv_start and agree count, one each; test and wait do not, since how often they are
  * called depends on timing. Collective with same arguments. */
 LK_MUST_USE lk_status lk_comm_create_fault(lk_comm *inner, int rank, int64_t call, lk_comm **out);
+/* Exchanges and allreduce of memory in `space`, through pinned host memory and the exchanges of `inner`, whose own space
+ * is the host's. Keeps `inner` until destroy, and does not end it; an exchange of the caller on it must not be in flight
+ * with a tag that is used here. All else is passed on to it, deadline included. The host takes part: an exchange goes on
+ * while some call is made on the communicator. Pinned memory: once what is sent to and received from other ranks by the
+ * exchanges in flight. Local. Errors: LK_E_ARG, LK_E_NOMEM. Exchanges fail with what the space says of a lost device, else with
+ * LK_E_COMM. */
+LK_MUST_USE lk_status lk_comm_create_staged(lk_comm *inner, const lk_space *space, lk_comm **out);
 /* True when this process was started as a rank of several (or one) by mpirun, srun with PMI, or alike: looks at the
  * environment only (OMPI_COMM_WORLD_SIZE, PMIX_RANK, PMI_RANK, PMI_SIZE; not SLURM_PROCID, which a process without
  * MPI's help has too). */
@@ -40,6 +52,7 @@ void lk_comm_destroy(lk_comm **c);
 int lk_comm_rank(const lk_comm *c);
 int lk_comm_nranks(const lk_comm *c);
 const char *lk_comm_name(const lk_comm *c); /* "self", "mpi", "fault(mpi)" */
+const lk_space *lk_comm_space(const lk_comm *c); /* where buffers of exchanges and of allreduce lie; never NULL */
 const char *lk_comm_host(const lk_comm *c, int rank); /* host name of a rank; gathered at creation */
 int lk_comm_local_rank(const lk_comm *c); /* number of this rank among those of its host */
 

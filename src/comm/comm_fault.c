@@ -88,9 +88,9 @@ static lk_status agree_fault(lk_comm *c, lk_status local)
     return lk_comm_agree(f->inner, local);
 }
 
-static lk_status reserve_fault(lk_comm *c, int n, int64_t bytes)
+static lk_status reserve_fault(lk_comm *c, int n, const int64_t *counts)
 {
-    return lki_comm_reserve(((comm_fault *)c)->inner, n, bytes);
+    return lki_comm_reserve(((comm_fault *)c)->inner, n, counts);
 }
 
 static void set_deadline_fault(lk_comm *c, double seconds)
@@ -135,14 +135,11 @@ lk_status lk_comm_create_fault(lk_comm *inner, int rank, int64_t call, lk_comm *
         return LK_FAIL(LK_E_ARG, "a fault at call %" PRId64 ": calls are counted from 1", call);
     snprintf(name, sizeof name, "fault(%.*s)", (int)sizeof name - 8, inner->name);
     LK_TRY(lk_alloc(sizeof *f, "communicator", &f));
-    const lk_status st = lki_comm_init(&f->base, &ops_fault, name, inner->rank, inner->nranks);
+    const lk_status st = lki_comm_init_over(&f->base, &ops_fault, name, inner);
     if (st != LK_OK) {
         lk_free(f);
         return st;
     }
-    memcpy(f->base.host, inner->host, (size_t)inner->nranks * LKI_HOST_BYTES);
-    f->base.local_rank = inner->local_rank;
-    f->base.deadline = inner->deadline;
     f->inner = inner;
     f->call = call;
     f->left = rank == inner->rank ? call : 0;

@@ -24,9 +24,9 @@ typedef struct lk_comm_ops {
     void (*drop)(lk_comm *c, lk_comm_req **req);
     /* `local` has damage below COMM and, unless it is LK_OK, this thread's record. */
     lk_status (*agree)(lk_comm *c, lk_status local);
-    /* Optional (NULL: exchanges allocate nothing): makes room for n exchanges in flight of at most `bytes` a pair of
-     * ranks. */
-    lk_status (*reserve)(lk_comm *c, int n, int64_t bytes);
+    /* Optional (NULL: exchanges allocate nothing): makes room for these n exchanges in flight at the same time. `counts`
+     * [n][4][nranks]: scount, sdispl, rcount, rdispl of each. */
+    lk_status (*reserve)(lk_comm *c, int n, const int64_t *counts);
     /* Optional (NULL: base.deadline is all there is to it). */
     void (*set_deadline)(lk_comm *c, double seconds);
     /* Ends all ranks; returns only when it could not. Optional (NULL: there is only this process). */
@@ -40,6 +40,7 @@ struct lk_comm {
     const lk_comm_ops *ops;
     char name[32];
     int rank, nranks, local_rank;
+    const lk_space *space; /* of exchanges and allreduce */
     char (*host)[LKI_HOST_BYTES]; /* [nranks] */
     double deadline; /* seconds; 0: for ever */
     lk_status dead; /* LK_OK while alive */
@@ -48,8 +49,10 @@ struct lk_comm {
     int64_t scratch_bytes;
 };
 
-/* Fills the base and allocates host[nranks]. On failure there is nothing to free. */
+/* Fills the base, in the host's space, and allocates host[nranks]. On failure there is nothing to free. */
 LK_MUST_USE lk_status lki_comm_init(lk_comm *c, const lk_comm_ops *ops, const char *name, int rank, int nranks);
+/* The same for a communicator over another of the same ranks: places, deadline and space are the inner one's. */
+LK_MUST_USE lk_status lki_comm_init_over(lk_comm *c, const lk_comm_ops *ops, const char *name, const lk_comm *inner);
 void lki_comm_fini(lk_comm *c);
 /* This machine's name, cut off at LKI_HOST_BYTES. */
 void lki_hostname(char out[LKI_HOST_BYTES]);
@@ -58,7 +61,7 @@ void lki_comm_place(lk_comm *c);
 
 /* Memory for the length of one call, kept and grown from call to call so that a step allocates nothing. */
 LK_MUST_USE lk_status lki_comm_scratch(lk_comm *c, int64_t bytes, void **out);
-LK_MUST_USE lk_status lki_comm_reserve(lk_comm *c, int n, int64_t bytes);
+LK_MUST_USE lk_status lki_comm_reserve(lk_comm *c, int n, const int64_t *counts);
 /* Gives up an exchange (NULL is fine), and with it the communicator: a message of it could be taken for one of a later
  * exchange. */
 void lki_comm_drop(lk_comm *c, lk_comm_req **req);

@@ -112,11 +112,17 @@ static lk_status req_add(comm_mpi *m, int64_t capacity)
     return LK_OK;
 }
 
-/* An idle request for n messages. The smallest one asked for has room for one message to and from each rank, so that
- * requests of different exchanges are alike. */
+/* The smallest request has room for one message to and from each rank, so that requests of different exchanges are
+ * alike. */
+static int64_t usual_messages(const comm_mpi *m)
+{
+    return 2 * (int64_t)m->base.nranks;
+}
+
+/* An idle request for n messages. */
 static lk_status req_get(comm_mpi *m, int64_t n, lk_comm_req **out)
 {
-    const int64_t usual = 2 * (int64_t)m->base.nranks;
+    const int64_t usual = usual_messages(m);
     lk_comm_req **link = &m->idle;
 
     while (*link != NULL && (*link)->capacity < n)
@@ -203,6 +209,15 @@ static lk_status wait_for(comm_mpi *m, lk_comm_req *q, patience p, const char *w
 
 /* ---- exchanges ---- */
 
+static int64_t count_messages(const comm_mpi *m, const int64_t *scount, const int64_t *rcount)
+{
+    int64_t n = 0;
+
+    for (int r = 0; r < m->base.nranks; r++)
+        n += r == m->base.rank ? 0 : n_pieces(m, scount[r]) + n_pieces(m, rcount[r]);
+    return n;
+}
+
 /* Starts one message, in pieces. When it fails, the messages that the request had before are abandoned with it. */
 static lk_status post(comm_mpi *m, lk_comm_req *q, bool send, int peer, int tag, char *data, int64_t bytes)
 {
@@ -228,13 +243,11 @@ static lk_status alltoallv_start_mpi(lk_comm *c, int tag, const void *send, cons
 {
     comm_mpi *m = (comm_mpi *)c;
     const int me = c->rank, n = c->nranks;
-    int64_t n_messages = 0;
     lk_comm_req *q;
 
     if (tag > m->tag_max - TAG_CALLER)
         return LK_FAIL(LK_E_ARG, "alltoallv on mpi: tag %d, but %d is the highest", tag, m->tag_max - TAG_CALLER);
-    for (int r = 0; r < n; r++)
-        n_messages += r == me ? 0 : n_pieces(m, scount[r]) + n_pieces(m, rcount[r]);
+    const int64_t n_messages = count_messages(m, scount, rcount);
     if (n_messages == 0) {
         *out = NULL;
     } else {
@@ -286,11 +299,15 @@ static void drop_mpi(lk_comm *c, lk_comm_req **req)
     abandon(*req);
 }
 
-static lk_status reserve_mpi(lk_comm *c, int n, int64_t bytes)
+static lk_status reserve_mpi(lk_comm *c, int n, const int64_t *counts)
 {
     comm_mpi *m = (comm_mpi *)c;
-    const int64_t capacity = 2 * (int64_t)c->nranks * (n_pieces(m, bytes) > 1 ? n_pieces(m, bytes) : 1);
+    int64_t capacity = usual_messages(m);
 
+    for (int i = 0; i < n; i++) {
+        const int64_t *k = counts + (int64_t)i * 4 * c->nranks, needed = count_messages(m, k, k + 2 * c->nranks);
+        capacity = needed > capacity ? needed : capacity;
+    }
     for (lk_comm_req *q = m->idle; q != NULL && n > 0; q = q->next_idle, n--) {
         if (q->capacity < capacity)
             LK_TRY(req_grow(q, capacity));

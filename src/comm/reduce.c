@@ -13,10 +13,12 @@
 #include <string.h>
 
 /* A slice is exchanged and summed in parts of at most this many bytes: while one part is summed the next ones travel,
- * and what has just come in is still in a cache. */
-#define PART_BYTES ((int64_t)1 << 19)
+ * and on the host what has just come in is still in a cache. Elsewhere a copy or a sum must be long enough to be worth
+ * its start. */
+enum { PART_HOST = 1 << 19, PART_ELSEWHERE = 4 << 20 };
 
-enum { ALIGN = 64 };
+/* Bytes at multiples of which buffers begin. */
+enum { ALIGN_HOST = 64, ALIGN_ELSEWHERE = 256 };
 
 /* A part of every rank's slice of one bucket. */
 typedef struct part {
@@ -27,11 +29,13 @@ typedef struct part {
 } part;
 
 struct lk_reduce {
-    lk_comm *c;
+    lk_comm *c; /* NULL while it is only planned */
+    const lk_space *space; /* of all buffers */
     int rank, nranks, leaves, width, n_buckets;
     bool fast;
     lk_comm_type type;
     int64_t n, tile, size; /* size: bytes of an element */
+    int64_t align, part_bytes;
     int64_t *bucket; /* [n_buckets + 1] */
 
     /* This rank's leaves */
@@ -51,7 +55,8 @@ struct lk_reduce {
     int own_first; /* number of this rank's first one */
     lki_sum last;
     char **operand; /* [n_nodes], and as many as are needed to hold [n_buffers] */
-    char *scratch;
+    char *scratch; /* blocks between the steps of a sum */
+    int64_t block, scratch_bytes;
     int n_parts;
     part *part;
     int *part_first; /* [n_buckets + 1] first part of each bucket */
@@ -92,16 +97,16 @@ static lk_status start_part(lk_reduce *r, int number)
     return LK_OK;
 }
 
-static int64_t align_up(int64_t bytes)
+static int64_t align_up(const lk_reduce *r, int64_t bytes)
 {
-    return (bytes + ALIGN - 1) / ALIGN * ALIGN;
+    return (bytes + r->align - 1) / r->align * r->align;
 }
 
 /* All pieces of a part are here: finishes the tree for it. The result replaces the first own node, whose own slice no
  * one reads. */
-static void sum_part(lk_reduce *r, const part *p)
+static lk_status sum_part(lk_reduce *r, const part *p)
 {
-    const int64_t piece = align_up(p->n * r->size);
+    const int64_t piece = align_up(r, p->n * r->size);
     int64_t at = p->recv;
 
     for (int i = 0; i < r->n_nodes; i++) {
@@ -113,7 +118,7 @@ static void sum_part(lk_reduce *r, const part *p)
             at += piece;
         }
     }
-    lki_sum_run(&r->last, r->type, p->n, r->operand, r->scratch);
+    return lki_sum_run(&r->last, r->space, r->type, p->n, r->operand, r->scratch, r->block);
 }
 
 static lk_status allreduce_bucket(lk_reduce *r, int b)
@@ -138,7 +143,8 @@ lk_status lk_reduce_ready(lk_reduce *r, int m, int b)
     if (fold->n_steps > 0) {
         for (int i = 0; i < r->n_buffers; i++)
             r->operand[i] = r->buffer[i] + r->bucket[b] * r->size;
-        lki_sum_run(fold, r->type, r->bucket[b + 1] - r->bucket[b], r->operand, r->scratch);
+        LK_TRY(lki_sum_run(
+            fold, r->space, r->type, r->bucket[b + 1] - r->bucket[b], r->operand, r->scratch, r->block));
     }
     if (r->next[b] < r->end || r->nranks == 1)
         return LK_OK;
@@ -161,7 +167,7 @@ lk_status lk_reduce_poll(lk_reduce *r)
             if (!done)
                 return LK_OK;
         }
-        sum_part(r, p);
+        LK_TRY(sum_part(r, p));
         r->n_summed++;
     }
     return LK_OK;
@@ -179,7 +185,7 @@ lk_status lk_reduce_finish(lk_reduce *r)
         for (int i = 0; i < r->max_open; i++)
             LK_TRY(lk_comm_wait(r->c, &p->req[i]));
         r->wait_seconds += lk_now() - start;
-        sum_part(r, p);
+        LK_TRY(sum_part(r, p));
         r->n_summed++;
     }
     r->n_queued = r->n_summed = 0;
@@ -265,7 +271,7 @@ double lk_reduce_wait_seconds(const lk_reduce *r)
 
 int64_t lk_reduce_buffer_bytes(const lk_reduce *r)
 {
-    return r->n_buffers * r->stride + r->recv_bytes;
+    return r->n_buffers * r->stride + r->recv_bytes + (r->space->host ? 0 : r->scratch_bytes);
 }
 
 /* ---- small records ---- */
@@ -429,7 +435,7 @@ static lk_status lay_fast(lk_reduce *r)
     LK_TRY(lk_realloc_array(s->n_steps, s->n_steps + r->n_open - 1, sizeof *s->step, "steps of a sum", &s->step));
     for (int i = 1; i < r->n_open; i++) {
         const int to = r->open_at[0], from = r->open_at[i];
-        s->step[s->n_steps++] = (lki_step){.form = LKI_SUM_2, .dst = to, .src = {to, from, to, to}};
+        s->step[s->n_steps++] = (lki_step){.form = LK_SUM_2, .dst = to, .src = {to, from, to, to}};
     }
     return LK_OK;
 }
@@ -450,7 +456,7 @@ static int64_t longest_slice(const lk_reduce *r, int b)
 /* Part i of rank k's slice. */
 static void slice_part(const lk_reduce *r, int b, int k, int64_t i, int64_t *first, int64_t *n)
 {
-    const int64_t most = PART_BYTES / r->size;
+    const int64_t most = r->part_bytes / r->size;
     int64_t a, end;
 
     lk_reduce_slice(r, b, k, &a, &end);
@@ -471,14 +477,14 @@ static void lay_part(lk_reduce *r, part *p, int b, int64_t i, const int *n_open)
             part_count(r, p, j, 2)[k] = j < n_open[k] ? p->n * r->size : 0;
             part_count(r, p, j, 3)[k] = r->recv_bytes;
             if (j < n_open[k])
-                r->recv_bytes += align_up(p->n * r->size);
+                r->recv_bytes += align_up(r, p->n * r->size);
         }
     }
 }
 
 static lk_status lay_parts(lk_reduce *r, const int *n_open)
 {
-    const int64_t most = PART_BYTES / r->size, counts = 4 * (int64_t)r->max_open * r->nranks;
+    const int64_t most = r->part_bytes / r->size, counts = 4 * (int64_t)r->max_open * r->nranks;
     int64_t n_parts = 0;
 
     LK_TRY(lk_alloc_array(r->n_buckets + 1, sizeof *r->part_first, "parts of buckets", &r->part_first));
@@ -499,7 +505,6 @@ static lk_status lay_parts(lk_reduce *r, const int *n_open)
             lay_part(r, &r->part[i], b, i - r->part_first[b], n_open);
         }
     }
-    LK_TRY(lk_alloc_array(r->recv_bytes, 1, "receive buffer of the reduction", &r->recv));
     return LK_OK;
 }
 
@@ -541,28 +546,41 @@ end:
     return st;
 }
 
+/* Blocks for the sum that needs the most of them; none is longer than the longest sum. */
+static void lay_scratch(lk_reduce *r)
+{
+    int n = r->last.n_scratch;
+    int64_t longest = 0;
+
+    for (int i = 0; i < r->end - r->first; i++)
+        n = r->fold[i].n_scratch > n ? r->fold[i].n_scratch : n;
+    for (int b = 0; b < r->n_buckets; b++)
+        longest = r->bucket[b + 1] - r->bucket[b] > longest ? r->bucket[b + 1] - r->bucket[b] : longest;
+    r->block = align_up(r, (longest > 0 ? longest : 1) * r->size);
+    if (r->block > lki_sum_block(r->space))
+        r->block = lki_sum_block(r->space);
+    r->scratch_bytes = n * r->block;
+}
+
 static lk_status lay_memory(lk_reduce *r)
 {
     const int n_operands = r->n_buffers > r->n_nodes ? r->n_buffers : r->n_nodes;
-    int64_t scratch = lki_sum_scratch_bytes(&r->last), longest = 0;
+    int64_t bytes;
 
-    for (int i = 0; i < r->end - r->first; i++) {
-        if (lki_sum_scratch_bytes(&r->fold[i]) > scratch)
-            scratch = lki_sum_scratch_bytes(&r->fold[i]);
-    }
-    for (int b = 0; b < r->n_buckets && r->nranks > 1; b++)
-        longest = longest_slice(r, b) > longest ? longest_slice(r, b) : longest;
-    LK_TRY(lk_alloc_array(scratch, 1, "scratch of the reduction", &r->scratch));
     LK_TRY(lk_alloc_array(n_operands, sizeof *r->operand, "operands of sums", &r->operand));
     LK_TRY(lk_alloc_array(r->n_buffers, sizeof *r->buffer, "buffers of leaves", &r->buffer));
-    LK_TRY(lk_alloc_array(r->n_buffers, (size_t)r->stride, "gradient buffers", &r->arena));
+    LK_TRY(lk_mul_i64(r->n_buffers, r->stride, &bytes));
+    LK_TRY(lk_space_alloc(r->space, (size_t)bytes, "gradient buffers", &r->arena));
+    LK_TRY(lk_space_alloc(r->space, (size_t)r->recv_bytes, "receive buffer of the reduction", &r->recv));
+    LK_TRY(lk_space_alloc(r->space, (size_t)r->scratch_bytes, "scratch of the reduction", &r->scratch));
     for (int i = 0; i < r->n_buffers; i++)
         r->buffer[i] = r->arena + i * r->stride;
-    const int exchanges = r->n_parts * r->max_open;
-    return lki_comm_reserve(r->c, exchanges > r->n_buckets ? exchanges : r->n_buckets, longest * r->size);
+    LK_TRY(lki_comm_reserve(r->c, r->n_parts * r->max_open, r->counts));
+    return r->nranks > 1 ? lki_comm_reserve(r->c, r->n_buckets, r->gather) : LK_OK;
 }
 
-static lk_status lay_all(lk_reduce *r, const lk_reduce_opts *o)
+/* All but the memory of the numbers: needs no communicator. */
+static lk_status lay_plan(lk_reduce *r, const lk_reduce_opts *o)
 {
     LK_TRY(lk_alloc_array(o->n_buckets + 1, sizeof *r->bucket, "buckets", &r->bucket));
     memcpy(r->bucket, o->bucket, ((size_t)o->n_buckets + 1) * sizeof *r->bucket);
@@ -577,10 +595,11 @@ static lk_status lay_all(lk_reduce *r, const lk_reduce_opts *o)
         if (!r->fast)
             LK_TRY(lay_across(r));
     }
-    return lay_memory(r);
+    lay_scratch(r);
+    return LK_OK;
 }
 
-static lk_status check_opts(int nranks, const lk_reduce_opts *o)
+static lk_status check_opts(int nranks, const lk_space *space, const lk_reduce_opts *o)
 {
     if (o->leaves < 1 || o->width < 1)
         return LK_FAIL(LK_E_ARG, "a reduction of %d leaves, %d at a time", o->leaves, o->width);
@@ -589,6 +608,8 @@ static lk_status check_opts(int nranks, const lk_reduce_opts *o)
             o->leaves, o->leaves, o->leaves == 1 ? "" : "s");
     if (o->type != LK_COMM_F32 && o->type != LK_COMM_F64)
         return LK_FAIL(LK_E_ARG, "a reduction of neither f32 nor f64");
+    if (o->type != LK_COMM_F32 && !space->host)
+        return LK_FAIL(LK_E_ARG, "a reduction of f64 in memory of %s, which has sums of f32 only", space->name);
     if (o->tile < 1 || o->n < 0 || o->n % o->tile != 0 || o->n > INT64_MAX / 64)
         return LK_FAIL(LK_E_ARG, "a reduction of %" PRId64 " elements in tiles of %" PRId64, o->n, o->tile);
     if (o->n_buckets < 1 || o->bucket[0] != 0 || o->bucket[o->n_buckets] != o->n)
@@ -601,8 +622,11 @@ static lk_status check_opts(int nranks, const lk_reduce_opts *o)
     return LK_OK;
 }
 
-static void set_opts(lk_reduce *r, const lk_reduce_opts *o, int nranks, int rank)
+static void set_opts(lk_reduce *r, const lk_reduce_opts *o, const lk_space *space, int nranks, int rank)
 {
+    r->space = space;
+    r->align = space->host ? ALIGN_HOST : ALIGN_ELSEWHERE;
+    r->part_bytes = space->host ? PART_HOST : PART_ELSEWHERE;
     r->rank = rank;
     r->nranks = nranks;
     r->leaves = o->leaves;
@@ -612,48 +636,40 @@ static void set_opts(lk_reduce *r, const lk_reduce_opts *o, int nranks, int rank
     r->n = o->n;
     r->tile = o->tile;
     r->size = (int64_t)lk_comm_type_size(o->type);
-    r->stride = align_up((o->n > 0 ? o->n : 1) * r->size); /* so that nobody meets a NULL */
+    r->stride = align_up(r, (o->n > 0 ? o->n : 1) * r->size); /* so that nobody meets a NULL */
     r->n_buckets = o->n_buckets;
     r->first = lk_block_first(o->leaves, nranks, rank);
     r->end = lk_block_end(o->leaves, nranks, rank);
 }
 
-lk_status lk_reduce_predict(const lk_reduce_opts *o, int nranks, int rank, int64_t *bytes)
+lk_status lk_reduce_predict(
+    const lk_reduce_opts *o, const lk_space *space, int nranks, int rank, int64_t *bytes)
 {
-    lk_reduce r = {0};
-    int starts[LKI_MAX_OPEN], ends[LKI_MAX_OPEN];
-    int64_t received = 0; /* nodes */
+    lk_reduce *r = NULL;
 
-    LK_TRY(check_opts(nranks, o));
-    set_opts(&r, o, nranks, rank);
-    LK_TRY(lk_alloc_array(r.end - r.first, sizeof *r.leaf_at, "buffers of leaves", &r.leaf_at));
-    const lk_status st = assign_buffers(&r);
-    lk_free(r.leaf_at);
-    LK_TRY(st);
-    for (int k = 0; k < nranks && !o->fast; k++)
-        if (k != rank)
-            received += lki_open_nodes(o->leaves, lk_block_first(o->leaves, nranks, k), lk_block_end(o->leaves, nranks, k), starts, ends);
-    *bytes = r.n_buffers * r.stride;
-    for (int b = 0; b < o->n_buckets; b++) {
-        int64_t first, end;
-        lki_slice(o->bucket[b], o->bucket[b + 1], o->tile, b, nranks, rank, &first, &end);
-        for (int64_t at = first, most = PART_BYTES / r.size; at < end; at += most)
-            *bytes += received * align_up((end - at < most ? end - at : most) * r.size);
-    }
-    return LK_OK;
+    LK_TRY(check_opts(nranks, space, o));
+    LK_TRY(lk_alloc(sizeof *r, "reduction", &r));
+    set_opts(r, o, space, nranks, rank);
+    const lk_status st = lay_plan(r, o);
+    if (st == LK_OK)
+        *bytes = lk_reduce_buffer_bytes(r);
+    lk_reduce_destroy(&r);
+    return st;
 }
 
 lk_status lk_reduce_create(lk_comm *c, const lk_reduce_opts *o, lk_reduce **out)
 {
     lk_reduce *r = NULL;
 
-    LK_TRY(check_opts(lk_comm_nranks(c), o)); /* the same on all ranks */
+    LK_TRY(check_opts(lk_comm_nranks(c), lk_comm_space(c), o)); /* the same on all ranks */
     lk_status st = lk_alloc(sizeof *r, "reduction", &r);
     if (st == LK_OK) {
         r->c = c;
-        set_opts(r, o, lk_comm_nranks(c), lk_comm_rank(c));
-        st = lay_all(r, o);
+        set_opts(r, o, lk_comm_space(c), lk_comm_nranks(c), lk_comm_rank(c));
+        st = lay_plan(r, o);
     }
+    if (st == LK_OK)
+        st = lay_memory(r);
     st = lk_comm_agree(c, st);
     if (st != LK_OK) {
         lk_reduce_destroy(&r);
@@ -684,9 +700,10 @@ void lk_reduce_destroy(lk_reduce **reduce)
     const bool part_dropped = drop_exchanges(r->c, r->reqs, (int64_t)r->n_parts * r->max_open);
     if (!part_dropped) {
         /* What others may still read or write outlives this object; it goes with the process. */
-        lk_free(r->arena);
-        lk_free(r->recv);
+        lk_space_free(r->space, r->arena);
+        lk_space_free(r->space, r->recv);
     }
+    lk_space_free(r->space, r->scratch);
     drop_exchanges(r->c, r->gather_req, r->n_buckets);
     for (int i = 0; r->fold != NULL && i < r->end - r->first; i++)
         lki_sum_fini(&r->fold[i]);
@@ -695,7 +712,6 @@ void lk_reduce_destroy(lk_reduce **reduce)
     lk_free(r->leaf_at);
     lk_free(r->fold);
     lk_free(r->operand);
-    lk_free(r->scratch);
     lk_free(r->part);
     lk_free(r->part_first);
     lk_free(r->counts);

@@ -10,12 +10,18 @@
  *
  * A step: for each wave of at most `width` consecutive local leaves: write the wave's leaves, in any order or at the same
  * time, to lk_reduce_leaf(r, m), and call lk_reduce_ready(r, m, b) for each of them and each bucket b (leaves of one
- * bucket in rising order of m; buckets in any order, with `fast` in the same order on all ranks for the last leaf). A leaf
+ * bucket in rising order of m; buckets in any order, for the last leaf in the same order on all ranks with `fast` and where
+ * the communicator does not match exchanges by tag, as that of comm/nccl.h). A leaf
  * may be ready on one bucket while its other buckets, and other leaves of the wave, are still being written. The next wave
  * may be written once every leaf of this one is ready on every bucket: it may get the same buffers. With the last local
  * leaf of a bucket its exchange starts. lk_reduce_poll drives what is in flight; lk_reduce_finish waits for all; then the
  * own slices of the sum are at lk_reduce_sum. After create nothing allocates. One reduction of a communicator has a step
  * under way at a time, and no one else has exchanges in flight on it then (tags).
+ *
+ * All buffers lie in lk_comm_space(c). Where that is not the host, sums are queued there in the order of these calls: a leaf
+ * is what the work queued before lk_reduce_ready has written, and lk_reduce_sum is complete for what is queued behind
+ * lk_reduce_finish, gather and collect for what is queued behind them. The additions are the same: the same bits in every
+ * space. `fast` is queued likewise.
  *
  * A rank whose own work failed still makes all these calls, with whatever is in its leaves: the others wait for it. */
 #ifndef LK_COMM_REDUCE_H
@@ -27,7 +33,7 @@ typedef struct lk_reduce lk_reduce;
 
 typedef struct lk_reduce_opts {
     int64_t n; /* elements of the flat vector, a multiple of tile */
-    lk_comm_type type; /* F32 or F64 */
+    lk_comm_type type; /* F32, or F64 on the host */
     int64_t tile; /* elements; slices and buckets begin and end at multiples */
     int n_buckets;
     const int64_t *bucket; /* [n_buckets + 1] first elements, rising, bucket[0] = 0, bucket[n_buckets] = n; copied */
@@ -45,7 +51,7 @@ int lk_block_end(int leaves, int nranks, int rank);
  * until destroy. Memory: lk_reduce_buffer_bytes; with width 1 about 1 + log2 of the local leaves vectors, and one more to
  * receive what others send. */
 LK_MUST_USE lk_status lk_reduce_create(lk_comm *c, const lk_reduce_opts *o, lk_reduce **out);
-/* Buffer [n] for leaf m of this rank in the running step, 64-byte aligned; the same one in every step. Leaves of one wave
+/* Buffer [n] for leaf m of this rank in the running step, 64-byte aligned (256 where it is not the host's); the same one in every step. Leaves of one wave
  * ([first + k*width, first + (k+1)*width)) have distinct buffers, none of which holds a node of earlier waves. */
 void *lk_reduce_leaf(lk_reduce *r, int m);
 /* Leaf m is complete on bucket b: folds it into the open nodes; the last local leaf starts the exchange. Collective for the
@@ -67,13 +73,15 @@ LK_MUST_USE lk_status lk_reduce_gather(lk_reduce *r, void *flat);
 /* Sends all ranks' slices to `root` only: flat [n] on root is complete after, and unchanged elsewhere. Collective, between
  * steps. */
 LK_MUST_USE lk_status lk_reduce_collect(lk_reduce *r, int root, void *flat);
-/* Seconds this rank spent since creation waiting for exchanges in finish, gather and collect, and in the allreduce of
- * `fast`. */
+/* Seconds that the host of this rank spent since creation waiting for exchanges in finish, gather and collect, and in the
+ * allreduce of `fast`. A device that waits for them while the host goes on does not count. */
 double lk_reduce_wait_seconds(const lk_reduce *r);
-/* Bytes of the leaves' buffers and of the receive buffer. */
+/* Bytes of the leaves' buffers and of the receive buffer; where they are not the host's, of what is between sums too. */
 int64_t lk_reduce_buffer_bytes(const lk_reduce *r);
-/* The same for any rank of any number of ranks, before there is a reduction. Local. Errors: LK_E_ARG, LK_E_NOMEM. */
-LK_MUST_USE lk_status lk_reduce_predict(const lk_reduce_opts *o, int nranks, int rank, int64_t *bytes);
+/* The same for buffers in any space, any rank of any number of ranks, before there is a reduction. Local. Errors: LK_E_ARG,
+ * LK_E_NOMEM. */
+LK_MUST_USE lk_status lk_reduce_predict(
+    const lk_reduce_opts *o, const lk_space *space, int nranks, int rank, int64_t *bytes);
 /* Local. In the middle of a step, with exchanges in flight, it gives them up: the communicator is dead then, and the
  * buffers that others may still read are left to the end of the process. */
 void lk_reduce_destroy(lk_reduce **r);

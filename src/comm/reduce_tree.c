@@ -3,8 +3,7 @@
 
 #include "base/mem.h"
 
-/* Memory is read once, and what is between two sums stays in the first cache. */
-enum { BLOCK_BYTES = 8192 };
+enum { BLOCK_HOST = 8192, BLOCK_ELSEWHERE = 16 << 20 };
 
 /* Compiled once for each vector width and chosen at start; sanitizers do not work with that. An element's sum has one
  * order, so all widths give the same bits. */
@@ -16,19 +15,19 @@ enum { BLOCK_BYTES = 8192 };
 
 /* dst may be the same as a source, never a part of it elsewhere: that is what ivdep says. */
 #define DEFINE_STEP(name, T) \
-    EACH_WIDTH static void name(lki_form form, int64_t n, T *dst, const T *a, const T *b, const T *c, const T *d) \
+    EACH_WIDTH static void name(lk_sum_form form, int64_t n, T *dst, const T *a, const T *b, const T *c, const T *d) \
     { \
         switch (form) { \
-        case LKI_SUM_2: \
+        case LK_SUM_2: \
             _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) dst[i] = a[i] + b[i]; \
             return; \
-        case LKI_SUM_3L: \
+        case LK_SUM_3L: \
             _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) dst[i] = (a[i] + b[i]) + c[i]; \
             return; \
-        case LKI_SUM_3R: \
+        case LK_SUM_3R: \
             _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) dst[i] = a[i] + (b[i] + c[i]); \
             return; \
-        case LKI_SUM_4: \
+        case LK_SUM_4: \
             _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) dst[i] = (a[i] + b[i]) + (c[i] + d[i]); \
             return; \
         } \
@@ -37,31 +36,42 @@ enum { BLOCK_BYTES = 8192 };
 DEFINE_STEP(step_f32, float)
 DEFINE_STEP(step_f64, double)
 
-void lki_sum_run(const lki_sum *s, lk_comm_type type, int64_t n, char *const *operand, char *scratch)
+int64_t lki_sum_block(const lk_space *space)
 {
-    const int64_t size = (int64_t)lk_comm_type_size(type), block = BLOCK_BYTES / size;
+    return space->host ? BLOCK_HOST : BLOCK_ELSEWHERE;
+}
 
-    for (int64_t at = 0; at < n; at += block) {
-        const int64_t m = n - at < block ? n - at : block;
+static lk_status run_step(const lk_space *space, lk_comm_type type, lk_sum_form form, int64_t n, char *const p[5])
+{
+    if (!space->host) {
+        const float *const from[4] = {(float *)p[0], (float *)p[1], (float *)p[2], (float *)p[3]};
+        return lk_space_sum(space, form, n, (float *)p[4], from);
+    }
+    if (type == LK_COMM_F32)
+        step_f32(form, n, (float *)p[4], (float *)p[0], (float *)p[1], (float *)p[2], (float *)p[3]);
+    else
+        step_f64(form, n, (double *)p[4], (double *)p[0], (double *)p[1], (double *)p[2], (double *)p[3]);
+    return LK_OK;
+}
+
+lk_status lki_sum_run(const lki_sum *s, const lk_space *space, lk_comm_type type, int64_t n, char *const *operand,
+    char *scratch, int64_t block)
+{
+    const int64_t size = (int64_t)lk_comm_type_size(type), most = block / size;
+
+    for (int64_t at = 0; at < n; at += most) {
+        const int64_t m = n - at < most ? n - at : most;
         for (int i = 0; i < s->n_steps; i++) {
             const lki_step *t = &s->step[i];
             char *p[5];
             for (int k = 0; k < 5; k++) {
                 const int o = k < 4 ? t->src[k] : t->dst;
-                p[k] =
-                    o < s->n_operands ? operand[o] + at * size : scratch + (int64_t)(o - s->n_operands) * BLOCK_BYTES;
+                p[k] = o < s->n_operands ? operand[o] + at * size : scratch + (int64_t)(o - s->n_operands) * block;
             }
-            if (type == LK_COMM_F32)
-                step_f32(t->form, m, (float *)p[4], (float *)p[0], (float *)p[1], (float *)p[2], (float *)p[3]);
-            else
-                step_f64(t->form, m, (double *)p[4], (double *)p[0], (double *)p[1], (double *)p[2], (double *)p[3]);
+            LK_TRY(run_step(space, type, t->form, m, p));
         }
     }
-}
-
-int64_t lki_sum_scratch_bytes(const lki_sum *s)
-{
-    return (int64_t)s->n_scratch * BLOCK_BYTES;
+    return LK_OK;
 }
 
 typedef struct writer {
@@ -92,7 +102,7 @@ static int write_node(writer *w, int a, int b, int dst, int slot)
     }
     cut[n] = b;
     lki_step t = {.dst = dst >= 0 ? dst : s->n_operands + slot};
-    t.form = split[0] ? (split[1] ? LKI_SUM_4 : LKI_SUM_3L) : split[1] ? LKI_SUM_3R : LKI_SUM_2;
+    t.form = split[0] ? (split[1] ? LK_SUM_4 : LK_SUM_3L) : split[1] ? LK_SUM_3R : LK_SUM_2;
     for (int i = 0, used = slot; i < n; i++) {
         t.src[i] = write_node(w, cut[i], cut[i + 1], -1, used);
         used += t.src[i] >= s->n_operands;

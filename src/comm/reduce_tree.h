@@ -2,6 +2,7 @@
 #ifndef LK_COMM_REDUCE_TREE_H
 #define LK_COMM_REDUCE_TREE_H
 
+#include "base/space.h"
 #include "comm/comm.h"
 
 /* Node [a,b) with b - a > 1 is node [a,mid) + node [mid,b). */
@@ -21,15 +22,8 @@ void lki_slice(int64_t a, int64_t b, int64_t tile, int bucket, int nranks, int r
 
 /* A node written out as sums of operands. Operands 0 .. n_operands-1 are vectors of the caller; those behind are blocks
  * of scratch that hold what is between. */
-typedef enum lki_form {
-    LKI_SUM_2, /* a + b */
-    LKI_SUM_3L, /* (a + b) + c */
-    LKI_SUM_3R, /* a + (b + c) */
-    LKI_SUM_4 /* (a + b) + (c + d) */
-} lki_form;
-
 typedef struct lki_step {
-    lki_form form;
+    lk_sum_form form;
     int dst, src[4];
 } lki_step;
 
@@ -43,10 +37,14 @@ typedef struct lki_sum {
 LK_MUST_USE lk_status lki_sum_init(
     lki_sum *s, int a, int b, int n_operands, int out, int (*operand)(const void *arg, int a, int b), const void *arg);
 void lki_sum_fini(lki_sum *s);
-/* Bytes of scratch that lki_sum_run needs. */
-int64_t lki_sum_scratch_bytes(const lki_sum *s);
-/* Computes elements [0,n) of the sum, type F32 or F64. `out` may be one of the operands that are read. Each element by
- * itself: the same bits whatever n, alignment and vector width. */
-void lki_sum_run(const lki_sum *s, lk_comm_type type, int64_t n, char *const *operand, char *scratch);
+/* Sums go through memory in blocks of this many bytes: on the host what is between two of them stays in the first
+ * cache; elsewhere a block is so long that starting its sums is little of the work. */
+int64_t lki_sum_block(const lk_space *space);
+/* Computes elements [0,n) of the sum in `space`, where operands and scratch are: n_scratch blocks of `block` bytes, at
+ * most lki_sum_block of them. Type F32, or F64 on the host. `out` may be one of the operands that are read. Each
+ * element by itself: the same bits whatever n, block, alignment, vector width and space. Queued where the space is not
+ * the host. Errors: those of lk_space_sum; none on the host. */
+LK_MUST_USE lk_status lki_sum_run(const lki_sum *s, const lk_space *space, lk_comm_type type, int64_t n,
+    char *const *operand, char *scratch, int64_t block);
 
 #endif

@@ -56,7 +56,7 @@ static lk_status add_reduction(const lk_run *r, const lki_phase *p, int rank, in
     int64_t *bucket = NULL, bytes = 0;
 
     LK_TRY(lki_reduce_opts(r, p, workers, &bucket, &o));
-    const lk_status st = lk_reduce_predict(&o, r->nranks, rank, &bytes);
+    const lk_status st = lk_reduce_predict(&o, r->backend->space, r->nranks, rank, &bytes);
     lk_free(bucket);
     m->bytes[LKI_MEMORY_REDUCTION] += bytes;
     return st;

@@ -1,17 +1,11 @@
 /* Collective calls of `mpi` at any number of ranks, and of `self` (at one rank both must agree). */
-#include "base/mem.h"
-#include "check.h"
 #include "comm/comm_int.h"
+#include "comm/exchange_checks.h"
 #include "comm/leaks.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-static char byte_of(int rank, int64_t i)
-{
-    return (char)(rank * 31 + i * 7 + 1);
-}
 
 static void test_places(lk_comm *c)
 {
@@ -90,100 +84,6 @@ static void test_allreduce(lk_comm *c)
     CHECK(wrong == 0, "%d wrong", wrong);
 }
 
-/* An exchange with counts that differ by pair, zeros among them. */
-typedef struct exchange {
-    int64_t *scount, *sdispl, *rcount, *rdispl, total;
-    char *send, *recv;
-    lk_comm_req *req;
-} exchange;
-
-static int64_t pair_bytes(int from, int to, int salt, int64_t unit)
-{
-    return (from * 5 + to * 3 + salt) % 4 * unit + (from + to + salt) % 3;
-}
-
-static void exchange_init(exchange *x, const lk_comm *c, int salt, int64_t unit)
-{
-    const int n = lk_comm_nranks(c), me = lk_comm_rank(c);
-    int64_t *k = calloc((size_t)n * 4, sizeof *k), sent = 0, total = 0;
-
-    *x = (exchange){.scount = k, .sdispl = k + n, .rcount = k + 2 * n, .rdispl = k + 3 * n};
-    for (int r = 0; r < n; r++) {
-        x->scount[r] = pair_bytes(me, r, salt, unit);
-        x->rcount[r] = pair_bytes(r, me, salt, unit);
-        x->sdispl[r] = sent;
-        x->rdispl[r] = total + r; /* gaps */
-        sent += x->scount[r];
-        total += x->rcount[r];
-    }
-    x->total = total + n;
-    x->send = malloc((size_t)sent + 1);
-    x->recv = calloc((size_t)x->total, 1);
-    for (int r = 0; r < n; r++) {
-        for (int64_t i = 0; i < x->scount[r]; i++)
-            x->send[x->sdispl[r] + i] = byte_of(me * 16 + r, i + salt);
-    }
-}
-
-static void exchange_check(const exchange *x, const lk_comm *c, int salt)
-{
-    const int n = lk_comm_nranks(c), me = lk_comm_rank(c);
-    int wrong = 0;
-    int64_t at = 0;
-
-    for (int r = 0; r < n; r++) {
-        for (; at < x->rdispl[r]; at++)
-            wrong += x->recv[at] != 0;
-        for (int64_t i = 0; i < x->rcount[r]; i++, at++)
-            wrong += x->recv[at] != byte_of(r * 16 + me, i + salt);
-    }
-    CHECK(wrong == 0, "exchange %d: %d bytes wrong", salt, wrong);
-}
-
-static void exchange_fini(exchange *x)
-{
-    free(x->scount);
-    free(x->send);
-    free(x->recv);
-}
-
-/* Several in flight, begun in an order that is each rank's own, completed by test and by wait. */
-static void run_exchanges(lk_comm *c, int64_t unit)
-{
-    enum { FLIGHT = 6 };
-    exchange x[FLIGHT];
-    const int me = lk_comm_rank(c);
-
-    for (int i = 0; i < FLIGHT; i++)
-        exchange_init(&x[i], c, i, unit);
-    for (int i = 0; i < FLIGHT; i++) {
-        const int t = (i + me) % FLIGHT;
-        CHECK_OK(lk_comm_alltoallv_start(
-            c, t * 7, x[t].send, x[t].scount, x[t].sdispl, x[t].recv, x[t].rcount, x[t].rdispl, &x[t].req));
-    }
-    for (int i = 0; i < FLIGHT; i++) {
-        bool done = false;
-        while (i % 2 == 0 && !done)
-            CHECK_OK(lk_comm_test(c, &x[i].req, &done));
-        CHECK_OK(lk_comm_wait(c, &x[i].req));
-        CHECK(x[i].req == NULL, "a completed request is still there");
-        exchange_check(&x[i], c, i);
-    }
-    for (int i = 0; i < FLIGHT; i++)
-        exchange_fini(&x[i]);
-}
-
-static void test_exchange(lk_comm *c)
-{
-    run_exchanges(c, 0);
-    run_exchanges(c, 100);
-    run_exchanges(c, 50000);
-    const int64_t before = lk_mem_count();
-    run_exchanges(c, 50000);
-    CHECK(lk_mem_count() == before, "%" PRId64 " allocations by an exchange that had been made before",
-        lk_mem_count() - before);
-}
-
 /* Messages longer than the library can count go in pieces: here the pieces are short. */
 static void test_pieces(lk_comm *c)
 {
@@ -193,7 +93,7 @@ static void test_pieces(lk_comm *c)
         return;
     for (size_t p = 0; p < sizeof pieces / sizeof pieces[0]; p++) {
         lki_comm_mpi_set_piece(c, pieces[p]);
-        run_exchanges(c, 101);
+        run_exchanges(c, 101, true);
         test_bcast(c);
         test_allreduce(c);
     }
@@ -256,7 +156,7 @@ static void test_all(lk_comm *c)
     test_bcast(c);
     test_allgather(c);
     test_allreduce(c);
-    test_exchange(c);
+    test_exchange(c, true);
     test_pieces(c);
     test_agree(c);
     test_arguments(c);
