@@ -18,6 +18,7 @@ packages_build=(
     libjpeg62-turbo-dev
 )
 packages_test=(
+    g++
     libcriterion-dev
     hdf5-tools
     dataset-fashion-mnist

@@ -26,11 +26,11 @@ ROOMS = {
 # Header -> the files that may include it (and headers of ours that pass it on).
 FOREIGN = [
     (r"mpi\.h", r"src/comm/"),
-    (r"nccl.*\.h", r"src/comm/comm_nccl"),
+    (r"nccl.*\.h", r"src/comm/comm_nccl|tests/standin/"),
     (r"hdf5.*\.h|H5.*\.h", r"src/data/"),
     (r"data/h5\.h", r"src/data/|src/train/checkpoint"),
     (r"cblas.*\.h|.*dnnl.*\.h", r"src/kern/cpu/"),
-    (r"cuda.*\.h|cublas.*\.h|cudnn.*\.h", r"src/kern/cuda/|src/comm/comm_nccl"),
+    (r"cuda.*\.h|cublas.*\.h|cudnn.*\.h", r"src/kern/cuda/|src/comm/comm_nccl|tests/standin/"),
     (r"yaml\.h", r"src/base/yaml\.c"),
     (r"png\.h|jpeglib\.h", r"src/data/image\.c"),
 ]
@@ -72,7 +72,7 @@ def check_includes(path, text):
             # Our own headers are named by room: base/yaml.h is not yaml.h.
             if (not quoted or name.startswith("data/")) and re.fullmatch(r"(.*/)?(%s)" % header if not quoted else header, name) and not re.match(where, path):
                 complain(path, number, "%s may not be included here" % name)
-        if not quoted or name == "lockstep.h":
+        if not quoted or name == "lockstep.h" or (name == "standin/simt.h" and path == "src/kern/cuda/simt.cuh"):
             continue
         other = name.split("/")[0]
         if "/" not in name:
@@ -94,6 +94,23 @@ def check_banned(path, text):
                 complain(path, number, "%s is not used in src and launch" % name)
 
 
+def check_cuda(path, text):
+    """What the stand-in of tests/standin, and the promise of the same bits, ask of code for the device."""
+    code = bare(text)
+    for number, line in enumerate(code.splitlines(), 1):
+        if re.search(r"\b(thread_local|_Thread_local|__thread)\b", line) and path not in ["tests/standin/simt.h", "tests/standin/fiber.cpp"]:
+            complain(path, number, "variables of threads are for __shared__ alone: tests/standin/standin.h")
+        if "<<<" in line and path != "src/kern/cuda/simt.cuh":
+            complain(path, number, "kernels are launched through launch() and each()")
+        if re.search(r"\basm\b", line) and path.startswith("src/"):
+            complain(path, number, "the stand-in cannot run PTX")
+
+
+def has_cuda(includes):
+    """CUDA's headers are there."""
+    return subprocess.run(["gcc", "-fsyntax-only", "-x", "c", "-"] + includes, input="#include <cublasLt.h>\n", text=True, capture_output=True).returncode == 0
+
+
 def compile_alone(root, path, includes):
     command = ["gcc", "-std=gnu17", "-D_GNU_SOURCE", '-DLK_VERSION="0"', "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-x", "c", "-"]
     run = subprocess.run(command + includes, input='#include "%s"\n#include "%s"\n' % (path, path), cwd=root, text=True, capture_output=True)
@@ -111,7 +128,7 @@ def compile_as_cxx(root, path, includes):
 
 
 def include_flags():
-    flags = ["-Isrc", "-I.", "-Iinclude"]
+    flags = ["-Isrc", "-I.", "-Iinclude", "-idirafter", "/usr/local/cuda/include"]
     for package in ["hdf5-serial", "hdf5", "ompi-c", "openblas", "yaml-0.1", "jansson", "libxxhash"]:
         run = subprocess.run(["pkg-config", "--cflags-only-I", package], text=True, capture_output=True)
         if run.returncode == 0:
@@ -130,7 +147,7 @@ def check_exports(library):
 
 def main():
     root = sys.argv[1]
-    files = sorted(os.path.relpath(p, root) for top in ["src", "launch", "include"] for ending in "ch" for p in glob.glob("%s/%s/**/*.%s" % (root, top, ending), recursive=True))
+    files = sorted(os.path.relpath(p, root) for top in ["src", "launch", "include"] for ending in ["c", "h", "cu", "cuh"] for p in glob.glob("%s/%s/**/*.%s" % (root, top, ending), recursive=True))
     for path in files:
         with open(os.path.join(root, path)) as f:
             text = f.read()
@@ -138,10 +155,17 @@ def main():
             continue
         check_includes(path, text)
         check_banned(path, text)
+        if path.startswith(("src/kern/cuda/", "src/cuda/module/", "src/comm/comm_nccl")):
+            check_cuda(path, text)
+    for path in sorted(os.path.relpath(p, root) for p in glob.glob(root + "/tests/standin/*.[ch]*")):
+        with open(os.path.join(root, path)) as f:
+            check_cuda(path, f.read())
     includes = include_flags()
     headers = [p for p in files if p.endswith(".h") and not p.endswith("_body.h")]  # a body is a template, included for what it does
+    cuda = has_cuda(includes)
     for path in headers:
-        compile_alone(root, path, includes)
+        if cuda or path != "src/kern/cuda/cuda_int.h":
+            compile_alone(root, path, includes)
     compile_as_cxx(root, "include/lockstep.h", includes)
     for library in sys.argv[2:]:
         check_exports(library)

@@ -337,6 +337,13 @@ bool is_default(const CUstream_st *s)
     return s == G.streams[(size_t)s->device];
 }
 
+/* "int, float*" of what the compiler calls the launch. */
+std::string type_list(const char *types)
+{
+    const char *const at = strstr(types, "P = {");
+    return at ? std::string(at + 5, strcspn(at + 5, "}")) : types;
+}
+
 /* ---- running ---- */
 bool advance(CUstream_st *s, uint64_t place, int64_t *budget);
 
@@ -617,7 +624,7 @@ bool standin_suspect(const void *argument, size_t bytes)
 cudaError_t standin_refuse(const char *types, int argument)
 {
     BEGIN(cudaLaunchKernel);
-    standin_say("launch of %s: argument %d (from 0) is, or holds, an address of host memory", types, argument);
+    standin_say("launch of kernel (%s): argument %d (from 0) is, or holds, an address of host memory", type_list(types).c_str(), argument);
     return note(cudaErrorInvalidValue);
 }
 
@@ -628,12 +635,12 @@ cudaError_t standin_launch_body(std::shared_ptr<standin_body> body, dim3 grid, d
     const uint64_t threads = (uint64_t)block.x * block.y * block.z;
     if (threads == 0 || threads > 1024 || block.z > 64 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7fffffffu
         || grid.y > 65535 || grid.z > 65535) {
-        standin_say("launch of %s: grid %u,%u,%u of blocks %u,%u,%u", body->types, grid.x, grid.y, grid.z, block.x, block.y, block.z);
+        standin_say("launch of kernel (%s): grid %u,%u,%u of blocks %u,%u,%u", type_list(body->types).c_str(), grid.x, grid.y, grid.z, block.x, block.y, block.z);
         return note(cudaErrorInvalidConfiguration);
     }
     extern size_t standin_shared_limit(const void *kernel);
     if (shared > standin_shared_limit(body->key)) {
-        standin_say("launch of %s: %zu bytes of shared memory", body->types, shared);
+        standin_say("launch of kernel (%s): %zu bytes of shared memory", type_list(body->types).c_str(), shared);
         return note(cudaErrorInvalidValue);
     }
     if (stream->device != me().device)
@@ -642,7 +649,7 @@ cudaError_t standin_launch_body(std::shared_ptr<standin_body> body, dim3 grid, d
     const bool fails = standin_fails("launch", &error);
     return queue(stream, [=] {
         if (fails)
-            standin_lose((cudaError_t)error, "a launch that was to fail: %s", body->types);
+            standin_lose((cudaError_t)error, "kernel (%s) was to fail", type_list(body->types).c_str());
         else if (!standin_run(*body, grid, block, shared))
             standin_lose(cudaErrorLaunchFailure, "after the misuse above");
         return true;
@@ -1391,3 +1398,4 @@ size_t standin_shared_limit(const void *kernel)
     const auto it = shared_limits.find(kernel);
     return it == shared_limits.end() ? shared_default : std::max(it->second, shared_default);
 }
+

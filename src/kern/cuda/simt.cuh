@@ -69,14 +69,15 @@ static inline bool aligned16(const void *p)
 }
 
 /* ---- launches ---- */
-/* Kernels whose threads do not wait for each other: run<k>(...). Those that use __syncthreads, warp or block sums: run_together. `shared`
- * bytes of dynamic shared memory, see dynamic_shared(). */
+/* launch(kernel, grid, block, shared, arguments...): queues a kernel with `shared` bytes of dynamic shared memory, which it names with
+ * LKI_DYNAMIC_SHARED(T, name). Arguments are converted to the kernel's parameters. */
 #ifdef LK_STANDIN
 #define LKI_DYNAMIC_SHARED(T, name) T *const name = (T *)standin_shared()
 template <class... P, class... A>
 static lk_status launch(void (*k)(P...), dim3 grid, dim3 block, size_t shared, A... a)
 {
-    return LK_CUDA(standin_launch(k, grid, block, shared, lki_cuda_device.queue, P(a)...));
+    standin_launch(k, grid, block, shared, lki_cuda_device.queue, P(a)...);
+    return LK_CUDA(cudaGetLastError());
 }
 #else
 #define LKI_DYNAMIC_SHARED(T, name) \

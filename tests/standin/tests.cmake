@@ -1,0 +1,34 @@
+# The CUDA module for the host: the same sources, compiled as C++ and C, over tests/standin in place of CUDA's runtime and libraries. Needs CUDA's
+# headers and a C++ compiler; without them the tests of the module are not there. LK_STANDIN says whether they are.
+set(LK_STANDIN OFF)
+if(LK_CUDA_INCLUDE AND CMAKE_CXX_COMPILER)
+  set(LK_STANDIN ON)
+else()
+  message(STATUS "No tests of the CUDA module: CUDA's headers (cublasLt.h) or a C++ compiler are missing, or LK_CUDA is OFF")
+  return()
+endif()
+
+file(GLOB standin_parts CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/standin/*.cpp ${CMAKE_CURRENT_SOURCE_DIR}/standin/*.c)
+list(FILTER standin_parts EXCLUDE REGEX "/selftest\\.cpp$")
+# For these files in this folder; where nvcc compiles them they stay CUDA.
+set_source_files_properties(${LK_CUDA_CU} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
+
+# -fno-gnu-unique, so that it can be unloaded; -Bsymbolic, so that it finds its own functions and not a real CUDA runtime's.
+function(lk_standin_options target)
+  target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+  target_include_directories(${target} SYSTEM PRIVATE ${LK_CUDA_INCLUDE})
+  target_compile_definitions(${target} PRIVATE LK_STANDIN)
+  target_compile_features(${target} PRIVATE cxx_std_20)
+  target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:-Wno-missing-field-initializers;-fno-gnu-unique>")
+  target_link_libraries(${target} PRIVATE lk_options Threads::Threads ${CMAKE_DL_LIBS})
+endfunction()
+
+add_library(lockstep_cuda_standin MODULE ${LK_CUDA_C} ${LK_CUDA_CU} ${standin_parts})
+lk_standin_options(lockstep_cuda_standin)
+target_link_options(lockstep_cuda_standin PRIVATE -Wl,-Bsymbolic)
+
+add_executable(test_standin_selftest standin/selftest.cpp standin/runtime.cpp standin/fiber.cpp)
+lk_standin_options(test_standin_selftest)
+target_link_libraries(test_standin_selftest PRIVATE PkgConfig::criterion)
+add_test(NAME standin.selftest COMMAND test_standin_selftest --jobs 1)
+set_tests_properties(standin.selftest PROPERTIES LABELS "unit;standin" TIMEOUT 120 ENVIRONMENT "${LK_TEST_ENV}")
