@@ -82,10 +82,10 @@ else()
 endif()
 
 # A program or library whose process may load the module: shows its symbols to it, and has all of the rooms that the module calls, whether or not the
-# program does.
+# program does. (The archives stand on its command line twice; the second time nothing of them is left to be linked.)
 function(lk_loads_modules target)
   set_target_properties(${target} PROPERTIES ENABLE_EXPORTS ON)
-  set(rooms lk_base lk_kern lk_comm)
-  target_link_libraries(${target} PRIVATE "$<LINK_LIBRARY:WHOLE_ARCHIVE,${rooms}>")
-  set_property(TARGET ${target} PROPERTY LINK_LIBRARY_OVERRIDE "WHOLE_ARCHIVE,lk_base,lk_kern,lk_comm")
+  target_link_options(${target} PRIVATE
+    "SHELL:-Wl,--push-state,--whole-archive $<TARGET_FILE:lk_base> $<TARGET_FILE:lk_kern> $<TARGET_FILE:lk_comm> -Wl,--pop-state")
+  target_link_libraries(${target} PRIVATE lk_comm lk_kern lk_base)
 endfunction()
