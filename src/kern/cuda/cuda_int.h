@@ -73,16 +73,21 @@ typedef struct lki_gemm_spec {
     int64_t m, n, k;
     int64_t lda, ldb, ldc; /* 0: without gaps */
     int64_t batch;         /* 0: 1 */
-    int64_t stride_a, stride_b, stride_c;
+    int64_t stride_a, stride_b, stride_c; /* 0 for A or B: the same in every product */
     lki_type a, b, c;      /* a and b alike; c: theirs or LKI_F32 */
     bool add;
-    bool bias, relu;       /* bias: float [n] */
+    bool bias;             /* [n] of type c (the library takes no other); aligned to 16 bytes */
+    bool relu;             /* as the library does it: a NaN may become 0 */
+    int64_t align;         /* bytes that the addresses of A, B, C are multiples of, a power of two; 0: 16. Rows and products may lie as they like */
 } lki_gemm_spec;
 typedef struct lki_gemm lki_gemm;
-/* Setup: chooses the algorithm, the same for the same spec on the same device. Errors: LK_E_NOMEM, LK_E_LIBRARY, LK_E_UNSUPPORTED. */
+/* Setup: chooses the algorithm, the same for the same spec on the same device and library. Errors: LK_E_SHAPE, LK_E_ARG, LK_E_NOMEM, LK_E_LIBRARY,
+ * LK_E_UNSUPPORTED, with the shape. */
 LK_MUST_USE lk_status lki_gemm_create(const lki_gemm_spec *s, lki_gemm **out);
-/* Queues C = alpha op(A) op(B) (+ C ...). `bias` NULL unless the spec has one. */
-LK_MUST_USE lk_status lki_gemm_run(const lki_gemm *g, float alpha, const void *a, const void *b, void *c, const float *bias);
+/* Queues C = alpha op(A) op(B) (+ C ...), the same bits each time. `bias` NULL unless the spec has one. One thread at a time. Errors: LK_E_ARG for an
+ * address that is not aligned, LK_E_LIBRARY. */
+LK_MUST_USE lk_status lki_gemm_run(const lki_gemm *g, float alpha, const void *a, const void *b, void *c, const void *bias);
+/* NULL in *g is fine; sets NULL. */
 void lki_gemm_destroy(lki_gemm **g);
 
 /* ---- sums.cu ---- */
