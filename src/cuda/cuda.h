@@ -20,6 +20,8 @@ typedef struct lk_cuda_module {
     lk_status (*comm)(lk_comm *inner, double deadline, lk_comm **out);
 } lk_cuda_module;
 
+/* Whether there is such a file, without loading it. Errors: LK_E_NOT_FOUND. Local. */
+LK_MUST_USE lk_status lk_cuda_find(void);
 /* The module, loaded once in this process. Errors: LK_E_NOT_FOUND (there is no such file), LK_E_LIBRARY (it cannot be loaded, with the
  * loader's reason), LK_E_UNSUPPORTED (of another version of lockstep). Local. */
 LK_MUST_USE lk_status lk_cuda_load(const lk_cuda_module **out);

@@ -53,6 +53,15 @@ static lk_status load(const char *path, const lk_cuda_module **out)
     return LK_OK;
 }
 
+lk_status lk_cuda_find(void)
+{
+    char *path = NULL;
+
+    LK_TRY(find(&path));
+    lk_free(path);
+    return LK_OK;
+}
+
 lk_status lk_cuda_load(const lk_cuda_module **out)
 {
     char *path = NULL;

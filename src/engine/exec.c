@@ -4,6 +4,7 @@
 #include "base/thread.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- what a device must know of a microbatch ---- */
@@ -37,6 +38,7 @@ struct lk_exec {
     const lk_space *space;
     char *arena;
     double *profile; /* borrowed */
+    bool waits; /* after each instruction, so that a failure on the device is found in its layer */
     lk_stat_item *stat;       /* [n_stats] in the space */
     int n_stats;
     /* The rest only where the space is not the host. */
@@ -196,6 +198,7 @@ lk_status lk_exec_create(const lk_plan *p, int slots, lk_exec **out)
     LK_TRY(lk_alloc(sizeof *e, "executor", &e));
     e->plan = p;
     e->space = p->backend->space;
+    e->waits = !e->space->host && getenv("LOCKSTEP_CUDA_WAIT") != NULL;
     LK_TRY_TO(st, fail, lk_space_alloc(e->space, (size_t)p->arena_bytes, "activations and gradients", &e->arena));
     if (p->training)
         LK_TRY_TO(st, fail, create_stats(e));
@@ -317,7 +320,7 @@ static lk_status run_range(lk_exec *e, const lk_exec_run_args *a, int from, int 
         const double start = e->profile != NULL ? lk_now() : 0;
         lk_status st = run_instr(e, a, &p->instr[t]);
 
-        if (st == LK_OK && e->profile != NULL)
+        if (st == LK_OK && (e->profile != NULL || e->waits))
             st = lk_space_wait(e->space);
         if (st != LK_OK) {
             const lk_plan_node *n = p->instr[t].node >= 0 ? &p->node[p->instr[t].node] : NULL;
@@ -387,7 +390,7 @@ static recording *find_recording(lk_exec *e, const lk_exec_run_args *a)
 {
     const recording want = {.weights = a->weights, .packed = a->packed, .grads = a->grads, .carry = a->carry, .slot = a->slot};
 
-    if (e->profile != NULL || !lk_space_records(e->space))
+    if (e->profile != NULL || e->waits || !lk_space_records(e->space))
         return NULL;
     for (int i = 0; i < e->n_rec; i++) {
         const recording *r = &e->rec[i];

@@ -37,6 +37,11 @@ static const lk_field run_rows[] = {
         .help = "Compute threads of a rank; each runs whole microbatches, so the result does not depend on it."),
     LK_FIELD(lk_run_opts, device, LK_T_ENUM, .def = "auto", .choices = "auto|cpu|cuda",
         .help = "Where to compute; auto takes a GPU where there is one."),
+    LK_FIELD(lk_run_opts, transport, LK_T_ENUM, .def = "auto", .choices = "auto|nccl|mpi",
+        .help = "What gradients of GPUs travel over. mpi: through the memory of the hosts; nccl: needs a GPU a rank; auto: nccl where "
+                "that can be. Does not change the result."),
+    LK_FIELD(lk_run_opts, transport_timeout, LK_T_REAL, .unit = "s", .def = "600", .min = 0, .max = 1e9,
+        .help = "nccl: when an exchange, or the beginning, that takes so long has failed; 0: never."),
 };
 static const lk_table run_table =
     LK_TABLE(lk_run_opts, "run", "What the run is called, and what it runs on.", run_rows);
@@ -276,8 +281,10 @@ static const lk_field train_rows[] = {
     LK_FIELD(lk_train_opts, init_from, LK_T_TABLE, .def = "", .sub = &init_from_table,
         .help = "A checkpoint of another run whose weights this one starts from."),
     LK_FIELD(lk_train_opts, lr, LK_T_TABLE, .sub = &lr_table, .help = "Learning rate: a number, or a map."),
-    LK_FIELD(lk_train_opts, precision, LK_T_ENUM, .def = "fp32", .choices = "fp32",
-        .help = "Numbers that are computed with."),
+    LK_FIELD(lk_train_opts, precision, LK_T_ENUM, .def = "fp32", .choices = "fp32|tf32|bf16|fp16",
+        .help = "Numbers that a GPU computes with: of activations and products. Weights, gradients of weights and the optimizer's state "
+                "stay fp32. tf32: products round their factors to 10 bits; fp16: the loss is scaled so that gradients do not vanish, "
+                "and a step whose gradient is not finite is left out. The CPU computes in fp32."),
     LK_FIELD(lk_train_opts, reduction, LK_T_ENUM, .def = "exact", .choices = "exact|fast",
         .help = "exact: gradients are summed in an order that the number of ranks does not change; fast: as the "
                 "library likes."),

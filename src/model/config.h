@@ -13,8 +13,11 @@ typedef struct lk_run_opts {
     char *dir; /* run directory; unset: runs/NAME */
     int64_t threads; /* compute threads a rank; each runs whole microbatches */
     int device; /* auto|cpu|cuda */
+    int transport; /* auto|nccl|mpi */
+    double transport_timeout; /* seconds */
 } lk_run_opts;
 enum { LK_DEVICE_AUTO, LK_DEVICE_CPU, LK_DEVICE_CUDA };
+enum { LK_TRANSPORT_AUTO, LK_TRANSPORT_NCCL, LK_TRANSPORT_MPI };
 
 typedef struct lk_synthetic_opts {
     lk_ints input; /* shape of a sample; empty: no synthetic data */
@@ -100,7 +103,7 @@ typedef struct lk_train_opts {
     const lk_yaml *groups, *init; /* lists of maps (rules.c), in `document`; or NULL */
     lk_init_from_opts init_from;
     lk_lr_opts lr;
-    int precision; /* fp32 */
+    int precision; /* fp32|tf32|bf16|fp16, in the order of lk_precision */
     int reduction; /* exact|fast */
     int64_t bucket_bytes;
     int64_t activation_memory; /* 0: no limit */

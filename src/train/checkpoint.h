@@ -6,7 +6,7 @@
  *                                 attribute xxh3; running means and optimizer state stand there for what the optimizer updates, not for statistics.
  *                                 /carry [microbatches, ...]: what recurrent layers carry on to the next step, where there are such.
  *                                 Root attributes: format, lockstep (version), step, epoch, step_in_epoch, seed, model_hash, samples,
- *                                 batch, microbatches, reduction, digest, config (text), with data.normalize normalization (text:
+ *                                 batch, microbatches, reduction, backend, digest, config (text), with data.normalize normalization (text:
  *                                 means, then deviations), and the lk_watch: lr_factor, lr_best, lr_since, stop_best, stop_since,
  *                                 best (text: step, space, score; one a line). Equal states give equal files
  * DIR/step-00001200/manifest.json {"file","bytes","xxh3","manifest"}, the last the hash of what stands before it
@@ -38,6 +38,9 @@ typedef struct lk_watch {
         int64_t step;
         double score;
     } best[LK_MAX_BEST]; /* checkpoints that are kept as the best, the best first */
+    /* fp16: what the loss is multiplied by; steps since it changed; steps that were left out (train/scale.c). */
+    double loss_scale;
+    int64_t scale_since, left_out;
 } lk_watch;
 /* Before any evaluation. */
 lk_watch lk_watch_start(void);
@@ -60,6 +63,7 @@ typedef struct lk_checkpoint_meta {
     int64_t samples, batch, microbatches;
     const char *config;    /* resolved text */
     const char *reduction; /* "exact" or "fast" */
+    const char *backend;   /* that made it: "cpu", "cuda bf16"; NULL: unknown */
     const char *normalization; /* of the inputs, as text; NULL: none */
 } lk_checkpoint_meta;
 

@@ -180,6 +180,9 @@ static lk_status write_watch(hid_t file, const lk_watch *w)
     LK_TRY(lk_h5_set_i64(file, ".", "stop_since", w->stop_since));
     for (int i = 0; i < w->n_best; i++)
         lk_buf_printf(&best, "%" PRId64 " %.17g\n", w->best[i].step, w->best[i].score);
+    LK_TRY(lk_h5_set_f64(file, ".", "loss_scale", w->loss_scale));
+    LK_TRY(lk_h5_set_i64(file, ".", "scale_since", w->scale_since));
+    LK_TRY(lk_h5_set_i64(file, ".", "left_out", w->left_out));
     lk_status st = lk_buf_status(&best);
     if (st == LK_OK)
         st = lk_h5_set_text(file, ".", "best", lk_buf_text(&best));
@@ -205,6 +208,8 @@ static lk_status write_head(hid_t file, const lk_state *s, const lk_checkpoint_m
     LK_TRY(lk_h5_set_i64(file, ".", "batch", m->batch));
     LK_TRY(lk_h5_set_i64(file, ".", "microbatches", m->microbatches));
     LK_TRY(lk_h5_set_text(file, ".", "reduction", m->reduction != NULL ? m->reduction : "exact"));
+    if (m->backend != NULL)
+        LK_TRY(lk_h5_set_text(file, ".", "backend", m->backend));
     LK_TRY(lk_h5_set_text(file, ".", "digest", hash));
     LK_TRY(write_watch(file, &s->watch));
     LK_TRY(set_long_text(file, "config", m->config != NULL ? m->config : ""));
@@ -295,6 +300,11 @@ static lk_status read_watch(hid_t file, lk_watch *w)
     LK_TRY(get_count(file, "lr_since", &w->lr_since));
     LK_TRY(lk_h5_get_f64(file, ".", "stop_best", &w->stop_best));
     LK_TRY(get_count(file, "stop_since", &w->stop_since));
+    if (lk_h5_has_attr(file, ".", "loss_scale")) {
+        LK_TRY(lk_h5_get_f64(file, ".", "loss_scale", &w->loss_scale));
+        LK_TRY(get_count(file, "scale_since", &w->scale_since));
+        LK_TRY(get_count(file, "left_out", &w->left_out));
+    }
     LK_TRY(lk_h5_get_text(file, ".", "best", &best));
     const lk_status st = parse_best(best, w);
     lk_free(best);
@@ -303,7 +313,7 @@ static lk_status read_watch(hid_t file, lk_watch *w)
 
 static lk_status read_head(lki_file *f)
 {
-    char *format = NULL, *model = NULL, *reduction = NULL, *config = NULL, *normalization = NULL, *end;
+    char *format = NULL, *model = NULL, *reduction = NULL, *config = NULL, *normalization = NULL, *backend = NULL, *end;
     int64_t seed;
     lk_status st;
 
@@ -336,6 +346,10 @@ static lk_status read_head(lki_file *f)
     if (lk_h5_has_attr(f->id, ".", "normalization")) {
         LK_TRY_TO(st, out, lk_h5_get_text(f->id, ".", "normalization", &normalization));
         f->meta.normalization = normalization;
+    }
+    if (lk_h5_has_attr(f->id, ".", "backend")) {
+        LK_TRY_TO(st, out, lk_h5_get_text(f->id, ".", "backend", &backend));
+        f->meta.backend = backend;
     }
 out:
     lk_free(format);

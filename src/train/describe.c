@@ -148,7 +148,7 @@ static void describe_text(const lk_run *r, int rank, const lki_memory *m, lk_buf
 
 lk_status lk_run_describe(const lk_run *r, bool json, lk_buf *out)
 {
-    lki_memory m = {{0}};
+    lki_memory m = {.bytes = {0}};
     int rank = 0;
 
     LK_TRY(lki_memory_largest(r, &rank, &m));

@@ -42,12 +42,18 @@ int64_t lki_memory_total(const lki_memory *m)
     return sum;
 }
 
-static void add_engine(const lki_engine *e, int workers, lki_memory *m)
+/* Where what kernels work on lies. */
+static int64_t *worked_on(const lk_run *r, lki_memory *m)
+{
+    return r->backend->space->host ? m->bytes : m->device;
+}
+
+static void add_engine(const lk_run *r, const lki_engine *e, int lanes, int workers, lki_memory *m)
 {
     if (e->plan == NULL)
         return;
-    m->bytes[LKI_MEMORY_ACTIVATIONS] += e->plan->arena_bytes * workers;
-    m->bytes[LKI_MEMORY_PACKED] += e->plan->packed_bytes;
+    worked_on(r, m)[LKI_MEMORY_ACTIVATIONS] += lk_exec_bytes(e->plan, lanes) * workers;
+    worked_on(r, m)[LKI_MEMORY_PACKED] += e->plan->packed_bytes;
 }
 
 static lk_status add_reduction(const lk_run *r, const lki_phase *p, int rank, int workers, lki_memory *m)
@@ -58,7 +64,7 @@ static lk_status add_reduction(const lk_run *r, const lki_phase *p, int rank, in
     LK_TRY(lki_reduce_opts(r, p, workers, &bucket, &o));
     const lk_status st = lk_reduce_predict(&o, r->backend->space, r->nranks, rank, &bytes);
     lk_free(bucket);
-    m->bytes[LKI_MEMORY_REDUCTION] += bytes;
+    worked_on(r, m)[LKI_MEMORY_REDUCTION] += bytes;
     return st;
 }
 
@@ -69,6 +75,7 @@ static void add_optimizer(const lk_run *r, int rank, int workers, lki_memory *m)
     const lk_opt_info *info = lk_opt_get((lk_opt)t->optimizer);
     const int64_t kept = info->n_state + (t->ema > 0), flat = r->graph->flat * (int64_t)sizeof(float);
     const bool sharded = t->shard_optimizer && r->nranks > 1 && !info->whole;
+    int64_t *there = worked_on(r, m);
     size_t scratch = 0;
 
     for (int i = 0; i < r->graph->n_params; i++) {
@@ -76,17 +83,22 @@ static void add_optimizer(const lk_run *r, int rank, int workers, lki_memory *m)
 
         scratch = bytes > scratch ? bytes : scratch;
     }
-    m->bytes[LKI_MEMORY_OPTIMIZER] += 2 * r->graph->flat / LK_TILE * (int64_t)sizeof(double) + workers * (int64_t)scratch;
+    m->bytes[LKI_MEMORY_OPTIMIZER] += 2 * r->graph->flat / LK_TILE * (int64_t)sizeof(double);
+    there[LKI_MEMORY_OPTIMIZER] += workers * (int64_t)scratch;
+    if (there != m->bytes) /* tile squares; the weights and, on rank 0, all else whole on the host */
+        there[LKI_MEMORY_OPTIMIZER] += r->graph->flat / LK_TILE * (int64_t)sizeof(double);
+    if (there != m->bytes || sharded)
+        m->bytes[LKI_MEMORY_STAGE] += rank == 0 ? kept * flat : 0;
     if (!sharded) {
-        m->bytes[LKI_MEMORY_OPTIMIZER] += kept * flat;
+        there[LKI_MEMORY_OPTIMIZER] += kept * flat;
         return;
     }
     for (int k = 0; k < r->n_phases; k++) {
         const lk_plan *p = r->phase[k].trainer.plan;
 
-        m->bytes[LKI_MEMORY_OPTIMIZER] += kept * ((p->grad_end - p->grad_first) / r->nranks + LK_TILE * p->n_buckets) * (int64_t)sizeof(float);
+        there[LKI_MEMORY_OPTIMIZER] += kept * ((p->grad_end - p->grad_first) / r->nranks + LK_TILE * p->n_buckets) * (int64_t)sizeof(float);
     }
-    m->bytes[LKI_MEMORY_STAGE] += flat + (rank == 0 ? kept * flat : 0);
+    there[LKI_MEMORY_STAGE] += flat;
 }
 
 static lk_status add_loader(const lk_run *r, bool training, int first, int n, int64_t *sum)
@@ -104,15 +116,17 @@ static lk_status add_loader(const lk_run *r, bool training, int first, int n, in
 lk_status lki_memory_predict(const lk_run *r, int rank, lki_memory *m)
 {
     const int first = lk_block_first(r->leaves, r->nranks, rank), n = lk_block_end(r->leaves, r->nranks, rank) - first;
-    const int workers = r->config->run.threads < n ? (int)r->config->run.threads : n;
+    const int workers = r->on_gpu ? 1 : r->config->run.threads < n ? (int)r->config->run.threads : n;
+    int64_t *there = worked_on(r, m);
 
     *m = (lki_memory){.bytes = {[LKI_MEMORY_PROCESS] = r->resident}};
     m->bytes[LKI_MEMORY_WEIGHTS] = r->graph->flat * (int64_t)sizeof(float);
-    add_engine(&r->evaluator, workers, m);
-    m->bytes[LKI_MEMORY_ACTIVATIONS] += lki_carry_bytes(r, rank, n);
+    there[LKI_MEMORY_WEIGHTS] = m->bytes[LKI_MEMORY_WEIGHTS];
+    add_engine(r, &r->evaluator, n, workers, m);
+    there[LKI_MEMORY_ACTIVATIONS] += lki_carry_bytes(r, rank, n);
     if (r->mode != LK_RUN_EVAL) {
         for (int k = 0; k < r->n_phases; k++) {
-            add_engine(&r->phase[k].trainer, workers, m);
+            add_engine(r, &r->phase[k].trainer, n, workers, m);
             LK_TRY(add_reduction(r, &r->phase[k], rank, workers, m));
         }
         add_optimizer(r, rank, workers, m);
@@ -164,7 +178,7 @@ lk_status lki_memory_check(const lk_run *r)
 {
     char by[LK_AVAILABLE_TEXT];
     const int64_t available = lk_available_bytes("", by);
-    lki_memory m, mine = {{0}};
+    lki_memory m, mine = {.bytes = {0}};
     int64_t need = 0;
     int here = 0;
 

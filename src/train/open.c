@@ -28,9 +28,11 @@ static lk_status open_model(lk_run *r)
     r->classes = r->model.classes;
     r->n_phases = r->model.n_phases;
     LK_TRY(lki_data_prepare(r));
-    /* More workers than microbatches would have nothing to do. */
+    /* More workers than microbatches would have nothing to do; a GPU has one queue. */
     if (workers > r->n_lanes)
         workers = r->n_lanes;
+    if (r->on_gpu)
+        workers = 1;
     LK_TRY(lk_pool_create(workers, r->backend->thread_setup, &r->pool));
     for (int k = 0; k < r->n_phases; k++) {
         lki_phase *p = &r->phase[k];
@@ -43,6 +45,8 @@ static lk_status open_model(lk_run *r)
     }
     if (r->valid_data != NULL)
         LK_TRY(lki_engine_create(r, r->predicts ? r->model.predicted : r->model.evaluated, false, &r->evaluator));
+    if (r->config->train.precision == LK_PRECISION_FP16 && r->n_phases > 1)
+        return LK_FAIL(LK_E_CONFIG, "%s: train.precision fp16 scales one loss, and this objective has %d: set it to bf16", r->config->path, r->n_phases);
     LK_TRY(lki_carry_check(r));
     r->resident = lk_resident_bytes();
     return LK_OK;
@@ -226,13 +230,36 @@ static lk_status open_loader(lk_run *r)
     return lk_loader_create(&opts, &r->loader);
 }
 
+/* Each rank's GPU, for rank 0 to say. Collective. */
+static lk_status say_gpus(const lk_run *r, bool aloud)
+{
+    typedef struct place {
+        int index;
+        char name[LK_CUDA_NAME], bus[LK_CUDA_BUS];
+    } place;
+    place mine = {.index = r->gpu_index}, *all = NULL;
+    lk_status st;
+
+    memcpy(mine.name, r->gpu.name, sizeof mine.name);
+    memcpy(mine.bus, r->gpu.bus, sizeof mine.bus);
+    LK_TRY(lk_comm_agree(r->comm, lk_alloc_array(r->nranks, sizeof *all, "GPUs of all ranks", &all)));
+    st = lk_comm_allgather(r->comm, &mine, sizeof mine, all);
+    for (int i = 0; st == LK_OK && aloud && r->rank == 0 && i < r->nranks; i++)
+        lk_log(LK_LOG_INFO, "rank %d on %s: GPU %d, %s (%s)", i, lk_comm_host(r->comm, i), all[i].index, all[i].name, all[i].bus);
+    lk_free(all);
+    return st;
+}
+
 static void say_header(const lk_run *r)
 {
-    char count[32], arena[32];
+    char count[32], arena[32], device[96];
 
     lk_format_count((double)lk_graph_weights(r->graph), count, sizeof count);
     lk_format_bytes((double)r->phase[0].trainer.plan->arena_bytes, arena, sizeof arena);
-    lk_log(LK_LOG_INFO, "%s: %s weights, %" PRId64 " samples, batch %" PRId64 " in %d microbatches, %d rank%s (%s), %d thread%s, %s of activations a thread, reduction %s", r->config->run.name, count, lk_dataset_samples(r->train_data), r->config->train.batch, r->leaves, r->nranks, r->nranks == 1 ? "" : "s", lk_comm_name(r->comm), lk_pool_size(r->pool), lk_pool_size(r->pool) == 1 ? "" : "s", arena,
+    snprintf(device, sizeof device, "%d thread%s, %s of activations a thread", lk_pool_size(r->pool), lk_pool_size(r->pool) == 1 ? "" : "s", arena);
+    if (r->on_gpu)
+        snprintf(device, sizeof device, "%s on a GPU each, %s of activations", lki_precision_name(r), arena);
+    lk_log(LK_LOG_INFO, "%s: %s weights, %" PRId64 " samples, batch %" PRId64 " in %d microbatches, %d rank%s (%s), %s, reduction %s", r->config->run.name, count, lk_dataset_samples(r->train_data), r->config->train.batch, r->leaves, r->nranks, r->nranks == 1 ? "" : "s", lk_comm_name(r->wire), device,
         r->config->train.reduction == LK_REDUCTION_FAST ? "fast (bits depend on the number of ranks)" : "exact");
 }
 
@@ -260,8 +287,7 @@ static lk_status open_all(lk_run *r, const lk_train_args *a)
 
     if (r->nranks > r->leaves)
         return LK_FAIL(LK_E_CONFIG, "%s: train.microbatches is %d, but %d ranks were started: raise it, or start at most %d ranks", lk_config_where(r->config, "train.microbatches", where, sizeof where), r->leaves, r->nranks, r->leaves);
-    if (r->config->run.device == LK_DEVICE_CUDA)
-        return LK_FAIL(LK_E_CONFIG, "%s: run.device is cuda, but this build of lockstep has no CUDA module: set it to auto or cpu", lk_config_where(r->config, "run.device", where, sizeof where));
+    LK_TRY(lki_device_open(r));
     if (r->backend->thread_setup != NULL)
         r->backend->thread_setup();
     LK_TRY(lk_comm_agree(r->comm, lki_data_open(r)));
@@ -289,6 +315,8 @@ static lk_status open_all(lk_run *r, const lk_train_args *a)
         LK_TRY(lk_comm_agree(r->comm, open_loader(r)));
         if (!a->quiet && !a->json)
             say_header(r);
+        if (r->on_gpu)
+            LK_TRY(say_gpus(r, !a->quiet && !a->json));
     }
     LK_TRY(lk_comm_agree(r->comm, lki_report_create(r, a, &r->report)));
     return lk_comm_agree(r->comm, lki_report_init(r->report, r));
@@ -365,6 +393,7 @@ void lk_run_close(lk_run **rp)
     lk_free(r->checkpoints);
     lk_free(r->config_text);
     lk_record_close(&r->record);
+    lki_device_close(r);
     lk_free(r);
     *rp = NULL;
 }

@@ -5,6 +5,7 @@
 #include "base/record.h"
 #include "base/thread.h"
 #include "comm/reduce.h"
+#include "cuda/cuda.h"
 #include "data/loader.h"
 #include "data/synthetic.h"
 #include "engine/exec.h"
@@ -63,6 +64,7 @@ typedef struct lki_step_result {
     double lr;
     int64_t samples;
     bool stop;
+    bool left_out; /* its gradient was not finite in fp16: no weight has changed */
 } lki_step_result;
 
 struct lk_run {
@@ -88,6 +90,9 @@ struct lk_run {
     const lk_graph *graph; /* of the first phase: all parameters */
     int64_t classes;
     const lk_backend *backend;
+    bool on_gpu;
+    int gpu_index;
+    lk_cuda_gpu gpu; /* of this rank, if on_gpu */
     lk_pool *pool;
     lki_phase phase[LKI_MAX_PHASES];
     int n_phases;
@@ -133,6 +138,12 @@ struct lk_run {
     bool has_accuracy;
 };
 
+/* device.c: sets backend and wire. Collective. Errors: LK_E_CONFIG where the config asks for what is not there. */
+LK_MUST_USE lk_status lki_device_open(lk_run *r);
+void lki_device_close(lk_run *r);
+/* "bf16" */
+const char *lki_precision_name(const lk_run *r);
+
 /* data.c: datasets; then, when the model is known, what a batch holds and in which order samples come. Local. */
 LK_MUST_USE lk_status lki_data_open(lk_run *r);
 LK_MUST_USE lk_status lki_data_check_target(const lk_run *r, const lk_dataset *d);
@@ -161,7 +172,8 @@ typedef enum lki_memory_kind {
     LKI_MEMORY_KINDS
 } lki_memory_kind;
 typedef struct lki_memory {
-    int64_t bytes[LKI_MEMORY_KINDS];
+    int64_t bytes[LKI_MEMORY_KINDS];  /* on the host */
+    int64_t device[LKI_MEMORY_KINDS]; /* on a GPU */
 } lki_memory;
 const char *lki_memory_key(lki_memory_kind k);
 const char *lki_memory_text(lki_memory_kind k);
@@ -217,6 +229,14 @@ typedef struct lki_eval_batch {
     int64_t lane_output;
 } lki_eval_batch;
 LK_MUST_USE lk_status lki_evaluate_batch(lk_run *r, const lki_eval_batch *e);
+
+/* scale.c: what the losses of this step are multiplied by (1 but for fp16), so that small gradients do not vanish in 16 bits. */
+enum { LKI_LOSS_SCALE = 1 << 16 };
+double lki_loss_scale(const lk_run *r);
+/* After a step whose gradient had this norm, the same on all ranks: whether the step counts. One that is not finite does not, and the next ones are scaled
+ * by half; after LKI_SCALE_STEPS that were, by twice as much. Errors: LK_E_DIVERGED where the scale cannot fall further. Local. */
+enum { LKI_SCALE_STEPS = 2000 };
+LK_MUST_USE lk_status lki_loss_scale_step(lk_run *r, double norm, bool *counts);
 
 /* watch.c: takes the last evaluation into account; true if its step is among the best that are kept. One that is not due, but made since the
  * run ends here, is not counted: the run may go on with more steps. */

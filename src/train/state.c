@@ -180,6 +180,7 @@ lk_status lki_state_save(lk_run *r)
             .config = r->config_text,
             .normalization = r->normalization,
             .reduction = t->reduction == LK_REDUCTION_FAST ? "fast" : "exact",
+            .backend = r->backend->name,
         };
         st = lk_checkpoint_write(r->checkpoints, r->graph, &r->full, &m, r->config->checkpoint.keep, &path);
         if (st == LK_OK)

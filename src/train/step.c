@@ -76,7 +76,7 @@ static lk_exec_run_args lane_args(lk_run *r, lki_phase *p, const lk_batch *batch
         .sample = b->sample,
         .seed = (uint64_t)r->config->run.seed,
         .step = r->cursor.step,
-        .grad_scale = 1.0 / (double)batch->samples,
+        .grad_scale = lki_loss_scale(r) / (double)batch->samples,
         .metrics = r->rows_sent + (int64_t)lane * LKI_COLS,
     };
     return args;
@@ -204,19 +204,26 @@ static lk_status run_phase(lk_run *r, lki_phase *p, const lk_batch *b, lk_status
 }
 
 /* What the gradient is multiplied by: the division that the losses left open, and clipping. */
-static lk_status scale_gradient(lk_run *r, lki_phase *p, double to_mean, double *scale, double *norm)
+static lk_status scale_gradient(lk_run *r, lki_phase *p, double to_mean, double *scale, double *norm, bool *counts)
 {
     const double most = r->config->train.clip_norm;
+    const bool fp16 = r->config->train.precision == LK_PRECISION_FP16;
 
+    to_mean /= lki_loss_scale(r);
     *scale = to_mean;
     *norm = 0;
-    if (most <= 0)
+    *counts = true;
+    if (most <= 0 && !fp16)
         return LK_OK;
     LK_TRY(lki_phase_norm(r, p, norm));
+    if (fp16)
+        LK_TRY(lki_loss_scale_step(r, *norm, counts));
+    if (!*counts)
+        return LK_OK;
     if (!isfinite(*norm))
         return LK_FAIL(LK_E_DIVERGED, "the gradient's norm at step %" PRId64 " is %g: training diverged (try a lower train.lr.peak)", r->cursor.step + 1, *norm);
     *norm *= to_mean;
-    if (*norm > most)
+    if (most > 0 && *norm > most)
         *scale = to_mean * (most / *norm);
     return LK_OK;
 }
@@ -235,9 +242,14 @@ static lk_status step_phase(lk_run *r, int k, const lk_batch *b, lk_status loade
     memcpy(out->sum[k], sum, sizeof out->sum[k]);
     if (!isfinite(out->phase_loss[k]))
         return LK_FAIL(LK_E_DIVERGED, "the loss of step %" PRId64 " is %g: training diverged (try a lower train.lr.peak, or train.clip_norm)", r->cursor.step + 1, out->phase_loss[k]);
-    lk_optim_step s = {.lr = out->lr, .t = r->cursor.step / p->every + 1, .stat_count = lki_nonempty_lanes(r, b->step)};
+    bool counts;
+    lk_optim_step s = {.lr = out->lr, .t = r->cursor.step / p->every + 1 - r->watch.left_out, .stat_count = lki_nonempty_lanes(r, b->step)};
     /* Losses scaled their gradients by 1 / samples. What the mean is really over is known now; several losses are all over samples. */
-    LK_TRY(scale_gradient(r, p, n_losses == 1 && sum[LK_METRIC_WEIGHT] > 0 ? (double)b->samples / sum[LK_METRIC_WEIGHT] : 1.0, &s.grad_scale, &norm));
+    LK_TRY(scale_gradient(r, p, n_losses == 1 && sum[LK_METRIC_WEIGHT] > 0 ? (double)b->samples / sum[LK_METRIC_WEIGHT] : 1.0, &s.grad_scale, &norm, &counts));
+    if (!counts) {
+        out->left_out = true;
+        return LK_OK;
+    }
     if (k == 0)
         out->grad_norm = norm;
     lk_record_note(r->record, LK_PHASE_UPDATE, r->cursor.epoch, r->cursor.step + 1);

@@ -12,7 +12,7 @@ _Static_assert(LK_MAX_BEST_CHECKPOINTS == LK_MAX_BEST, "the config may ask for a
 
 lk_watch lk_watch_start(void)
 {
-    return (lk_watch){.lr_factor = 1, .lr_best = INFINITY, .stop_best = INFINITY};
+    return (lk_watch){.lr_factor = 1, .lr_best = INFINITY, .stop_best = INFINITY, .loss_scale = LKI_LOSS_SCALE};
 }
 
 /* Counts an evaluation; true when it was the `patience`-th in a row that did not come below *best by more than `margin`. */

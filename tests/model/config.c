@@ -205,8 +205,8 @@ Test(config, errors)
             "mean \"cosine\"?)"},
         {DATA MODEL "train: {batch: 8, lr: 1, optimizer: adamm}\n",
             "run.yaml:3:37: train.optimizer: expected one of sgd, adamw, adam, rmsprop, adagrad, lion, lars, lamb, muon, got \"adamm\" (did you mean \"adamw\"?)"},
-        {DATA MODEL "train: {batch: 8, lr: 1, precision: fp16}\n",
-            "run.yaml:3:37: train.precision: expected one of fp32, got \"fp16\" (did you mean \"fp32\"?)"},
+        {DATA MODEL "train: {batch: 8, lr: 1, precision: fp8}\n",
+            "run.yaml:3:37: train.precision: expected one of fp32, tf32, bf16, fp16, got \"fp8\" (did you mean \"fp32\"?)"},
         {DATA MODEL "train: {batch: 8, lr: 1, nesterov: 1}\n",
             "run.yaml:3:36: train.nesterov: expected true or false, got \"1\""},
         {DATA MODEL "train: {batch: 8, lr: 1, eval_every: 3 days}\n",
@@ -489,6 +489,8 @@ Test(config, print_shows_every_key)
                                  "  dir: null\n"
                                  "  threads: 1\n"
                                  "  device: auto\n"
+                                 "  transport: auto\n"
+                                 "  transport_timeout: 600\n"
                                  "data:\n"
                                  "  train: [/data/set/a.h5]\n"
                                  "  valid: []\n"

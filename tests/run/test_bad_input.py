@@ -107,7 +107,10 @@ class Config(BadInput):
         self.check(self.train(*watch, "--set", "checkpoint.best=2", "--set", "checkpoint.best_metric=accuracy"), "checkpoint.best_metric", "accuracy", "loss")
 
     def test_device(self):
-        self.check(self.train("--set", "run.device=cuda"), "run.device", "no CUDA module")
+        # There is no GPU where the tests run: no module, or no driver.
+        self.check(self.train("--set", "run.device=cuda"), "run.device is cuda, but")
+        self.check(self.train("--set", "train.precision=bf16", "--set", "run.device=cpu"), "train.precision is bf16", "fp32")
+        self.check(self.train("--set", "run.device=cuda", env={"LOCKSTEP_CUDA_MODULE": "/nowhere.so"}), "run.device is cuda, but the CUDA module cannot be loaded: /nowhere.so")
 
 
 class Data(BadInput):

@@ -1,0 +1,116 @@
+/* What a run computes on, and what its gradients travel over: decided once, the same on all ranks. */
+#include "train/run_int.h"
+
+#include "base/log.h"
+#include "cuda/cuda.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const precision_names[LK_PRECISIONS] = {"fp32", "tf32", "bf16", "fp16"};
+
+/* Without a driver the module is not even loaded: its libraries take longer than a short run. A module that is named by hand is. */
+static lk_status find_driver(void)
+{
+    if (getenv("LOCKSTEP_CUDA_MODULE") == NULL && access("/dev/nvidiactl", F_OK) != 0)
+        return LK_FAIL(LK_E_UNSUPPORTED, "there is no NVIDIA driver here (no /dev/nvidiactl)");
+    return LK_OK;
+}
+
+/* This rank's GPU: ranks of a host take turns. */
+static lk_status open_gpu(lk_run *r, const lk_cuda_module **module)
+{
+    int n = 0;
+
+    LK_TRY(lk_cuda_find());
+    LK_TRY(find_driver());
+    LK_TRY(lk_cuda_load(module));
+    LK_TRY((*module)->count(&n));
+    r->gpu_index = lk_comm_local_rank(r->comm) % n;
+    LK_TRY((*module)->describe(r->gpu_index, &r->gpu));
+    return (*module)->open(r->gpu_index, (lk_precision)r->config->train.precision, &r->backend);
+}
+
+/* Whether each rank has a GPU of its own. Collective. */
+static lk_status own_gpus(lk_run *r, bool *own)
+{
+    char mine[LK_CUDA_BUS], all[1024][LK_CUDA_BUS];
+    const int n = r->nranks;
+
+    *own = false;
+    if (n > (int)(sizeof all / sizeof all[0])) /* so many ranks do not share */
+        return LK_OK;
+    memcpy(mine, r->gpu.bus, sizeof mine);
+    LK_TRY(lk_comm_allgather(r->comm, mine, sizeof mine, all));
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < i; k++)
+            if (strcmp(all[i], all[k]) == 0 && strcmp(lk_comm_host(r->comm, i), lk_comm_host(r->comm, k)) == 0)
+                return LK_OK;
+    *own = true;
+    return LK_OK;
+}
+
+/* Collective. */
+static lk_status open_wire(lk_run *r, const lk_cuda_module *module)
+{
+    bool own = false;
+    const char *why = NULL;
+    char where[256];
+
+    if (r->nranks > 1)
+        LK_TRY(own_gpus(r, &own));
+    if (!own)
+        why = "ranks share a GPU, which NCCL does not do";
+    else if (module->comm == NULL)
+        why = "this CUDA module was built without NCCL";
+    if (r->config->run.transport == LK_TRANSPORT_NCCL && r->nranks > 1 && why != NULL)
+        return LK_FAIL(LK_E_CONFIG, "%s: run.transport is nccl, but %s: set it to auto", lk_config_where(r->config, "run.transport", where, sizeof where), why);
+    if (r->nranks > 1 && why == NULL && r->config->run.transport != LK_TRANSPORT_MPI)
+        return module->comm(r->comm, r->config->run.transport_timeout, &r->wire);
+    return lk_comm_create_staged(r->comm, r->backend->space, &r->wire);
+}
+
+lk_status lki_device_open(lk_run *r)
+{
+    const int device = r->config->run.device;
+    const lk_cuda_module *module = NULL;
+    char where[256];
+    lk_status st = LK_OK;
+
+    if (device != LK_DEVICE_CPU && r->mode != LK_RUN_PLAN) {
+        st = open_gpu(r, &module);
+        if (device == LK_DEVICE_CUDA && st != LK_OK && lk_status_damage(st) < LK_DAMAGE_COMM)
+            st = lk_err_prefix(st, "%s: run.device is cuda, but ", lk_config_where(r->config, "run.device", where, sizeof where));
+        /* With auto one rank that cannot keeps all of them on the processor. */
+        const bool found = st != LK_E_NOT_FOUND;
+        st = lk_comm_agree(r->comm, st);
+        if (device == LK_DEVICE_CUDA)
+            LK_TRY(st == LK_OK ? LK_OK : LK_FAIL(LK_E_CONFIG, "%s", lk_err_last()->message));
+        if (st != LK_OK) {
+            if (found)
+                lk_log(LK_LOG_INFO, "training on the CPU: %s", lk_err_last()->message);
+            module = NULL;
+        }
+    }
+    if (module == NULL) {
+        r->backend = &lk_backend_cpu;
+        r->wire = r->comm;
+        if (r->config->train.precision != LK_PRECISION_FP32 && r->mode != LK_RUN_PLAN)
+            return LK_FAIL(LK_E_CONFIG, "%s: train.precision is %s, which is for GPUs: the CPU computes in fp32", lk_config_where(r->config, "train.precision", where, sizeof where), precision_names[r->config->train.precision]);
+        return LK_OK;
+    }
+    r->on_gpu = true;
+    return open_wire(r, module);
+}
+
+void lki_device_close(lk_run *r)
+{
+    if (r->wire != r->comm)
+        lk_comm_destroy(&r->wire);
+}
+
+const char *lki_precision_name(const lk_run *r)
+{
+    return precision_names[r->config->train.precision];
+}
