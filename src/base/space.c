@@ -140,6 +140,18 @@ lk_status lk_space_copy(const lk_space *s, void *to, const void *from, size_t by
     return bytes > 0 ? s->copy(to, from, bytes, kind) : LK_OK;
 }
 
+lk_status lk_space_copy_ahead(const lk_space *s, void *to, const void *from, size_t bytes, lk_mark *after)
+{
+    if (bytes == 0)
+        return LK_OK;
+    return s->copy_ahead != NULL ? s->copy_ahead(to, from, bytes, after) : s->copy(to, from, bytes, LK_COPY_IN);
+}
+
+lk_status lk_space_join(const lk_space *s)
+{
+    return s->join != NULL ? s->join() : LK_OK;
+}
+
 lk_status lk_space_zero(const lk_space *s, void *p, size_t bytes)
 {
     return bytes > 0 ? s->zero(p, bytes) : LK_OK;

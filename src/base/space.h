@@ -40,6 +40,9 @@ struct lk_space {
     lk_status (*alloc_pinned)(size_t bytes, const char *what, void **out);
     void (*free_pinned)(void *p);
     lk_status (*copy)(void *to, const void *from, size_t bytes, lk_copy kind);
+    /* Optional, both or none: copies in beside the queue. */
+    lk_status (*copy_ahead)(void *to, const void *from, size_t bytes, lk_mark *after);
+    lk_status (*join)(void);
     lk_status (*zero)(void *p, size_t bytes);
     lk_status (*sum)(lk_sum_form form, int64_t n, float *to, const float *const from[4]);
     lk_status (*mark_create)(lk_mark **out);
@@ -66,6 +69,10 @@ void lk_space_free(const lk_space *s, void *p);
 LK_MUST_USE lk_status lk_space_alloc_pinned(const lk_space *s, size_t bytes, const char *what, void *out_ptr);
 void lk_space_free_pinned(const lk_space *s, void *p);
 LK_MUST_USE lk_status lk_space_copy(const lk_space *s, void *to, const void *from, size_t bytes, lk_copy kind);
+/* Copies from pinned host memory while other work runs: once mark `after` (of what used `to` before) was reached, and not in the order of the queue; what is queued
+ * behind the next lk_space_join finds it done. */
+LK_MUST_USE lk_status lk_space_copy_ahead(const lk_space *s, void *to, const void *from, size_t bytes, lk_mark *after);
+LK_MUST_USE lk_status lk_space_join(const lk_space *s);
 LK_MUST_USE lk_status lk_space_zero(const lk_space *s, void *p, size_t bytes);
 /* to[i] = the form of from[k][i], one rounding an addition, element by element; `to` may be one of those that are read. */
 LK_MUST_USE lk_status lk_space_sum(const lk_space *s, lk_sum_form form, int64_t n, float *to, const float *const from[4]);

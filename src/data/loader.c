@@ -541,6 +541,11 @@ static lk_status alloc_counted(lk_loader *l, int64_t count, size_t size, const c
     return LK_OK;
 }
 
+static const lk_space *space_of(const lk_loader_opts *o)
+{
+    return o->space != NULL ? o->space : &lk_space_host;
+}
+
 static int64_t round_up(int64_t n, int64_t to)
 {
     return (n + to - 1) / to * to;
@@ -610,7 +615,9 @@ static lk_status create_slots(lk_loader *l)
         LK_TRY(lk_mul_i64(s->rows, o->row, &count));
         o->stride = round_up(count, FLOATS_OF_LINE);
         LK_TRY(lk_mul_i64(n, o->stride, &count));
-        LK_TRY(alloc_counted(l, count, o->elem, "values of batches ahead", &o->rows));
+        LK_TRY(lk_mul_i64(count, (int64_t)o->elem, &count));
+        LK_TRY(lk_space_alloc_pinned(space_of(&l->o), (size_t)count, "values of batches ahead", &o->rows));
+        l->bytes += count;
     }
     l->sample_stride = round_up(s->rows, WORDS_OF_LINE);
     LK_TRY(lk_mul_i64(n, l->sample_stride, &count));
@@ -798,7 +805,7 @@ void lk_loader_destroy(lk_loader **loader)
     lk_free(l->lanes);
     lk_free(l->slot);
     for (int i = 0; i < LK_LOADER_FIELDS; i++) {
-        lk_free(l->out[i].rows);
+        lk_space_free_pinned(space_of(&l->o), l->out[i].rows);
         lki_converter_fini(&l->out[i].convert);
     }
     pthread_cond_destroy(&l->filled);

@@ -3,6 +3,7 @@
 #ifndef LK_DATA_LOADER_H
 #define LK_DATA_LOADER_H
 
+#include "base/space.h"
 #include "data/augment.h"
 #include "data/dataset.h"
 #include "data/sampler.h"
@@ -58,6 +59,7 @@ typedef struct lk_loader_opts {
     int readers, prefetch; /* threads, >= 1; steps ahead, >= 1 */
     const lk_augment *augment; /* of field 0, after its conversion; NULL: none; borrowed until destroy */
     lk_mix mix;
+    const lk_space *space; /* whose pinned memory batches lie in; NULL: plain memory */
 } lk_loader_opts;
 
 typedef struct lk_lane_batch {

@@ -29,7 +29,8 @@ typedef struct layout {
 typedef struct slot {
     char *device, *pinned; /* [layout.bytes] */
     char *inputs;
-    lk_mark *mark;
+    lk_mark *mark; /* metrics are back */
+    lk_mark *used; /* the last run is done with the inputs */
     bool empty; /* the run had no valid rows: nothing was queued */
 } slot;
 
@@ -180,6 +181,7 @@ static lk_status create_slots(lk_exec *e, int slots)
         LK_TRY(lk_space_alloc_pinned(e->space, e->at.bytes, "microbatch", &e->slot[i].pinned));
         LK_TRY(lk_space_alloc(e->space, e->at.inputs_bytes, "inputs", &e->slot[i].inputs));
         LK_TRY(lk_mark_create(e->space, &e->slot[i].mark));
+        LK_TRY(lk_mark_create(e->space, &e->slot[i].used));
     }
     LK_TRY(lk_alloc_array(p->n_nodes, sizeof *e->key, "streams", &e->key));
     e->n_keys = count_keys(p, e->key);
@@ -228,6 +230,7 @@ void lk_exec_destroy(lk_exec **ep)
         lk_space_free_pinned(e->space, e->slot[i].pinned);
         lk_space_free(e->space, e->slot[i].inputs);
         lk_mark_destroy(e->space, &e->slot[i].mark);
+        lk_mark_destroy(e->space, &e->slot[i].used);
     }
     lk_space_free(e->space, e->output);
     lk_space_free(e->space, e->arena);
@@ -371,9 +374,14 @@ static lk_status bring_in(lk_exec *e, const lk_exec_run_args *a)
         const lk_value *v = &p->graph->value[p->input_value[i]];
         const int64_t n = lk_shape_count(&v->shape);
 
-        LK_TRY(lk_space_copy(e->space, s->inputs + e->at.raw[i], a->input[i], (size_t)n * (v->dtype == LK_DT_I64 ? sizeof(int64_t) : be->real_size), LK_COPY_IN));
+        LK_TRY(lk_space_copy_ahead(e->space, s->inputs + e->at.raw[i], a->input[i], (size_t)n * (v->dtype == LK_DT_I64 ? sizeof(int64_t) : be->real_size), s->used));
+    }
+    LK_TRY(lk_space_join(e->space));
+    for (int i = 0; i < p->n_inputs; i++) {
+        const lk_value *v = &p->graph->value[p->input_value[i]];
+
         if (is_converted(p, v))
-            be->from_float(n, (const float *)(s->inputs + e->at.raw[i]), s->inputs + e->at.input[i]);
+            be->from_float(lk_shape_count(&v->shape), (const float *)(s->inputs + e->at.raw[i]), s->inputs + e->at.input[i]);
     }
     return LK_OK;
 }
@@ -432,7 +440,7 @@ static lk_status run_device(lk_exec *e, const lk_exec_run_args *a)
         else if (a->after != NULL)
             a->after(a->after_arg, e->piece[k] - 1);
     }
-    return LK_OK;
+    return lk_mark_set(e->space, e->slot[a->slot].used);
 }
 
 /* ---- a run ---- */

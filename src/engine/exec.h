@@ -11,7 +11,7 @@ typedef struct lk_exec lk_exec;
 typedef struct lk_exec_run_args {
     const lk_micro *micro; /* its metrics are [losses][LK_MAX_METRICS], on the host */
     int slot;              /* which of the executor's slots; one in use is free again after finish */
-    const void *input[LK_MAX_INPUTS]; /* on the host, in the order of the plan's inputs; REAL ones in the backend's real type (cuda: float). They may change once
+    const void *input[LK_MAX_INPUTS]; /* on the host (pinned: lk_space_alloc_pinned, or it takes longer), in the order of the plan's inputs; REAL ones in the backend's real type (cuda: float). They may change once
                                        * the run was finished. This and what follows lies in the backend's space but for inputs */
     const void *weights;          /* flat */
     const void *packed;

@@ -327,6 +327,7 @@ lk_loader_opts lki_loader_opts(const lk_run *r, bool training)
         .prefetch = (int)r->config->data.prefetch,
         .augment = training ? r->config->augment : NULL,
         .mix = training ? r->config->data.mix : (lk_mix){0},
+        .space = r->backend->space,
     };
 
     for (int f = 0; f < r->n_fields; f++)

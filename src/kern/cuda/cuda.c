@@ -145,6 +145,22 @@ static lk_status copy(void *to, const void *from, size_t bytes, lk_copy kind)
     return kind == LK_COPY_OUT ? wait_queue() : LK_OK;
 }
 
+static lk_status copy_ahead(void *to, const void *from, size_t bytes, lk_mark *after)
+{
+    const lki_cuda *d = &lki_cuda_device;
+
+    LK_TRY(LK_CUDA(cudaStreamWaitEvent(d->copies, (cudaEvent_t)after, 0)));
+    return LK_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, d->copies));
+}
+
+static lk_status join(void)
+{
+    const lki_cuda *d = &lki_cuda_device;
+
+    LK_TRY(LK_CUDA(cudaEventRecord(d->copied, d->copies)));
+    return LK_CUDA(cudaStreamWaitEvent(d->queue, d->copied, 0));
+}
+
 static lk_status zero(void *p, size_t bytes)
 {
     return LK_CUDA(cudaMemsetAsync(p, 0, bytes, lki_cuda_device.queue));
@@ -221,6 +237,8 @@ const lk_space lki_space_cuda = {
     .alloc_pinned = alloc_pinned,
     .free_pinned = release_pinned,
     .copy = copy,
+    .copy_ahead = copy_ahead,
+    .join = join,
     .zero = zero,
     .sum = lki_cuda_sum,
     .mark_create = mark_create,
@@ -288,6 +306,8 @@ lk_status lk_cuda_open(int i, lk_precision precision, const lk_backend **out)
         LK_TRY(LK_CUBLAS(cublasLtCreate(&d->lt)));
         LK_TRY(LK_CUDA(cudaMalloc(&d->workspace, WORKSPACE_BYTES)));
         d->workspace_bytes = WORKSPACE_BYTES;
+        LK_TRY(LK_CUDA(cudaStreamCreateWithFlags(&d->copies, cudaStreamNonBlocking)));
+        LK_TRY(LK_CUDA(cudaEventCreateWithFlags(&d->copied, cudaEventDisableTiming)));
         LK_TRY(LK_CUDA(cudaStreamCreateWithFlags(&d->queue, cudaStreamNonBlocking)));
     }
     d->tf32 = precision == LK_PRECISION_TF32;

@@ -36,6 +36,8 @@ LK_OPT_LIST(X)
 typedef struct lki_cuda {
     int device;
     cudaStream_t queue;
+    cudaStream_t copies;   /* inputs that come in while the queue computes */
+    cudaEvent_t copied;
     cublasLtHandle_t lt;
     void *workspace; /* of the products; used in the order of the queue */
     size_t workspace_bytes;
