@@ -1,6 +1,7 @@
 /* The tables of operations and optimizers, arithmetic on shapes, and the rules that operations share. */
 #include "kern/kern.h"
 #include "base/hash.h"
+#include "kern/formula.h"
 #include "kern/kern_int.h"
 #include <inttypes.h>
 #include <math.h>
@@ -322,7 +323,7 @@ lk_status lki_act_check(lk_act act, double alpha, bool any)
 
 bool lki_act_by_output(lk_act act)
 {
-    return act != LK_ACT_GELU && act != LK_ACT_GELU_TANH && act != LK_ACT_SILU;
+    return lki_formula_by_output(act);
 }
 
 unsigned lki_act_needs(lk_act act)

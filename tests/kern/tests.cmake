@@ -1,5 +1,6 @@
 lk_test(shapes kern)
 lk_test(values kern)
+lk_test(formula kern)
 lk_test(gradients kern)
 lk_test(cpu_vs_ref kern)
 

@@ -92,6 +92,12 @@ LK_MUST_USE lk_status lki_gemm_run(const lki_gemm *g, float alpha, const void *a
 /* NULL in *g is fine; sets NULL. */
 void lki_gemm_destroy(lki_gemm **g);
 
+/* ---- activation.cu: also for an activation behind another operation; act is not NONE ---- */
+/* y [n] = f(x); y may be x. */
+LK_MUST_USE lk_status lki_act_forward_cuda(lki_type t, lk_act act, double alpha, int64_t n, const void *x, void *y);
+/* dx [n] = dy f'(x); v is y where lki_act_by_output(act), else x; dx may be dy. */
+LK_MUST_USE lk_status lki_act_backward_cuda(lki_type t, lk_act act, double alpha, int64_t n, const void *v, const void *dy, void *dx);
+
 /* ---- sums.cu ---- */
 /* out[c] = sum over rows of x [rows,cols], in an order fixed by the shape; `scratch` [lki_column_sums_scratch] in the space. */
 size_t lki_column_sums_scratch(int64_t rows, int64_t cols);

@@ -1,0 +1,186 @@
+/* kern/formula.h, in float, against ref and double-precision libm. No device is needed: these are the functions that device kernels are made of. */
+#include "kern/formula.h"
+
+#include "base/rng.h"
+#include "kern/harness.h"
+#include "kern/ref/ref_int.h"
+
+#include <float.h>
+
+/* ---- functions of one number ---- */
+
+/* 0, both signs of what lies densely between 1e-3 and 30, and powers of two as far as floats go. */
+enum { DENSE = 20000, POWERS = 270 };
+static float point(int i)
+{
+    const int k = i / 2;
+    const float sign = i % 2 ? -1.0f : 1.0f;
+    return sign * (k < DENSE ? 30.0f * (float)k / (float)DENSE : ldexpf(1.37f, k - DENSE - 142));
+}
+enum { POINTS = 2 * (DENSE + POWERS) };
+
+/* As ref_act, but for gelu, whose 1 + erf cancels far left even in double. */
+static double exact(lk_act act, double alpha, double x)
+{
+    if (act == LK_ACT_GELU)
+        return 0.5 * x * erfc(-x * M_SQRT1_2);
+    if (act == LK_ACT_GELU_TANH)
+        return x / (1 + exp(-2 * sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    return ref_act(act, alpha, x);
+}
+
+static double exact_back(lk_act act, double alpha, double v, double dy)
+{
+    if (act == LK_ACT_GELU)
+        return (0.5 * erfc(-v * M_SQRT1_2) + v * exp(-0.5 * v * v) / sqrt(2 * M_PI)) * dy;
+    if (act == LK_ACT_GELU_TANH && fabs(v) > 1e3) /* no overflow of the cube */
+        return v > 0 ? dy : 0;
+    return ref_act_back(act, alpha, v, dy);
+}
+
+/* Units of the last place of the result that it may be wrong by, and absolute ones of 1 (of x for a value), since a rounded argument of an
+ * exponential or a difference leaves no more. */
+static const struct bound {
+    double value, value_floor, slope, slope_floor;
+} bounds[LK_ACT_COUNT] = {
+    [LK_ACT_NONE] = {0, 0, 0, 0},
+    [LK_ACT_RELU] = {0, 0, 0, 0},
+    [LK_ACT_LEAKY_RELU] = {1, 0, 1, 0},
+    [LK_ACT_ELU] = {2, 0, 2, 0},
+    [LK_ACT_GELU] = {2, 1, 2, 1},
+    [LK_ACT_GELU_TANH] = {2, 1, 2, 2},
+    [LK_ACT_SILU] = {2.5, 0, 3, 1},
+    [LK_ACT_SIGMOID] = {2.5, 0, 2, 0},
+    [LK_ACT_TANH] = {2, 0, 2, 0},
+    [LK_ACT_SOFTPLUS] = {2, 0, 2, 0},
+};
+
+static void check_close(lk_act act, const char *what, float x, float got, double want, double ulps, double floor)
+{
+    /* Below the smallest normal number a place is always FLT_TRUE_MIN. */
+    const double limit = ulps * fmax(fabs(want) * FLT_EPSILON, FLT_TRUE_MIN) + floor * FLT_EPSILON;
+    cr_assert(fabs((double)got - want) <= limit || (fabs(want) > FLT_MAX && (double)got == copysign(INFINITY, want)),
+        "%s %s at %.9g is %.9g, not %.9g: %.3g places", lk_act_name(act), what, (double)x, (double)got, want,
+        fabs((double)got - want) / fmax(fabs(want) * FLT_EPSILON, FLT_TRUE_MIN));
+}
+
+Test(formula, activations)
+{
+    static const float alphas[] = {0.01f, 1.0f, 1.5f};
+    for (int act = 0; act < LK_ACT_COUNT; act++)
+        for (size_t j = 0; j < sizeof alphas / sizeof alphas[0]; j++)
+            for (int i = 0; i < POINTS; i++) {
+                const lk_act a = (lk_act)act;
+                const struct bound *const b = &bounds[act];
+                const float x = point(i), alpha = alphas[j], y = lki_formula_act(a, alpha, x), dy = 1.7f;
+                check_close(a, "value", x, y, exact(a, (double)alpha, (double)x), b->value, b->value_floor * fabs((double)x));
+                const float v = lki_act_by_output(a) ? y : x;
+                check_close(a, "slope", v, lki_formula_act_back(a, alpha, v, dy),
+                    exact_back(a, (double)alpha, (double)v, (double)dy), b->slope + 1, b->slope_floor * (double)dy);
+            }
+}
+
+/* Where ref gives NaN for a NaN, so do these; the others pass the gradient as ref does. */
+Test(formula, nan_stays)
+{
+    for (int act = 0; act < LK_ACT_COUNT; act++) {
+        const lk_act a = (lk_act)act;
+        cr_assert(isnan(ref_act(a, 0.5, NAN)) && isnan(lki_formula_act(a, 0.5f, NAN)), "%s loses a NaN", lk_act_name(a));
+        cr_assert(isnan(lki_formula_act_back(a, 0.5f, NAN, 1.0f)) == isnan(ref_act_back(a, 0.5, NAN, 1)), "slope of %s at a NaN", lk_act_name(a));
+        cr_assert(isnan(lki_formula_act_back(a, 0.5f, 0.25f, NAN)), "%s loses a NaN in a gradient", lk_act_name(a));
+    }
+}
+
+/* ---- optimizers: one element, against ref ---- */
+
+static float apply(lk_opt opt, const lki_formula_opt *k, float g, float p, float state[LK_MAX_OPT_STATE])
+{
+    switch (opt) {
+    case LK_OPT_SGD:
+        lki_formula_sgd(k, g, &p, &state[0]);
+        break;
+    case LK_OPT_ADAM:
+        lki_formula_adam(k, g, &p, &state[0], &state[1]);
+        break;
+    case LK_OPT_ADAMW:
+        lki_formula_adamw(k, g, &p, &state[0], &state[1]);
+        break;
+    case LK_OPT_RMSPROP:
+        lki_formula_rmsprop(k, g, &p, &state[0], &state[1]);
+        break;
+    case LK_OPT_ADAGRAD:
+        lki_formula_adagrad(k, g, &p, &state[0]);
+        break;
+    case LK_OPT_LION:
+        lki_formula_lion(k, g, &p, &state[0]);
+        break;
+    case LK_OPT_LARS: /* of one dimension: by the learning rate alone */
+        lki_formula_lars(k, k->lr, g, &p, &state[0]);
+        break;
+    default:
+        lki_formula_means(k, g * k->scale, &state[0], &state[1]);
+        p = fmaf(-k->lr, lki_formula_lamb_direction(k, p, state[0], state[1]), p);
+    }
+    return p;
+}
+
+static const lk_opt tested[] = {LK_OPT_SGD, LK_OPT_ADAM, LK_OPT_ADAMW, LK_OPT_RMSPROP, LK_OPT_ADAGRAD, LK_OPT_LION, LK_OPT_LARS, LK_OPT_LAMB};
+
+static const lk_opt_args args[] = {
+    {.lr = 0.1, .momentum = 0.9, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .grad_scale = 1, .t = 1},
+    {.lr = 0.03, .weight_decay = 0.1, .momentum = 0.9, .nesterov = true, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-6, .grad_scale = 0.37, .t = 7},
+    {.lr = 1e-3, .weight_decay = 0.01, .beta1 = 0, .beta2 = 0.5, .eps = 1e-3, .grad_scale = 2, .t = 100000},
+};
+
+/* Sizes of weights and gradients that training meets, and far beyond. */
+static const float sizes[] = {0, 1e-30f, 1e-12f, 1e-4f, 0.3f, 1, 47, 1e6f, 1e12f};
+enum { SIZES = sizeof sizes / sizeof sizes[0] };
+
+/* What g becomes has a few roundings, each of the size of its terms; where the terms cancel, of theirs. */
+Test(formula, optimizers)
+{
+    for (size_t o = 0; o < sizeof tested / sizeof tested[0]; o++)
+        for (size_t j = 0; j < sizeof args / sizeof args[0]; j++)
+            for (int i = 0; i < SIZES * SIZES * SIZES * 4; i++) {
+                const lki_formula_opt k = lki_formula_opt_make(&args[j]);
+                const lk_shape shape = {1, {1}};
+                lk_opt_args a = args[j];
+                const float p = sizes[i % SIZES] * (i & 1 ? -1.0f : 1.0f), g = sizes[i / SIZES % SIZES] * (i & 2 ? -1.0f : 1.0f);
+                const float m = sizes[i / (SIZES * SIZES) % SIZES] * (i / (SIZES * SIZES * SIZES) & 1 ? -1.0f : 1.0f);
+                /* The second state is a mean of squares, or in rmsprop the first one, and adagrad's only one. */
+                const bool square_first = tested[o] == LK_OPT_RMSPROP || tested[o] == LK_OPT_ADAGRAD;
+                float state[2] = {square_first ? m * m : m, square_first ? g : i / (SIZES * SIZES * SIZES * 2) & 1 ? g * g : m * m};
+                const float before[2] = {state[0], state[1]};
+                double want = (double)p, want_state[2] = {(double)state[0], (double)state[1]}, slope = (double)g;
+                a.shape = &shape;
+                lk_backend_ref.optimizer[tested[o]](1, &want, (void *[]){&want_state[0], &want_state[1]}, &slope, &a);
+                const float got = apply(tested[o], &k, g, p, state);
+
+                const double terms = fabs((double)p) * (1 + a.lr * (1 + a.weight_decay)) + fabs(want - (double)p) + a.lr * (fabs((double)g) + fabs((double)before[0]) + fabs((double)before[1]));
+                /* rmsprop and adam divide by a root: what they add is bounded by itself, not by g. */
+                const bool divides = tested[o] == LK_OPT_ADAM || tested[o] == LK_OPT_ADAMW || tested[o] == LK_OPT_LAMB || square_first;
+                const double size = divides ? fabs((double)p) + 3 * fabs(want - (double)p) : terms;
+                cr_assert(fabs((double)got - want) <= 8 * FLT_EPSILON * size + 1e-37,
+                    "%s options %zu: p %g g %g state %g %g: %.9g, not %.9g", lk_opt_get(tested[o])->name, j, (double)p, (double)g,
+                    (double)before[0], (double)before[1], (double)got, want);
+                for (int s = 0; s < lk_opt_get(tested[o])->n_state; s++) {
+                    const double scaled = fabs((double)g) * a.grad_scale + a.weight_decay * fabs((double)p);
+                    const double most = fabs((double)before[s]) + fabs(want_state[s]) + (square_first || s == 1 ? scaled * scaled : scaled);
+                    cr_assert(fabs((double)state[s] - want_state[s]) <= 8 * FLT_EPSILON * most + 1e-37,
+                        "%s options %zu: p %g g %g: state %d from %g is %.9g, not %.9g", lk_opt_get(tested[o])->name, j, (double)p, (double)g, s,
+                        (double)before[s], (double)state[s], want_state[s]);
+                }
+            }
+}
+
+/* A gradient that is not a number shows in what is kept of it, and, but for lion's sign, in the weight. */
+Test(formula, optimizers_keep_nan)
+{
+    for (size_t o = 0; o < sizeof tested / sizeof tested[0]; o++) {
+        const lki_formula_opt k = lki_formula_opt_make(&args[1]);
+        float state[2] = {0.5f, 0.5f};
+        const float p = apply(tested[o], &k, NAN, 1.0f, state);
+        cr_assert(isnan(state[0]), "%s", lk_opt_get(tested[o])->name);
+        cr_assert(isnan(p) || tested[o] == LK_OPT_LION, "%s", lk_opt_get(tested[o])->name);
+    }
+}
