@@ -138,6 +138,7 @@ struct {
     unsigned n, started, ended, waiting;
     bool backwards, failed;
     unsigned now; /* the thread that runs */
+    unsigned here[most_threads / lanes]; /* lanes of each warp that wait for their warp */
     thread threads[most_threads];
     unsigned ready[most_threads], ready_head, ready_count;
     context host;
@@ -187,6 +188,11 @@ __attribute__((format(printf, 1, 2))) void fail(const char *format, ...)
     __builtin_trap(); /* nobody comes back here: the stack is made anew */
 }
 
+bool same_place(const thread &w, const char *file, int line)
+{
+    return w.line == line && (w.file == file || strcmp(w.file, file) == 0);
+}
+
 /* Lets all that wait at the barrier go on, if none is missing. */
 bool release()
 {
@@ -199,7 +205,7 @@ bool release()
             continue;
         if (first == nullptr)
             first = &w;
-        else if (w.line != first->line || strcmp(w.file, first->file) != 0) {
+        else if (!same_place(w, first->file, first->line)) {
             fail("threads of a block wait at different barriers: %s:%d and %s:%d", first->file, first->line, w.file, w.line);
             return false;
         }
@@ -447,6 +453,7 @@ bool run_block(const tls &s, const extent &e, size_t shared)
     B.started = B.ended = B.waiting = B.ready_head = B.ready_count = 0;
     for (unsigned t = 0; t < B.n; t++)
         B.threads[t].at = UNSTARTED;
+    memset(B.here, 0, sizeof B.here);
     memset(s.at + e.from, poison, e.to - e.from);
     memset(B.shared, poison, shared);
     switch_to(idle_fiber());
@@ -519,23 +526,26 @@ uint64_t standin_warp(
     me.width = width;
     me.file = file;
     me.line = line;
+    unsigned &here = B.here[B.now / lanes];
+    here |= 1u << lane;
+    if ((here & mask) != mask) {
+        park();
+        return me.bits;
+    }
     for (unsigned i = 0; i < lanes; i++) {
-        if (!(mask >> i & 1) || i == lane)
+        if (!(mask >> i & 1))
             continue;
         const thread &w = warp[i];
-        if (w.at == ENDED) {
-            fail("%s:%d: mask 0x%08x names lane %u, whose thread ended", file, line, mask, i);
-            give_up();
-        }
-        if (w.at != IN_WARP || w.mask != mask) {
+        if (w.mask != mask) {
             park();
             return me.bits;
         }
-        if (w.kind != kind || w.line != line || strcmp(w.file, file) != 0) {
+        if (w.kind != kind || !same_place(w, file, line)) {
             fail("lanes %u and %u of a warp wait for each other at different places: %s:%d and %s:%d", i, lane, w.file, w.line, file, line);
             give_up();
         }
     }
+    here &= ~mask;
     uint64_t results[lanes];
     for (unsigned i = 0; i < lanes; i++)
         if (mask >> i & 1)

@@ -119,7 +119,11 @@ struct standin {
     bool ready = false;
     int devices = 1;
     size_t bytes = default_bytes;
-    bool eager = false, guard = true;
+    bool eager = false;
+    size_t guard = 1;
+    bool closed = true;                         /* device memory */
+    double guard_seconds = 0, work_seconds = 0; /* spent on closing and opening; between */
+    double opened_at = 0;
     pthread_key_t key;
     uintptr_t arena = 0;
     std::map<uintptr_t, allocation> allocations; /* by `at` */
@@ -194,23 +198,34 @@ bool is_pinned(const void *p, size_t bytes)
     return it != G.pinned.begin() && (uintptr_t)p + bytes <= std::prev(it)->first + std::prev(it)->second;
 }
 
-void protect(int how)
+void protect(bool closed)
 {
+    const double start = now();
     for (const auto &[at, a] : G.allocations)
-        mprotect((void *)a.low, a.mapped, how);
+        mprotect((void *)a.low, a.mapped, closed ? PROT_NONE : PROT_READ | PROT_WRITE);
+    G.closed = closed;
+    G.guard_seconds += now() - start;
 }
+
+constexpr double guard_allowance = 1; /* seconds */
 
 /* Device memory is open while one of these lives. */
 struct opened {
     opened()
     {
-        if (G.open++ == 0 && G.guard)
-            protect(PROT_READ | PROT_WRITE);
+        if (G.open++ > 0)
+            return;
+        if (G.closed)
+            protect(false);
+        G.opened_at = now();
     }
     ~opened()
     {
-        if (--G.open == 0 && G.guard)
-            protect(PROT_NONE);
+        if (--G.open > 0)
+            return;
+        G.work_seconds += now() - G.opened_at;
+        if (G.guard > 1 || (G.guard == 1 && G.guard_seconds < G.work_seconds + guard_allowance))
+            protect(true);
     }
     opened(const opened &) = delete;
 };
@@ -241,7 +256,8 @@ void setup()
     G.devices = (int)std::min<size_t>(number("STANDIN_DEVICES", 1), 16);
     G.bytes = number("STANDIN_BYTES", default_bytes);
     G.eager = number("STANDIN_EAGER", 0) != 0;
-    G.guard = number("STANDIN_GUARD", 1) != 0;
+    G.guard = number("STANDIN_GUARD", 1);
+    G.closed = G.guard > 0;
     void *const p = mmap(nullptr, arena_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) {
         standin_say("no address space for device memory: %s", strerror(errno));
@@ -909,7 +925,7 @@ cudaError_t cudaMalloc(void **out, size_t bytes)
     if (mprotect((void *)low, mapped, PROT_READ | PROT_WRITE) != 0)
         return note(cudaErrorMemoryAllocation);
     memset((void *)low, fresh, mapped);
-    if (G.guard && G.open == 0)
+    if (G.closed)
         mprotect((void *)low, mapped, PROT_NONE);
     const uintptr_t at = low + mapped - size;
     G.allocations[at] = {low, mapped, at, bytes, device};
@@ -1165,11 +1181,9 @@ cudaError_t cudaEventCreate(cudaEvent_t *out)
 
 cudaError_t cudaEventDestroy(cudaEvent_t e)
 {
-    BEGIN(cudaEventDestroy);
-    if (e == nullptr)
-        return note(cudaErrorInvalidResourceHandle);
+    const call begun("cudaEventDestroy"); /* what is destroyed is gone, whatever else is wrong */
     delete e;
-    return cudaSuccess;
+    return note(e == nullptr ? cudaErrorInvalidResourceHandle : begun.error);
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t handle)
@@ -1356,16 +1370,16 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t handle)
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
 {
-    BEGIN(cudaGraphExecDestroy);
+    const call begun("cudaGraphExecDestroy");
     delete exec;
-    return cudaSuccess;
+    return note(begun.error);
 }
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph)
 {
-    BEGIN(cudaGraphDestroy);
+    const call begun("cudaGraphDestroy");
     delete graph;
-    return cudaSuccess;
+    return note(begun.error);
 }
 
 cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t handle)

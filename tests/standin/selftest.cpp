@@ -48,12 +48,23 @@ static cudaStream_t stream()
     return s;
 }
 
-static cudaEvent_t event()
-{
-    cudaEvent_t e;
-    OK(cudaEventCreateWithFlags(&e, cudaEventDisableTiming));
-    return e;
-}
+/* Destroyed at the end of the test. */
+struct event {
+    cudaEvent_t e = nullptr;
+    explicit event(unsigned flags = cudaEventDisableTiming)
+    {
+        OK(cudaEventCreateWithFlags(&e, flags));
+    }
+    ~event()
+    {
+        cudaEventDestroy(e);
+    }
+    event(const event &) = delete;
+    operator cudaEvent_t() const
+    {
+        return e;
+    }
+};
 
 /* ---- kernels ---- */
 static __global__ void number_threads(unsigned *out)
@@ -324,12 +335,17 @@ Test(standin, host_pointers_in_arguments)
 }
 
 /* ---- memory ---- */
-Test(standin, host_reads_device_memory, .signal = SIGSEGV)
+#if defined(__SANITIZE_ADDRESS__)
+#define DIES .exit_code = 1 /* that of the sanitizer, which says where */
+#else
+#define DIES .signal = SIGSEGV
+#endif
+Test(standin, host_reads_device_memory, DIES)
 {
     volatile int *p = device<int>(1);
     cr_assert(*p != 0);
 }
-Test(standin, host_writes_device_memory_after_work, .signal = SIGSEGV)
+Test(standin, host_writes_device_memory_after_work, DIES)
 {
     int *p = device<int>(1);
     OK(cudaMemset(p, 0, 4));
@@ -340,13 +356,13 @@ static __global__ void touch(int *p, int64_t i)
 {
     p[i] = 1;
 }
-Test(standin, kernel_writes_past_the_end, .signal = SIGSEGV)
+Test(standin, kernel_writes_past_the_end, DIES)
 {
     int *p = device<int>(64);
     OK(standin_launch(touch, dim3(1), dim3(1), 0, nullptr, p, 64));
     cudaDeviceSynchronize();
 }
-Test(standin, kernel_writes_freed_memory, .signal = SIGSEGV)
+Test(standin, kernel_writes_freed_memory, DIES)
 {
     int *p = device<int>(64);
     OK(cudaFree(p));
@@ -436,7 +452,7 @@ Test(standin, pageable_memory_is_staged)
 Test(standin, streams_need_events)
 {
     const cudaStream_t a = stream(), b = stream();
-    const cudaEvent_t e = event();
+    const event e;
     int *d = device<int>(1);
     OK(cudaMemsetAsync(d, 0, 4, a));
     OK(cudaStreamSynchronize(a));
@@ -460,11 +476,9 @@ Test(standin, streams_need_events)
 Test(standin, events)
 {
     const cudaStream_t s = stream();
-    cudaEvent_t a, b;
+    const event a(0), b(0);
     float ms;
     int *d = device<int>(1);
-    OK(cudaEventCreateWithFlags(&a, 0));
-    OK(cudaEventCreateWithFlags(&b, 0));
     OK(cudaEventQuery(a)); /* never recorded */
     OK(cudaEventRecord(a, s));
     OK(standin_launch(add, dim3(1), dim3(1), 0, s, 1, d));
@@ -479,8 +493,6 @@ Test(standin, events)
     OK(cudaEventElapsedTime(&ms, a, b));
     cr_assert(ms >= 0);
     OK(cudaEventSynchronize(b));
-    OK(cudaEventDestroy(a));
-    OK(cudaEventDestroy(b));
 }
 Test(standin, default_stream_orders_blocking_ones)
 {
@@ -571,11 +583,11 @@ Test(standin, graphs_run_again)
 Test(standin, graphs_of_two_streams)
 {
     const cudaStream_t a = stream(), b = stream();
-    const cudaEvent_t fork = event(), join = event();
+    const event fork, join;
     int *d = device<int>(1);
     OK(cudaMemset(d, 0, 4));
     OK(cudaDeviceSynchronize());
-    const cudaGraphExec_t x = record(a, [=] {
+    const cudaGraphExec_t x = record(a, [&] {
         OK(standin_launch(add, dim3(1), dim3(1), 0, a, 1, d));
         OK(cudaEventRecord(fork, a));
         OK(cudaStreamWaitEvent(b, fork, 0));
@@ -587,11 +599,12 @@ Test(standin, graphs_of_two_streams)
     OK(cudaGraphLaunch(x, a));
     OK(cudaGraphLaunch(x, a));
     cr_assert(read(d, 1)[0] == 222);
+    OK(cudaGraphExecDestroy(x));
 }
 Test(standin, what_a_graph_cannot_hold)
 {
     const cudaStream_t s = stream(), other = stream();
-    const cudaEvent_t e = event(), before = event();
+    const event e, before;
     int *d = device<int>(1), h = 0;
     void *p;
     cudaGraph_t g;
@@ -603,8 +616,8 @@ Test(standin, what_a_graph_cannot_hold)
         {"free", [=] { return cudaFree(d); }},
         {"copy", [&] { return cudaMemcpy(d, &h, 4, cudaMemcpyHostToDevice); }},
         {"pageable copy", [&] { return cudaMemcpyAsync(d, &h, 4, cudaMemcpyHostToDevice, s); }},
-        {"event query", [=] { return cudaEventRecord(e, s) != cudaSuccess ? cudaSuccess : cudaEventQuery(e); }},
-        {"event from outside", [=] { return cudaStreamWaitEvent(s, before, 0); }},
+        {"event query", [&] { return cudaEventRecord(e, s) != cudaSuccess ? cudaSuccess : cudaEventQuery(e); }},
+        {"event from outside", [&] { return cudaStreamWaitEvent(s, before, 0); }},
     };
     OK(cudaEventRecord(before, other));
     for (const auto &[name, call] : cases) {
@@ -667,7 +680,8 @@ Test(standin, failures_on_request)
     OK(cudaMalloc(&p, 4));
     FAILS(cudaMalloc(&p, 4), cudaErrorMemoryAllocation);
     OK(cudaMalloc(&p, 4));
-    FAILS(cudaEventRecord(event(), nullptr), cudaErrorIllegalAddress);
+    const event e;
+    FAILS(cudaEventRecord(e, nullptr), cudaErrorIllegalAddress);
     OK(standin_launch(add, dim3(1), dim3(1), 0, nullptr, 1, d));
     OK(standin_launch(add, dim3(1), dim3(1), 0, nullptr, 1, d)); /* fails when it runs */
     FAILS(cudaDeviceSynchronize(), cudaErrorLaunchFailure);

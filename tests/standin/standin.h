@@ -8,7 +8,8 @@
  *   STANDIN_DEVICES=n  devices there are (1; 0: cudaErrorNoDevice)
  *   STANDIN_BYTES=n    memory of a device (4 GiB); cudaMalloc fails beyond it
  *   STANDIN_EAGER=1    work is done when it is queued, as far as it can be
- *   STANDIN_GUARD=0    the host may touch device memory
+ *   STANDIN_GUARD=n    1: the host is killed if it touches device memory. Closing and opening of much memory is slow, so it stays open for a
+ *                      while once that took more time than the work. 2: closed whenever no work runs; 0: never
  *   STANDIN_FAIL=name:n[:error],...  the n-th call of `name` from now fails. Without a number of an error: cudaErrorMemoryAllocation for
  *                      allocations, cudaErrorLaunchFailure for "launch" (when the kernel runs) and all else. Counting starts when the
  *                      variable changes.
