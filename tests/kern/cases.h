@@ -423,6 +423,7 @@ static const kern_case cases_layer_norm[] = {
     {.attr.norm = {.eps = 1e-5, .bias = true}, .in = {S(4, 67)}, .offset = 100}, /* a mean far above the deviation */
     {.attr.norm = {.eps = 1e-5, .bias = true}, .in = {S(9, 17, 96)}, .padding = 1, .large = true}, /* above 64 rows */
     {.attr.norm = {.eps = 1e-5}, .in = {S(3, 1027)}, .large = true},
+    {.attr.norm = {.eps = 1e-5, .bias = true}, .in = {S(2, 8200)}, .padding = 1, .large = true},
 };
 
 static const kern_case cases_rms_norm[] = {
@@ -433,6 +434,8 @@ static const kern_case cases_rms_norm[] = {
     {.attr.norm = {.eps = 1e-5}, .in = {S(2, 3, 2, 33)}, .offset = 3},
     {.attr.norm = {.eps = 1e-6}, .in = {S(9, 17, 96)}, .padding = 1, .large = true},
     {.attr.norm = {.eps = 1e-6}, .in = {S(3, 1027)}, .large = true},
+    {.attr.norm = {.eps = 1e-6}, .in = {S(2, 8195)}, .large = true},
+    {.attr.norm = {.eps = 1e-6}, .in = {S(13, 40, 35)}, .padding = 2, .large = true}, /* above 512 rows */
 };
 
 static const kern_case cases_group_norm[] = {

@@ -1,0 +1,179 @@
+/* What layer_norm and rms_norm share: rows along the last dimension, each with its own mean (0 if not centered) and inverse deviation.
+ * Backward, t = x - mean, g = dy w: dx = inv (g - mean(g) - t inv^2 mean(g t)), the second term if centered; dw = sum(dy t inv), db = sum(dy) over
+ * the rows. Saved: mean and inverse of each row. */
+#ifndef LK_KERN_CUDA_ROW_NORM_CUH
+#define LK_KERN_CUDA_ROW_NORM_CUH
+
+#include "kern/cuda/columns.cuh"
+#include "kern/cuda/rows.cuh"
+
+/* ---- forward ---- */
+template <class T, bool center, int group, int width, int held>
+static __global__ void norm_rows_forward(
+    int64_t rows, int64_t n, float eps, const T *x, const float *w, const float *b, T *y, float2 *stat)
+{
+    __shared__ float shared[33];
+    const int64_t r = row_number<group>();
+    if (r >= rows)
+        return;
+    const row_part<T, group, width, held> own(x + r * n, n);
+    float mean = 0, squares = 0;
+
+    if constexpr (center) {
+        LKI_UNROLL
+        for (int k = 0; k < own.pieces(); k++)
+            if (own.inside(k)) {
+                const floats<width> v = own.get(k);
+                for (int j = 0; j < width; j++)
+                    mean += v.at[j];
+            }
+        mean = group_sum<group>(mean, shared) / (float)n;
+    }
+    LKI_UNROLL
+    for (int k = 0; k < own.pieces(); k++)
+        if (own.inside(k)) {
+            const floats<width> v = own.get(k);
+            for (int j = 0; j < width; j++)
+                squares += (v.at[j] - mean) * (v.at[j] - mean);
+        }
+    const float inv = 1 / sqrtf(group_sum<group>(squares, shared) / (float)n + eps);
+    LKI_UNROLL
+    for (int k = 0; k < own.pieces(); k++)
+        if (own.inside(k)) {
+            const floats<width> weight = load_floats<width>(w + own.at(k));
+            floats<width> v = own.get(k), shift = {};
+            if (b)
+                shift = load_floats<width>(b + own.at(k));
+            for (int j = 0; j < width; j++)
+                v.at[j] = (v.at[j] - mean) * inv * weight.at[j] + shift.at[j];
+            store_floats(y + r * n + own.at(k), v);
+        }
+    if (stat && lane_number<group>() == 0)
+        stat[r] = make_float2(mean, inv);
+}
+
+template <class T, bool center> struct norm_rows_forward_run {
+    int64_t rows, n;
+    float eps;
+    const T *x;
+    const float *w, *b;
+    T *y;
+    float2 *stat;
+    template <int group, int width, int held> lk_status run() const
+    {
+        return launch_rows<group>(norm_rows_forward<T, center, group, width, held>, rows, rows, n, eps, x, w, b, y, stat);
+    }
+};
+
+template <class T, bool center> static lk_status row_norm_forward(const lk_call *c)
+{
+    const lk_opspec *const s = c->spec;
+    const norm_rows_forward_run<T, center> f = {lki_shape_lead(&s->in[0]), lki_shape_last(&s->in[0]), (float)s->attr.norm.eps, (const T *)c->x[0],
+        (const float *)c->param[0], s->n_params > 1 ? (const float *)c->param[1] : NULL, (T *)c->y, (float2 *)c->saved};
+    return for_rows<T>(f.n, aligned16(f.x) && aligned16(f.y) && aligned16(f.w) && (!f.b || aligned16(f.b)), f);
+}
+
+/* ---- backward ---- */
+template <class T, bool center, int group, int width, int held>
+static __global__ void norm_rows_backward(int64_t rows, int64_t n, const T *x, const float *w, const float2 *stat, const T *dy, T *dx)
+{
+    __shared__ float shared[33];
+    const int64_t r = row_number<group>();
+    if (r >= rows)
+        return;
+    const row_part<T, group, width, held> own(x + r * n, n), given(dy + r * n, n);
+    const float mean = stat[r].x, inv = stat[r].y;
+    float g = 0, gt = 0;
+
+    LKI_UNROLL
+    for (int k = 0; k < own.pieces(); k++)
+        if (own.inside(k)) {
+            const floats<width> v = own.get(k), d = given.get(k), weight = load_floats<width>(w + own.at(k));
+            for (int j = 0; j < width; j++) {
+                g += d.at[j] * weight.at[j];
+                gt += d.at[j] * weight.at[j] * (v.at[j] - mean);
+            }
+        }
+    const float constant = center ? group_sum<group>(g, shared) / (float)n : 0;
+    const float slope = group_sum<group>(gt, shared) / (float)n * inv * inv;
+    LKI_UNROLL
+    for (int k = 0; k < own.pieces(); k++)
+        if (own.inside(k)) {
+            const floats<width> v = own.get(k), weight = load_floats<width>(w + own.at(k));
+            floats<width> d = given.get(k);
+            for (int j = 0; j < width; j++)
+                d.at[j] = (d.at[j] * weight.at[j] - constant - (v.at[j] - mean) * slope) * inv;
+            store_floats(dx + r * n + own.at(k), d);
+        }
+}
+
+template <class T, bool center> struct norm_rows_backward_run {
+    int64_t rows, n;
+    const T *x;
+    const float *w;
+    const float2 *stat;
+    const T *dy;
+    T *dx;
+    template <int group, int width, int held> lk_status run() const
+    {
+        return launch_rows<group>(norm_rows_backward<T, center, group, width, held>, rows, rows, n, x, w, stat, dy, dx);
+    }
+};
+
+/* dw and db. */
+template <class T> struct norm_rows_weights {
+    typedef two_sums gathered;
+    int64_t n;
+    const T *x, *dy;
+    const float2 *stat;
+    float *dw, *db;
+    __device__ float2 pair(int64_t, int64_t row, int64_t col) const
+    {
+        const float d = to_float(dy[row * n + col]);
+        return make_float2(d * ((to_float(x[row * n + col]) - stat[row].x) * stat[row].y), d);
+    }
+    __device__ two_sums gather(int64_t batch, int64_t col, int64_t first, int64_t end, int64_t step) const
+    {
+        return sum_pairs(*this, batch, col, first, end, step);
+    }
+    __device__ void store(int64_t, int64_t col, const two_sums &v) const
+    {
+        if (dw)
+            dw[col] = (float)v.a;
+        if (db)
+            db[col] = (float)v.b;
+    }
+};
+
+/* The sums come first: dx may lie where dy does. */
+template <class T, bool center> static lk_status row_norm_backward(const lk_call *c)
+{
+    const lk_opspec *const s = c->spec;
+    const norm_rows_backward_run<T, center> f = {lki_shape_lead(&s->in[0]), lki_shape_last(&s->in[0]), (const T *)c->x[0], (const float *)c->param[0],
+        (const float2 *)c->saved, (const T *)c->dy, (T *)c->dx[0]};
+    float *const dw = (float *)c->dparam[0], *const db = s->n_params > 1 ? (float *)c->dparam[1] : NULL;
+
+    if (dw || db)
+        LK_TRY(columns(1, f.rows, f.n, norm_rows_weights<T>{f.n, f.x, f.dy, f.stat, dw, db}, c->scratch));
+    return f.dx ? for_rows<T>(f.n, aligned16(f.x) && aligned16(f.dy) && aligned16(f.dx) && aligned16(f.w), f) : LK_OK;
+}
+
+static lk_status row_norm_plan(const lk_opspec *s, lk_kern_plan *out)
+{
+    const int64_t rows = lki_shape_lead(&s->in[0]);
+    *out = {};
+    out->saved_bytes = s->training ? (size_t)rows * sizeof(float2) : 0;
+    out->scratch_backward = s->training ? columns_scratch<two_sums>(1, rows, lki_shape_last(&s->in[0])) : 0;
+    return LK_OK;
+}
+
+template <class T, bool center>
+static constexpr lk_kernel row_norm_kernel = {.in_rule = LK_LAYOUTS_PLAIN,
+    .out_rule = LK_LAYOUTS_PLAIN,
+    .in_place = true,
+    .in_place_dx = true,
+    .plan = row_norm_plan,
+    .forward = row_norm_forward<T, center>,
+    .backward = row_norm_backward<T, center>};
+
+#endif
