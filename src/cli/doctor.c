@@ -1,5 +1,6 @@
 /* What this machine offers to a run. Asks the system; starts nothing but mpirun --version. */
 #include "cli/cli_int.h"
+#include "cuda/cuda.h"
 
 #include "base/mem.h"
 
@@ -115,10 +116,79 @@ static void add_mpi(json_t *o)
     json_object_set_new(o, "mpi", line[0] != 0 ? json_string(line) : json_null());
 }
 
+/* Version numbers as people write them; "" for none. NVIDIA's libraries have several ways to put three numbers into one. */
+static void print_version(int v, int major, int minor, char *out, size_t cap)
+{
+    if (v == 0)
+        out[0] = 0;
+    else if (minor >= 100)
+        snprintf(out, cap, "%d.%d.%d", v / major, v % major / minor, v % minor);
+    else
+        snprintf(out, cap, "%d.%d", v / major, v % major / minor);
+}
+
+static void add_versions(const lk_cuda_module *m, json_t *o)
+{
+    lk_cuda_versions v = {0};
+    char text[32];
+    json_t *list = json_object();
+
+    m->versions(&v);
+    const struct {
+        const char *name;
+        int version, major, minor;
+    } all[] = {
+        {"driver", v.driver, 1000, 10},
+        {"runtime", v.runtime, 1000, 10},
+        {"cublas", v.cublas, 10000, 100},
+        {"cudnn", v.cudnn, 10000, 100},
+        {"nccl", v.nccl, 10000, 100},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        print_version(all[i].version, all[i].major, all[i].minor, text, sizeof text);
+        json_object_set_new(list, all[i].name, text[0] != 0 ? json_string(text) : json_null());
+    }
+    json_object_set_new(o, "cuda_versions", list);
+}
+
+static void add_gpus(const lk_cuda_module *m, int n, json_t *o)
+{
+    json_t *list = json_array();
+
+    for (int i = 0; i < n; i++) {
+        lk_cuda_gpu gpu;
+        char compute[32];
+        json_t *peers = json_array();
+
+        if (m->describe(i, &gpu) != LK_OK) {
+            json_decref(peers);
+            continue;
+        }
+        for (int k = 0; k < n; k++)
+            if (k != i && m->peer(i, k))
+                json_array_append_new(peers, json_integer(k));
+        snprintf(compute, sizeof compute, "%d.%d", gpu.major, gpu.minor);
+        json_array_append_new(list, json_pack("{s:i, s:s, s:s, s:s, s:I, s:i, s:o}", "gpu", i, "name", gpu.name, "bus", gpu.bus, "compute", compute, "memory_bytes", (json_int_t)gpu.memory, "processors", gpu.processors, "peers", peers));
+    }
+    json_object_set_new(o, "gpus", list);
+}
+
+/* "cuda" says what keeps runs from GPUs, null: nothing. */
 static void add_gpu(json_t *o)
 {
-    json_object_set_new(o, "cuda_module", json_false());
+    const lk_cuda_module *m = NULL;
+    lk_status st = lk_cuda_load(&m);
+    int n = 0;
+
+    json_object_set_new(o, "cuda_module", json_boolean(st == LK_OK));
     json_object_set_new(o, "nvidia_device", json_boolean(access("/dev/nvidiactl", F_OK) == 0));
+    if (st == LK_OK) {
+        add_versions(m, o);
+        st = m->count(&n);
+    }
+    json_object_set_new(o, "cuda", st == LK_OK ? json_null() : json_string(lk_err_last()->message));
+    if (st == LK_OK)
+        add_gpus(m, n, o);
 }
 
 static json_t *examine(void)
@@ -169,6 +239,60 @@ static void add_launcher_rows(json_t *o, lk_buf *b)
     json_object_foreach(found, name, at) add_row(b, name, json_string_value(at));
 }
 
+/* What is missing, and what to install. */
+static void add_missing(const json_t *o, lk_buf *b)
+{
+    static const struct {
+        const char *key, *what;
+    } all[] = {
+        {"cudnn", "cuDNN is not there: convolutions run through cuBLAS, slower (NVIDIA's package cudnn9-cuda-13, then build again)"},
+        {"nccl", "NCCL is not there: gradients travel through host memory and MPI (NVIDIA's packages libnccl2 libnccl-dev, then build again)"},
+    };
+    const json_t *versions = json_object_get(o, "cuda_versions");
+
+    if (!json_is_true(json_object_get(o, "cuda_module")))
+        add_row(b, "", "build it where NVIDIA's CUDA Toolkit (nvcc; package cuda-toolkit-13-0) is installed; scripts/quickstart finds it");
+    else if (json_is_string(json_object_get(o, "cuda")))
+        add_row(b, "", "install NVIDIA's driver (package nvidia-driver, or nvidia-open), or ask for a node with a GPU");
+    for (size_t i = 0; versions != NULL && i < sizeof all / sizeof all[0]; i++)
+        if (json_is_null(json_object_get(versions, all[i].key)))
+            add_row(b, "", all[i].what);
+}
+
+static void add_gpu_rows(const json_t *o, lk_buf *b)
+{
+    const json_t *versions = json_object_get(o, "cuda_versions"), *gpus = json_object_get(o, "gpus");
+    static const char *const names[][2] = {{"driver", "driver"}, {"runtime", "CUDA"}, {"cublas", "cuBLAS"}, {"cudnn", "cuDNN"}, {"nccl", "NCCL"}};
+    char text[512], memory[32];
+    lk_buf line = {0};
+
+    for (size_t i = 0; versions != NULL && i < sizeof names / sizeof names[0]; i++) {
+        const char *v = json_string_value(json_object_get(versions, names[i][0]));
+        lk_buf_printf(&line, "%s%s %s", i > 0 ? ", " : "", names[i][1], v != NULL ? v : "none");
+    }
+    if (versions != NULL)
+        add_row(b, "CUDA", lk_buf_text(&line));
+    lk_buf_fini(&line);
+    if (json_is_string(json_object_get(o, "cuda"))) {
+        snprintf(text, sizeof text, "none: %.440s; runs compute on the CPU", json_string_value(json_object_get(o, "cuda")));
+        add_row(b, "GPU", text);
+    }
+    for (size_t i = 0; i < json_array_size(gpus); i++) {
+        const json_t *g = json_array_get(gpus, i), *peers = json_object_get(g, "peers");
+
+        lk_format_bytes((double)json_integer_value(json_object_get(g, "memory_bytes")), memory, sizeof memory);
+        snprintf(text, sizeof text, "%.200s, %s, compute capability %s, %s", json_string_value(json_object_get(g, "name")), memory, json_string_value(json_object_get(g, "compute")),
+            json_string_value(json_object_get(g, "bus")));
+        lk_buf_printf(&line, "%s", text);
+        for (size_t k = 0; k < json_array_size(peers); k++)
+            lk_buf_printf(&line, "%s %lld", k == 0 ? ", reads the memory of" : ",", (long long)json_integer_value(json_array_get(peers, k)));
+        snprintf(text, sizeof text, "GPU %zu", i);
+        add_row(b, text, lk_buf_text(&line));
+        lk_buf_fini(&line);
+    }
+    add_missing(o, b);
+}
+
 static lk_status say(json_t *o)
 {
     const json_t *list = json_object_get(o, "instructions");
@@ -191,10 +315,7 @@ static lk_status say(json_t *o)
     snprintf(text, sizeof text, "locked memory %s, open files %s",
         limit_text(o, "locked_memory_bytes", true, a, sizeof a), limit_text(o, "open_files", false, c, sizeof c));
     add_row(&b, "limits", text);
-    add_row(&b, "GPU",
-        json_is_true(json_object_get(o, "nvidia_device"))
-            ? "an NVIDIA device is there, but this build has no CUDA module: runs compute on the CPU"
-            : "this build has no CUDA module: runs compute on the CPU");
+    add_gpu_rows(o, &b);
     const lk_status st = lki_print(&b);
     lk_buf_fini(&b);
     lk_buf_fini(&words);

@@ -54,19 +54,19 @@ static lk_status own_gpus(lk_run *r, bool *own)
 /* Collective. */
 static lk_status open_wire(lk_run *r, const lk_cuda_module *module)
 {
+    const bool asked = r->config->run.transport == LK_TRANSPORT_NCCL;
     bool own = false;
     const char *why = NULL;
     char where[256];
 
-    if (r->nranks > 1)
-        LK_TRY(own_gpus(r, &own));
+    LK_TRY(own_gpus(r, &own));
     if (!own)
         why = "ranks share a GPU, which NCCL does not do";
     else if (module->comm == NULL)
         why = "this CUDA module was built without NCCL";
-    if (r->config->run.transport == LK_TRANSPORT_NCCL && r->nranks > 1 && why != NULL)
+    if (asked && why != NULL)
         return LK_FAIL(LK_E_CONFIG, "%s: run.transport is nccl, but %s: set it to auto", lk_config_where(r->config, "run.transport", where, sizeof where), why);
-    if (r->nranks > 1 && why == NULL && r->config->run.transport != LK_TRANSPORT_MPI)
+    if (asked || (r->nranks > 1 && why == NULL && r->config->run.transport == LK_TRANSPORT_AUTO))
         return module->comm(r->comm, r->config->run.transport_timeout, &r->wire);
     return lk_comm_create_staged(r->comm, r->backend->space, &r->wire);
 }

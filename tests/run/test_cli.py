@@ -167,7 +167,8 @@ class Json(lockstep.Case):
         self.assertEqual(len(found), 1)
         for key in ["lockstep", "host", "cores_allowed", "instructions", "memory_bytes", "launchers", "open_files"]:
             self.assertIn(key, found[0])
-        self.assertIn("no CUDA module", self.run_it("doctor").out)
+        self.assertIn("runs compute on the CPU", self.run_it("doctor").out)
+        self.assertIsInstance(found[0]["cuda"], str)
 
     def test_reports_of_a_run(self):
         self.make_small()

@@ -1,0 +1,198 @@
+"""Runs on a GPU: on the stand-in of the CUDA module, or, with LOCKSTEP_TEST_GPU=1, on the module itself. The same bits over ranks, through kill and resume,
+in each precision; losses beside the CPU's; what goes wrong on a device ends all ranks."""
+
+import json
+import os
+import re
+import signal
+import unittest
+
+import lockstep
+
+MODULE = os.environ.get("LOCKSTEP_CUDA_MODULE", "")
+REAL = os.environ.get("LOCKSTEP_TEST_GPU", "") == "1"
+
+HEAD = """run: {name: gpu, seed: 7, device: cuda}
+data: {train: train.h5, input: %s, target: %s%s}
+"""
+TRAIN = """train: {objective: %s, batch: 24, microbatches: 4, epochs: 3, optimizer: adamw, lr: %s, weight_decay: 0.01%s}
+checkpoint: {every: 2 steps, keep: 9}
+"""
+
+MODELS = {
+    "mlp": HEAD % ("x", "y", "") + """model:
+  - linear: {units: 32}
+  - gelu
+  - dropout: 0.2
+  - linear: {units: 3}
+""" + TRAIN % ("classify", "0.01", ", clip_norm: 1"),
+    "cnn": HEAD % ("image", "y", "") + """model:
+  - conv: {filters: 8, kernel: 3, pad: same}
+  - batch_norm
+  - relu
+  - max_pool: 2
+  - residual:
+      - conv: {filters: 8, kernel: 3, pad: same}
+      - batch_norm
+      - relu
+  - global_avg_pool
+  - linear: {units: 3}
+""" + TRAIN % ("classify", "0.01", ", ema: 0.9"),
+    "lstm": HEAD % ("tokens", "tokens", ", order: streams, sequence: {length: 12}") + """model:
+  - embedding: {size: 17, units: 16}
+  - lstm: {units: 24, carry: true}
+  - linear: {units: 17}
+""" + TRAIN % ("language_model", "0.01", ""),
+    "gpt": HEAD % ("tokens", "tokens", ", sequence: {length: 16}") + """model:
+  - embedding: {size: 17, units: 32}
+  - positions
+  - repeat:
+      times: 2
+      layers:
+        - residual: [layer_norm, {attention: {heads: 4, causal: true}}, {dropout: 0.1}]
+        - residual: [layer_norm, {linear: 64}, {gelu: tanh}, {linear: 32}, {dropout: 0.1}]
+  - layer_norm
+  - linear: {units: 17, bias: false}
+""" + TRAIN % ("language_model", "0.003", ", clip_norm: 1"),
+}
+
+
+@unittest.skipIf(MODULE == "", "no CUDA module to test")
+class Gpu(lockstep.Case):
+    def setUp(self):
+        super().setUp()
+        self.make_h5("train.h5", "x=float32[90,12]:rand", "image=float32[90,1,8,8]:rand", "y=int64[90]:mod3", "tokens=int64[1300]:mod17")
+
+    def env(self, **more):
+        return dict({"LOCKSTEP_CUDA_MODULE": MODULE}, **more)
+
+    def train(self, model, ranks=0, name="run", *words, **env):
+        self.write("run.yaml", MODELS[model])
+        args = ["train", "run.yaml", "--json", "--run-dir", name, *words]
+        if ranks > 1:
+            return self.launch(ranks, *args, env=self.env(**env), timeout=240)
+        return self.run_it(*args, env=self.env(**env), timeout=240)
+
+    def events(self, result, kind):
+        return [e for e in map(json.loads, result.out.splitlines()) if e["event"] == kind]
+
+    def digest(self, result):
+        self.check_code(result, lockstep.OK)
+        return self.events(result, "end")[-1]["digest"]
+
+    def losses(self, result):
+        self.check_code(result, lockstep.OK)
+        return [e["loss"] for e in self.events(result, "step")]
+
+
+class Digest(Gpu):
+    def test_any_number_of_ranks(self):
+        for model in MODELS:
+            for precision in ["fp32", "bf16"]:
+                words = ["--set", "train.precision=%s" % precision, "--set", "train.log_every=1 step"]
+                with self.subTest(model=model, precision=precision):
+                    alone = self.train(model, 1, "%s-%s-1" % (model, precision), *words)
+                    for ranks in [2, 4] if precision == "fp32" else [3]:
+                        many = self.train(model, ranks, "%s-%s-%d" % (model, precision, ranks), *words)
+                        self.assertEqual(self.digest(many), self.digest(alone), str(many))
+                        self.assertEqual(self.losses(many), self.losses(alone))
+
+    def test_stopped_and_resumed_elsewhere(self):
+        for model in ["cnn", "lstm"]:
+            with self.subTest(model):
+                whole = self.train(model, 1, model + "-whole")
+                self.check_code(self.train(model, 3, model + "-cut", "--set", "train.steps=4"), lockstep.OK)
+                rest = self.train(model, 2, model + "-cut", "--set", "train.steps=%d" % self.events(whole, "end")[-1]["step"])
+                self.assertEqual(self.digest(rest), self.digest(whole), str(rest))
+
+    def test_neither_sharding_nor_buckets_nor_transport(self):
+        alone = self.digest(self.train("mlp", 1, "alone"))
+        for i, key in enumerate(["train.shard_optimizer=false", "train.bucket_bytes=1024", "run.transport=mpi"]):
+            self.assertEqual(self.digest(self.train("mlp", 2, "other-%d" % i, "--set", key)), alone, key)
+
+    def test_nccl(self):
+        alone = {model: self.digest(self.train(model, 1, model + "-alone")) for model in ["mlp", "gpt"]}
+        one = self.train("mlp", 1, "nccl-1", "--set", "run.transport=nccl")
+        self.assertEqual(self.digest(one), alone["mlp"])
+        if REAL:
+            return
+        for model in alone:
+            for ranks in [2, 3, 4]:
+                many = self.train(model, ranks, "%s-nccl-%d" % (model, ranks), "--set", "run.transport=nccl", STANDIN_DEVICES="4")
+                self.assertEqual(self.digest(many), alone[model], str(many))
+
+    def test_a_shared_gpu_is_not_for_nccl(self):
+        result = self.train("mlp", 2, "run", "--set", "run.transport=nccl")
+        self.check_code(result, lockstep.INPUT)
+        self.assertIn("ranks share a GPU", result.err)
+
+    def test_fp16_scales_its_loss(self):
+        alone = self.train("mlp", 1, "fp16-1", "--set", "train.precision=fp16")
+        self.assertEqual(self.digest(self.train("mlp", 2, "fp16-2", "--set", "train.precision=fp16")), self.digest(alone))
+
+
+class Losses(Gpu):
+    def test_beside_the_cpu(self):
+        for model in MODELS:
+            with self.subTest(model):
+                words = ["--set", "train.log_every=1 step"]
+                gpu = self.losses(self.train(model, 1, model + "-gpu", *words))
+                cpu = self.losses(self.train(model, 1, model + "-cpu", *words, "--set", "run.device=cpu"))
+                bf16 = self.losses(self.train(model, 1, model + "-bf16", *words, "--set", "train.precision=bf16"))
+                self.assertGreater(len(gpu), 8)
+                self.assertEqual(len(gpu), len(cpu))
+                for a, b, c in zip(gpu, cpu, bf16):
+                    self.assertLess(abs(a - b), 2e-4 * b, "%s: %s and %s" % (model, gpu, cpu))
+                    self.assertLess(abs(c - b), 2e-2 * b, "%s: %s and %s" % (model, bf16, cpu))
+
+    def test_evaluates_and_predicts(self):
+        self.make_h5("valid.h5", "x=float32[20,12]:rand", "image=float32[20,1,8,8]:rand", "y=int64[20]:mod3", "tokens=int64[300]:mod17")
+        valid = ["--set", "data.valid=valid.h5"]
+        trained = self.train("cnn", 1, "run", *valid)
+        evals = self.events(trained, "eval")
+        again = self.run_it("eval", "run.yaml", "--json", "--run-dir", "run", *valid, env=self.env())
+        self.check_code(again, lockstep.OK)
+        self.assertEqual(self.events(again, "eval")[-1]["loss"], evals[-1]["loss"])
+        for device in ["cuda", "cpu"]:
+            out = self.run_it("predict", "run.yaml", "--run-dir", "run", "--from", "run", "--out", device + ".h5", *valid, "--set", "run.device=" + device, env=self.env())
+            self.check_code(out, lockstep.OK)
+
+
+class Trouble(Gpu):
+    def test_bad_data_names_layer_and_sample(self):
+        self.make_h5("train.h5", "tokens=int64[1300]:mod19", "x=float32[90,12]:rand", "image=float32[90,1,8,8]:rand", "y=int64[90]:mod3")
+        result = self.train("gpt")
+        self.assertIn(result.code, (lockstep.INPUT, lockstep.FAILED))
+        self.assertRegex(result.err, r"id 1[78] is outside \[0, 17\)")
+
+    def test_out_of_memory_before_the_first_step(self):
+        if REAL:
+            self.skipTest("a real GPU has its own size")
+        result = self.train("mlp", 1, "run", "--set", "train.batch=240", STANDIN_BYTES=str(1 << 26))
+        self.check_code(result, lockstep.INPUT)
+        self.assertRegex(result.err, r"\d+ bytes are wanted, GPU 0 has \d+ of \d+ left")
+
+    def test_a_failing_kernel_ends_all_ranks(self):
+        if REAL:
+            self.skipTest("a real GPU does not fail on request")
+        for ranks in [1, 2]:
+            result = self.train("mlp", ranks, "run-%d" % ranks, STANDIN_FAIL="launch:400")
+            self.check_code(result, lockstep.FAILED)
+            self.assertIn("GPU 0", result.err)
+            self.assertIn("cudaErrorLaunchFailure", result.err)
+            resumed = self.train("mlp", ranks, "run-%d" % ranks)
+            self.assertEqual(self.digest(resumed), self.digest(self.train("mlp", 1, "whole-%d" % ranks)))
+
+    def test_without_a_device(self):
+        if REAL:
+            self.skipTest("there is a device")
+        result = self.train("mlp", 1, "run", STANDIN_DEVICES="0")
+        self.check_code(result, lockstep.INPUT)
+        self.check_one_line(result, "run.device is cuda, but no GPU can be used")
+        result = self.train("mlp", 1, "run", "--set", "run.device=auto", STANDIN_DEVICES="0")
+        self.check_code(result, lockstep.OK)
+        self.assertEqual(len(re.findall("training on the CPU", result.err)), 1, str(result))
+
+
+if __name__ == "__main__":
+    lockstep.main()
