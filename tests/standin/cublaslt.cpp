@@ -6,7 +6,8 @@
  * wrong size, addresses less aligned than the heuristic was told (256 bytes, where it was told nothing), too small a workspace. Memory
  * outside of allocations is a fault of the device, when the work runs.
  *
- * Where the library may do either, it does what shows more: relu makes a NaN 0; results before `beta` 0 are not read.
+ * Where the library may do either, it does what shows more: relu makes a NaN 0; where a reduction scheme is allowed that adds parts as they
+ * come, each second product adds them from the last to the first; where one in the type of the result is, parts are rounded to it.
  *
  * STANDIN_FAIL: cublasLtCreate, cublasLtMatmulAlgoGetHeuristic, cublasLtMatmul, with a number of cublasStatus_t. */
 #include "standin/standin.h"
@@ -66,7 +67,7 @@ struct algorithm {
     uint32_t epilogue;
     int32_t type_a, type_d;
     uint32_t align_a, align_b, align_c, align_d;
-    uint64_t workspace;
+    uint32_t workspace, schemes;
 };
 static_assert(sizeof(algorithm) <= sizeof(cublasLtMatmulAlgo_t));
 constexpr uint32_t mark = 0x4c74616c;
@@ -230,6 +231,15 @@ void store(cudaDataType t, char *p, size_t i, float f)
     }
 }
 
+void round_all(cudaDataType t, float *v, size_t n)
+{
+    char bytes[4];
+    for (size_t i = 0; i < n; i++) {
+        store(t, bytes, 0, v[i]);
+        v[i] = load(t, bytes, 0);
+    }
+}
+
 /* To 10 bits behind the point, ties away from zero as cvt.rna.tf32 does. */
 float to_tf32(float f)
 {
@@ -285,6 +295,8 @@ struct problem {
     operation o;
     layout a, b, c, d;
     float alpha, beta;
+    uint32_t schemes;
+    bool backwards; /* in the order of k */
     const char *pa, *pb, *pc;
     char *pd;
 };
@@ -292,6 +304,7 @@ struct problem {
 void one_product(const problem &p, const char *pa, const char *pb, const char *pc, char *pd, const char *bias)
 {
     const size_t m = p.d.rows, n = p.d.cols, k = p.o.trans_a == CUBLAS_OP_N ? p.a.cols : p.a.rows;
+    const size_t parts = (k + PIECE - 1) / PIECE;
     const bool tf32 = p.o.compute == CUBLAS_COMPUTE_32F_FAST_TF32;
     const auto at = [](const layout &l, size_t i, size_t j) { return l.order == CUBLASLT_ORDER_COL ? j * (size_t)l.ld + i : i * (size_t)l.ld + j; };
     std::vector<float> a, b;
@@ -300,8 +313,12 @@ void one_product(const problem &p, const char *pa, const char *pb, const char *p
     for (size_t i = 0; i < m; i += WIDE)
         for (size_t j = 0; j < n; j += HIGH) {
             float sum[HIGH * WIDE] = {};
-            for (size_t q = 0; q < k; q += PIECE)
+            for (size_t part = 0; part < parts; part++) {
+                const size_t q = PIECE * (p.backwards ? parts - 1 - part : part);
                 tile(std::min(PIECE, k - q), a.data() + i * k + q * WIDE, b.data() + j * k + q * HIGH, sum);
+                if ((p.schemes & CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE) != 0)
+                    round_all(p.d.type, sum, HIGH * WIDE);
+            }
             for (size_t y = j; y < std::min(n, j + HIGH); y++)
                 for (size_t x = i; x < std::min(m, i + WIDE); x++) {
                     float v = p.alpha * sum[(y - j) * WIDE + x - i];
@@ -326,8 +343,10 @@ bool in_device(const char *name, const layout &l, const char *p)
     return false;
 }
 
-void all_products(const problem &p)
+void all_products(problem p)
 {
+    static unsigned so_far;
+    p.backwards = (p.schemes & CUBLASLT_REDUCTION_SCHEME_INPLACE) != 0 && so_far++ % 2 != 0;
     const char *const bias = has_bias(p.o) ? (const char *)p.o.bias : nullptr;
     const layout of_bias = {.type = p.d.type, .rows = p.d.rows, .cols = 1, .ld = (int64_t)p.d.rows, .batch = p.d.batch, .stride = p.o.bias_stride};
     if (!in_device("A", p.a, p.pa) || !in_device("B", p.b, p.pb) || !in_device("D", p.d, p.pd) || (p.beta != 0 && !in_device("C", p.c, p.pc)) || (bias != nullptr && !in_device("bias", of_bias, bias)))
@@ -511,11 +530,9 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
     CHECK(check_problem(get(op), get(a), get(b), get(c), get(d)));
     const operation &o = *get(op);
     const preference &p = *get(prefer);
-    if ((p.schemes & (CUBLASLT_REDUCTION_SCHEME_INPLACE | CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE)) != 0)
-        standin_say("cublasLt: a reduction scheme is allowed that adds as it comes, or in the type of the result");
     if (has_bias(o) && (uintptr_t)o.bias % vector_alignment != 0)
         REFUSE(CUBLAS_STATUS_NOT_SUPPORTED, "heuristic: bias at %p", o.bias);
-    const algorithm found = {mark, o.compute, o.trans_a, o.trans_b, o.epilogue, (int32_t)get(a)->type, (int32_t)get(d)->type, p.align_a, p.align_b, p.align_c, p.align_d, p.workspace};
+    const algorithm found = {mark, o.compute, o.trans_a, o.trans_b, o.epilogue, (int32_t)get(a)->type, (int32_t)get(d)->type, p.align_a, p.align_b, p.align_c, p.align_d, (uint32_t)p.workspace, p.schemes};
     results[0] = {};
     memcpy(&results[0].algo, &found, sizeof found);
     results[0].workspaceSize = p.workspace;
@@ -536,7 +553,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t op, 
     CHECK(check_problem(get(op), get(la), get(lb), get(lc), get(ld)));
     if (alpha == nullptr || beta == nullptr || a == nullptr || b == nullptr || d == nullptr)
         REFUSE(CUBLAS_STATUS_INVALID_VALUE, "an argument of cublasLtMatmul is NULL");
-    problem p = {*get(op), *get(la), *get(lb), *get(lc), *get(ld), 0, 0, (const char *)a, (const char *)b, (const char *)c, (char *)d};
+    problem p = {*get(op), *get(la), *get(lb), *get(lc), *get(ld), 0, 0, 0, false, (const char *)a, (const char *)b, (const char *)c, (char *)d};
     memcpy(&p.alpha, alpha, sizeof p.alpha);
     memcpy(&p.beta, beta, sizeof p.beta);
     if (p.beta != 0 && c == nullptr)
@@ -552,7 +569,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t op, 
         chosen.type_d != (int32_t)p.d.type)
         REFUSE(CUBLAS_STATUS_INVALID_VALUE, "the algorithm is for another product");
     if (workspace_bytes < chosen.workspace || (chosen.workspace > 0 && workspace == nullptr))
-        REFUSE(CUBLAS_STATUS_INVALID_VALUE, "a workspace of %zu bytes, the algorithm needs %" PRIu64, workspace_bytes, chosen.workspace);
+        REFUSE(CUBLAS_STATUS_INVALID_VALUE, "a workspace of %zu bytes, the algorithm needs %u", workspace_bytes, chosen.workspace);
     if ((uintptr_t)workspace % vector_alignment != 0)
         REFUSE(CUBLAS_STATUS_INVALID_VALUE, "a workspace at %p", workspace);
     if (!aligned(a, p.a, chosen.align_a) || !aligned(b, p.b, chosen.align_b) || (p.beta != 0 && !aligned(c, p.c, chosen.align_c)) || !aligned(d, p.d, chosen.align_d))
@@ -560,6 +577,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t op, 
             chosen.align_c, chosen.align_d);
     if (has_bias(p.o) && (uintptr_t)p.o.bias % vector_alignment != 0)
         REFUSE(CUBLAS_STATUS_NOT_SUPPORTED, "bias at %p", p.o.bias);
+    p.schemes = chosen.schemes;
     return standin_queue(stream, [p] { all_products(p); }) == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
 }
 

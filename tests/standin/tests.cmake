@@ -9,7 +9,7 @@ else()
 endif()
 
 file(GLOB standin_parts CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/standin/*.cpp ${CMAKE_CURRENT_SOURCE_DIR}/standin/*.c)
-list(FILTER standin_parts EXCLUDE REGEX "/selftest\\.cpp$")
+list(FILTER standin_parts EXCLUDE REGEX "/selftest[a-z_]*\\.cpp$")
 # For these files in this folder; where nvcc compiles them they stay CUDA.
 set_source_files_properties(${LK_CUDA_CU} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
 
@@ -27,7 +27,7 @@ add_library(lockstep_cuda_standin MODULE ${LK_CUDA_C} ${LK_CUDA_CU} ${standin_pa
 lk_standin_options(lockstep_cuda_standin)
 target_link_options(lockstep_cuda_standin PRIVATE -Wl,-Bsymbolic)
 
-add_executable(test_standin_selftest standin/selftest.cpp standin/runtime.cpp standin/fiber.cpp)
+add_executable(test_standin_selftest standin/selftest.cpp standin/selftest_cublaslt.cpp standin/runtime.cpp standin/fiber.cpp standin/cublaslt.cpp)
 lk_standin_options(test_standin_selftest)
 target_link_libraries(test_standin_selftest PRIVATE PkgConfig::criterion)
 add_test(NAME standin.selftest COMMAND test_standin_selftest --jobs 1)

@@ -96,7 +96,9 @@ static lk_status complete(const lki_gemm_spec *from, lki_gemm_spec *out)
         return LK_FAIL(LK_E_ARG, "%s: alignment %" PRId64 " is not a power of two between an element and %d bytes", spec_print(&s, text), s.align, BEST_ALIGN);
     if (s.a != s.b || (s.c != s.a && s.c != LKI_F32))
         return LK_FAIL(LK_E_ARG, "%s: factors of two types, or a result of a third", spec_print(&s, text));
-    if (s.batch > 1 && s.stride_c < (s.m - 1) * s.ldc + s.n && s.m > 0)
+    /* One behind the other, or side by side. */
+    const bool behind = s.stride_c >= (s.m - 1) * s.ldc + s.n, beside = s.stride_c >= s.n && (s.batch - 1) * s.stride_c + s.n <= s.ldc;
+    if (s.batch > 1 && s.m > 0 && !behind && !beside)
         return LK_FAIL(LK_E_SHAPE, "%s: results %" PRId64 " elements apart overlap", spec_print(&s, text), s.stride_c);
     if (s.k == 0 && (s.bias || s.relu))
         return LK_FAIL(LK_E_UNSUPPORTED, "%s: a sum of nothing, with something done to it", spec_print(&s, text));
