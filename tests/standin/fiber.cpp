@@ -572,9 +572,13 @@ bool standin_run(const standin_body &body, dim3 grid, dim3 block, size_t shared)
         }
         B.stacks = static_cast<char *>(p);
     }
-    tls_anchor = 0;
+    asm volatile("" : : "r"(&tls_anchor) : "memory"); /* asking for the address gives this thread the memory */
     tls s;
     dl_iterate_phdr(find_tls, &s);
+    if (s.at == nullptr) {
+        standin_say("static shared memory was not found");
+        return false;
+    }
     bool fresh;
     extent *const e = extent_of(body.key, &fresh);
     if (fresh)

@@ -628,7 +628,7 @@ bool standin_suspect(const void *argument, size_t bytes)
     for (size_t i = 0; i + sizeof(uintptr_t) <= bytes; i += sizeof(uintptr_t)) {
         uintptr_t word;
         memcpy(&word, (const char *)argument + i, sizeof word);
-        if (word < (1u << 20) || word >> 47 != 0 || in_arena((void *)word) || is_pinned((void *)word, 1))
+        if (word >> 32 == 0 || word >> 47 != 0 || in_arena((void *)word) || is_pinned((void *)word, 1))
             continue;
         unsigned char there;
         if (mincore((void *)(word & ~(uintptr_t)(page_bytes - 1)), page_bytes, &there) == 0)

@@ -4,7 +4,7 @@ set(LK_STANDIN OFF)
 if(LK_CUDA_INCLUDE AND CMAKE_CXX_COMPILER)
   set(LK_STANDIN ON)
 else()
-  message(STATUS "No tests of the CUDA module: CUDA's headers (cublasLt.h) or a C++ compiler are missing, or LK_CUDA is OFF")
+  message(STATUS "No tests of the CUDA module: they need CUDA's headers (cublasLt.h; LK_CUDA_INCLUDE) and a C++ compiler")
   return()
 endif()
 
