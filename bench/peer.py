@@ -4,14 +4,18 @@
     bench/peer.py --config configs/bench/lenet5.yaml --rounds 5
     bench/peer.py --config configs/bench/gpt.yaml --python /usr/bin/python3 --python ~/torch2/bin/python
 
-The PyTorch side is built from the config's own list of layers (bench/torch_net.py): CPU, float32, the whole global batch at once, one fixed
-random batch that is in memory already, fused optimizers where they are offered; eager, and torch.compile from PyTorch 2 on.
+    bench/peer.py --config configs/bench/gpt2-124m.yaml --device cuda --precision bf16
+
+The PyTorch side is built from the config's own list of layers (bench/torch_net.py): the whole global batch at once, one fixed random batch that
+is in memory already, fused optimizers where they are offered; eager, and torch.compile from PyTorch 2 on. On a GPU with precision bf16: autocast,
+channels_last for pictures, flash attention as scaled_dot_product_attention chooses it, memory as the allocator's peak.
 lockstep runs `bench step`: its microbatches, its loader on made-up data or on the config's files. The number of weights on both
 sides must agree. Each measurement is a process of its own, and all of a round are taken in turn.
 
 Each --python names an interpreter with torch and yaml (Debian's python3-torch and python3-yaml will do).
 """
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -20,6 +24,7 @@ import subprocess
 import sys
 import time
 
+NARROW = {"bf16": "bfloat16", "fp16": "float16"}
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -59,6 +64,12 @@ def measure(a):
     threads, compiled = a.threads[0], a.mode == "compile"
     torch.set_num_threads(threads)
     torch.manual_seed(1)
+    gpu = a.device == "cuda"
+    torch.set_default_device(a.device) if gpu else None
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = a.precision == "tf32"
+    torch.backends.cudnn.benchmark = gpu
+    settle = torch.cuda.synchronize if gpu else lambda: None
+    typed = lambda: torch.autocast(a.device, dtype=getattr(torch, NARROW[a.precision])) if a.precision in NARROW else contextlib.nullcontext()
     document = torch_net.load(a.config, a.set)
     train = document["train"]
     x = random_batch(torch, document, [int(n) for n in a.sample.split(",")])
@@ -68,6 +79,8 @@ def measure(a):
     except torch_net.Unknown as unknown:
         stop(str(unknown))
     module.train()
+    if gpu and x.dim() == 4:
+        module, x = module.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         target = random_target(torch, document, module(x))
     loss = lambda: mean_loss(module(x), target)
@@ -80,16 +93,20 @@ def measure(a):
         update = torch_net.optimizer(train, module)
     clip, took = float(train.get("clip_norm", 0)), []
     for _ in range(a.warmup + a.steps):
+        settle()
         start = time.perf_counter()
         update.zero_grad(set_to_none=True)
-        loss().backward()
+        with typed():
+            value = loss()
+        value.backward()
         if clip > 0:
             torch.nn.utils.clip_grad_norm_(module.parameters(), clip)
         update.step()
+        settle()
         took.append(1e3 * (time.perf_counter() - start))
     print(json.dumps({
         "version": torch.__version__, "weights": sum(p.numel() for p in module.parameters()), "ms": statistics.median(took[a.warmup:]),
-        "ms_min": min(took[a.warmup:]), "mib": peak_mib(), "mib_imported": imported}))
+        "ms_min": min(took[a.warmup:]), "mib": torch.cuda.max_memory_allocated() / 2**20 if gpu else peak_mib(), "mib_imported": imported}))
 
 
 # ---- the comparison ----
@@ -114,7 +131,7 @@ class Peer:
     def measure(self, a, sample, threads):
         sets = [word for assignment in a.set for word in ("--set", assignment)]
         return run([self.python, os.path.abspath(__file__), "--config", a.config, *sets, "--warmup", str(a.warmup), "--steps", str(a.steps),
-                    "--threads", str(threads), "--mode", self.mode, "--sample", sample], threads)[0]
+                    "--threads", str(threads), "--mode", self.mode, "--sample", sample, "--device", a.device, "--precision", a.precision], threads)[0]
 
 
 def peers_of(pythons, modes):
@@ -141,6 +158,8 @@ def arguments():
     p.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     p.add_argument("--warmup", type=int, default=5)
     p.add_argument("--steps", type=int, default=30)
+    p.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    p.add_argument("--precision", choices=["fp32", "tf32", "bf16", "fp16"], default="fp32")
     p.add_argument("--mode", help=argparse.SUPPRESS)  # one measurement, as JSON: what the rounds start
     p.add_argument("--sample", help=argparse.SUPPRESS)
     return p.parse_args()
@@ -167,6 +186,7 @@ def main():
         return
     if a.input:
         a.set += ["data.train=null", "data.valid=null", f"data.synthetic={{input: [{a.input}]}}"]
+    ours_only = [f"run.device={a.device}", f"train.precision={a.precision}"]
     peers = peers_of(a.python or [sys.executable], a.modes)
     plan, sample = plan_of(a)
     ours = a.lockstep != "none"
@@ -176,7 +196,7 @@ def main():
         times, memory = {}, {}
         for _ in range(a.rounds):
             if ours:
-                sets = [word for assignment in [*a.set, f"run.threads={threads}"] for word in ("--set", assignment)]
+                sets = [word for assignment in [*a.set, *ours_only, f"run.threads={threads}"] for word in ("--set", assignment)]
                 step, mib = run([a.lockstep, "bench", "step", a.config, "--json", *sets, "--warmup", str(a.warmup), "--steps", str(a.steps)],
                                 threads)
                 times.setdefault("lockstep", []).append(step["ms_median"])

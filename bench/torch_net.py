@@ -172,6 +172,13 @@ class Attention(nn.Module):
         return self.out(y.transpose(1, 2).reshape(B, T, C))
 
 
+def attention(o, x):
+    for key in o:
+        if key not in ("heads", "causal", "bias"):
+            raise Unknown(f"attention with {key} has no counterpart here")
+    return Attention(x.shape[-1], int(o["heads"]), bool(o.get("causal", False)), bool(o.get("bias", True)))
+
+
 class Recurrent(nn.Module):
     """Zeros behind a sample's length, and `last`: what each direction ends with, as in lockstep."""
 
@@ -353,7 +360,7 @@ LAYERS = {
     "embedding": lambda o, x: nn.Embedding(int(o["size"]), int(o["units"])),
     "positions": lambda o, x: Positions(o.get("kind", "learned"), int(o.get("max") or x.shape[1]), x.shape[2],
                                      float(o.get("deviation", 1))),
-    "attention": lambda o, x: Attention(x.shape[-1], int(o["heads"]), bool(o.get("causal", False)), bool(o.get("bias", True))),
+    "attention": attention,
     "lstm": lambda o, x: Recurrent(nn.LSTM, x, o),
     "gru": lambda o, x: Recurrent(nn.GRU, x, o),
     "rnn": lambda o, x: Recurrent(nn.RNN, x, o),
