@@ -625,6 +625,7 @@ static const kern_case cases_concat[] = {
     {.attr.axis = {.axis = 2}, .in = {S(2, 4, 7), S(2, 4, 6)}},
     {.attr.axis = {.axis = 1}, .in = {S(2, 3), S(2, 1), S(2, 2), S(2, 3), S(2, 5), S(2, 1)}},
     {.attr.axis = {.axis = 1}, .in = {S(4, 32, 6, 7), S(4, 17, 6, 7)}, .large = true},
+    {.attr.axis = {.axis = 1}, .in = {S(2, 16, 3, 2), S(2, 8, 3, 2)}},
 };
 
 static const kern_case cases_slice[] = {
@@ -634,6 +635,8 @@ static const kern_case cases_slice[] = {
     {.attr.axis = {.axis = 2, .start = 3, .length = 1}, .in = {S(2, 3, 4, 5)}, .padding = 1},
     {.attr.axis = {.axis = 3, .start = 0, .length = 4}, .in = {S(2, 3, 2, 5)}},
     {.attr.axis = {.axis = 4, .start = 1, .length = 2}, .in = {S(2, 3, 2, 2, 3)}},
+    {.attr.axis = {.axis = 2, .start = 1, .length = 2}, .in = {S(2, 16, 4, 3)}},
+    {.attr.axis = {.axis = 1, .start = 4, .length = 2}, .in = {S(2, 8, 5)}},
 };
 
 static const kern_case cases_reshape[] = {
@@ -655,6 +658,8 @@ static const kern_case cases_permute[] = {
     {.attr.permute.order = {0, 1, 3, 2}, .in = {S(2, 3, 4, 5)}},
     {.attr.permute.order = {0, 4, 2, 1, 3}, .in = {S(2, 3, 2, 3, 4)}},
     {.attr.permute.order = {0, 5, 4, 3, 2, 1}, .in = {S(2, 3, 2, 3, 2, 3)}},
+    {.attr.permute.order = {0, 2, 1, 3}, .in = {S(2, 3, 5, 16)}},
+    {.attr.permute.order = {0, 3, 2, 1}, .in = {S(2, 18, 3, 17)}},
     {.attr.permute.order = {0, 2, 1}, .in = {S(3, 70, 65)}, .large = true},
 };
 
@@ -664,6 +669,8 @@ static const kern_case cases_pad[] = {
     {.attr.pad = {.before = {0, 0, 1, 2}, .after = {0, 0, 2, 0}}, .in = {S(2, 3, 4, 5)}},
     {.attr.pad = {.before = {0, 1, 0, 0}, .after = {0, 2, 0, 1}, .value = 0.5}, .in = {S(2, 3, 4, 5)}, .padding = 1},
     {.attr.pad = {.before = {0, 0, 1, 0, 1}, .after = {0, 1, 0, 2, 0}}, .in = {S(2, 2, 3, 2, 3)}},
+    {.attr.pad = {.before = {0, 0, 1, 2}, .after = {0, 0, 1, 0}, .value = -0.75}, .in = {S(2, 16, 3, 4)}, .padding = 1},
+    {.attr.pad = {.before = {0, 2}, .after = {0, 4}, .value = 1.5}, .in = {S(3, 10)}},
 };
 
 static const kern_case cases_reduce[] = {

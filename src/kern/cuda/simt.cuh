@@ -57,18 +57,22 @@ template <> __host__ __device__ inline f16 from_float<f16>(float v)
 #define LKI_UNROLL
 #endif
 
-/* 16 bytes as one access. */
-template <class T> struct alignas(16) vec {
-    static constexpr int n = 16 / (int)sizeof(T);
+/* So many elements as one access, of 16 bytes unless said otherwise; where they lie is aligned to their size. */
+template <class T, int count = 16 / (int)sizeof(T)> struct alignas(count * sizeof(T)) vec {
+    static constexpr int n = count;
     T at[n];
 };
 template <class T> static __device__ inline vec<T> load_vec(const T *p)
 {
     return *reinterpret_cast<const vec<T> *>(p);
 }
-template <class T> static __device__ inline void store_vec(T *p, const vec<T> &v)
+template <int n, class T> static __device__ inline vec<T, n> load_vec(const T *p)
 {
-    *reinterpret_cast<vec<T> *>(p) = v;
+    return *reinterpret_cast<const vec<T, n> *>(p);
+}
+template <class T, int n> static __device__ inline void store_vec(T *p, const vec<T, n> &v)
+{
+    *reinterpret_cast<vec<T, n> *>(p) = v;
 }
 /* W neighbours as floats: one element, or as many whole accesses of 16 bytes as hold them, which must be aligned then. */
 template <int W> struct floats {
@@ -154,6 +158,21 @@ template <class F> __global__ void each_kernel(int64_t n, F f)
 template <class F> static lk_status each(int64_t n, F f)
 {
     return n > 0 ? launch(each_kernel<F>, dim3(grid_of(div_up(n, LKI_BLOCK))), dim3(LKI_BLOCK), 0, n, f) : LK_OK;
+}
+
+/* Takes the last digit off i >= 0, which counts in `size`: returns i % size and leaves i / size. In 32 bits where they fit, since a
+ * division in 64 costs several times as much. */
+static __device__ inline int64_t digit(int64_t &i, int64_t size)
+{
+    int64_t q;
+
+    if (((i | size) >> 32) == 0)
+        q = (uint32_t)i / (uint32_t)size;
+    else
+        q = i / size;
+    const int64_t r = i - q * size;
+    i = q;
+    return r;
 }
 
 /* ---- sums in a fixed order ---- */
