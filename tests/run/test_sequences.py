@@ -54,7 +54,7 @@ class Sequences(lockstep.Case):
 
     def test_char_gpt(self):
         self.text("shakespeare")
-        self.check_characters("char-gpt", "model.3.repeat.times=2", "data.sequence.length=32", "train.batch=16", "train.epochs=3",
+        self.check_characters("char-gpt", "model.3.repeat.times=2", "data.sequence.length=32", "data.sequence.stride=32", "train.batch=16", "train.epochs=3",
                               "train.lr.warmup=5")
 
     def test_gpt2_124m(self):
