@@ -712,7 +712,7 @@ static const kern_case cases_positions[] = {
     {.attr.positions = {.max = 130, .deviation = 1}, .in = {S(4, 128, 33)}, .large = true},
 };
 
-/* Blocks of the cpu kernel: 32 queries, 256 keys. */
+/* Blocks of the cpu kernel: 32 queries, 256 keys; of the cuda kernel: 128 queries. */
 static const kern_case cases_attention[] = {
     {.attr.attention = {.heads = 1}, .in = {S(1, 1, 3)}},
     {.attr.attention = {.heads = 2}, .in = {S(3, 5, 18)}, .padding = 1},
@@ -733,6 +733,12 @@ static const kern_case cases_attention[] = {
     {.attr.attention = {.heads = 2, .rate = 0.1}, .in = {S(2, 31, 102), S(2)}, .ids[1] = {20, 32}, .large = true},
     {.attr.attention = {.heads = 1, .causal = true, .rotary = true, .rate = 0.2}, .in = {S(1, 300, 24)}, .large = true},
     {.attr.attention = {.heads = 2, .kv_heads = 1}, .in = {S(1, 40, 32), S(1, 523, 32)}, .large = true},
+    {.attr.attention = {.heads = 2, .causal = true}, .in = {S(2, 5, 12), S(2, 20, 24)}}, /* keys that no query sees */
+    {.attr.attention = {.heads = 2, .kv_heads = 1, .causal = true}, .in = {S(2, 30, 6), S(2, 11, 6)}, .padding = 1},
+    {.attr.attention = {.heads = 4, .kv_heads = 2, .causal = true, .rate = 0.2},
+        .in = {S(2, 140, 32), S(2)},
+        .ids[1] = {60, 141},
+        .large = true},
 };
 
 static const kern_case cases_reorder[] = {

@@ -17,6 +17,7 @@
 extern "C" {
 #endif
 
+#include "base/mem.h"
 #include "kern/kern_int.h"
 
 /* Types of values. Weights, gradients of weights, optimizer state, metrics stay float and double. */
