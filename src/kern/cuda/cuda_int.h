@@ -62,6 +62,11 @@ static inline size_t lki_type_size(lki_type t)
 {
     return t == LKI_F32 ? 4 : 2;
 }
+/* Bytes of a part of a buffer, so that the next one is aligned as buffers are. */
+static inline size_t lki_part_bytes(size_t bytes)
+{
+    return (bytes + 255) / 256 * 256;
+}
 
 /* cuda.c, backend.cu */
 extern const lk_space lki_space_cuda;
