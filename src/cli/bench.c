@@ -1,8 +1,9 @@
-/* lockstep bench step|reduce */
+/* lockstep bench step|reduce|products */
 #include "cli/cli_int.h"
 
 #include "base/mem.h"
 #include "comm/bench.h"
+#include "cuda/cuda.h"
 
 #include <inttypes.h>
 
@@ -159,9 +160,52 @@ static int run_reduce(const lki_parsed *p)
     return st != LK_OK ? lki_finish(st) : lki_session_close(&s, bench_reduce(s.comm, p->opts), LKI_EXIT_OK);
 }
 
+/* ---- products ---- */
+
+typedef struct products_opts {
+    int64_t size;
+    int precision;
+    bool json;
+} products_opts;
+
+static const lk_field products_rows[] = {
+    LK_FIELD(products_opts, precision, LK_T_ENUM, .def = "bf16", .choices = "fp32|tf32|bf16|fp16", .help = "Numbers that are multiplied."),
+    LK_FIELD(products_opts, size, LK_T_INT, .def = "8192", .min = 16, .max = 65536, .help = "Rows and columns of the matrices."),
+    LKI_JSON_ROW(products_opts),
+};
+static const lk_table products_table = LK_TABLE(products_opts, "lockstep bench products",
+    "Times products of matrices on the first GPU: what a training step's FLOP/s can be held against.", products_rows);
+
+static lk_status say_products(const products_opts *o)
+{
+    static const char *const names[] = {"fp32", "tf32", "bf16", "fp16"};
+    const lk_cuda_module *m = NULL;
+    lk_cuda_gpu gpu;
+    double rate;
+    int n;
+    lk_buf b = {0};
+
+    LK_TRY(lk_cuda_load(&m));
+    LK_TRY(m->count(&n));
+    LK_TRY(m->describe(0, &gpu));
+    LK_TRY(m->product_rate((lk_precision)o->precision, o->size, &rate));
+    if (o->json)
+        return lki_print_json(json_pack("{s:s, s:s, s:s, s:I, s:f}", "name", "products", "gpu", gpu.name, "precision", names[o->precision], "size", (json_int_t)o->size, "gflops", rate / 1e9));
+    lk_buf_printf(&b, "%s: %.1f TFLOP/s in products of %" PRId64 " x %" PRId64 " matrices, %s\n", gpu.name, rate / 1e12, o->size, o->size, names[o->precision]);
+    const lk_status st = lki_print(&b);
+    lk_buf_fini(&b);
+    return st;
+}
+
+static int run_products(const lki_parsed *p)
+{
+    return lki_finish(say_products(p->opts));
+}
+
 static const lki_command sub[] = {
     {.name = "step", .options = &step_table, .run = run_step, .on_ranks = true},
     {.name = "reduce", .options = &reduce_table, .run = run_reduce, .on_ranks = true},
+    {.name = "products", .options = &products_table, .run = run_products},
 };
 
 const lki_command lki_bench_command = {

@@ -15,6 +15,7 @@ typedef struct lk_cuda_module {
     lk_status (*describe)(int i, lk_cuda_gpu *out);
     bool (*peer)(int a, int b);
     void (*versions)(lk_cuda_versions *out); /* of all libraries */
+    lk_status (*product_rate)(lk_precision precision, int64_t n, double *flops_per_s);
     lk_status (*open)(int i, lk_precision precision, const lk_backend **out);
     /* Exchanges in the memory of the open GPUs, through NCCL; `inner` is borrowed, seconds as of lk_comm_set_deadline. Collective. NULL: built without NCCL. */
     lk_status (*comm)(lk_comm *inner, double deadline, lk_comm **out);

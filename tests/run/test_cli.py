@@ -30,6 +30,7 @@ COMMANDS = {
     "checkpoint diff": (["FIRST", "SECOND"], ["--json"]),
     "predict": (["CONFIG"], ["--from", "--out", "--samples", "--grid", "--set", "--run-dir", "--json"]),
     "bench step": (["CONFIG"], ["--set", "--steps", "--warmup", "--profile", "--json"]),
+    "bench products": ([], ["--precision", "--size", "--json"]),
     "bench reduce": ([], ["--bytes", "--iterations", "--json"]),
     "doctor": ([], ["--json"]),
 }

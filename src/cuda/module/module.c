@@ -15,5 +15,6 @@ const lk_cuda_module lk_cuda_module_table = {
     .describe = lk_cuda_describe,
     .peer = lk_cuda_peer,
     .versions = versions,
+    .product_rate = lk_cuda_product_rate,
     .open = lk_cuda_open,
 };

@@ -33,6 +33,9 @@ void lk_cuda_library_versions(lk_cuda_versions *out);
 /* This process computes on GPU i from now on; once. Errors: LK_E_UNSUPPORTED (an architecture that the module was not built for), LK_E_DEVICE,
  * LK_E_NOMEM. */
 LK_MUST_USE lk_status lk_cuda_open(int i, lk_precision precision, const lk_backend **out);
+/* Operations a second of a product of n x n matrices in this precision (multiplications and additions), on the GPU that is open or will be (the first). Errors: as of
+ * lk_cuda_open; LK_E_LIBRARY. */
+LK_MUST_USE lk_status lk_cuda_product_rate(lk_precision precision, int64_t n, double *flops_per_s);
 /* The queue of the open GPU (a cudaStream_t). */
 void *lk_cuda_queue(void);
 /* `watch` is asked while the host waits for the GPU: a failure ends the wait. NULL: nothing to ask. */
