@@ -230,6 +230,37 @@ struct opened {
     opened(const opened &) = delete;
 };
 
+/* A file of bytes `fresh`, of which new memory is a private mapping: so what nobody touches costs nothing. */
+constexpr size_t fresh_bytes = (size_t)4 << 20;
+
+int fresh_file()
+{
+    static int file = -1;
+    if (file < 0) {
+        const std::vector<char> content(fresh_bytes, (char)fresh);
+        file = memfd_create("standin", MFD_CLOEXEC);
+        if (file < 0 || write(file, content.data(), fresh_bytes) != (ssize_t)fresh_bytes) {
+            close(file);
+            file = -1;
+        }
+    }
+    return file;
+}
+
+bool map_fresh(uintptr_t low, size_t bytes, bool closed)
+{
+    const int file = fresh_file();
+    for (size_t at = 0; file >= 0 && at < bytes; at += fresh_bytes)
+        if (mmap((void *)(low + at), std::min(fresh_bytes, bytes - at), closed ? PROT_NONE : PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, file, 0) == MAP_FAILED)
+            return false;
+    return file >= 0;
+}
+
+void unmap(uintptr_t low, size_t bytes)
+{
+    mmap((void *)low, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+}
+
 /* Says whose fault it was, then lets it happen. */
 void on_fault(int number, siginfo_t *info, void *)
 {
@@ -922,11 +953,10 @@ cudaError_t cudaMalloc(void **out, size_t bytes)
     }
     if (low + mapped + page_bytes > G.arena + arena_bytes)
         return note(cudaErrorMemoryAllocation);
-    if (mprotect((void *)low, mapped, PROT_READ | PROT_WRITE) != 0)
+    if (!map_fresh(low, mapped, G.closed)) {
+        unmap(low, mapped);
         return note(cudaErrorMemoryAllocation);
-    memset((void *)low, fresh, mapped);
-    if (G.closed)
-        mprotect((void *)low, mapped, PROT_NONE);
+    }
     const uintptr_t at = low + mapped - size;
     G.allocations[at] = {low, mapped, at, bytes, device};
     G.used[device] += size;
@@ -956,8 +986,7 @@ cudaError_t cudaFree(void *p)
     }
     G.used[a.device] -= (a.bytes + alignment - 1) / alignment * alignment;
     G.allocations.erase(it);
-    madvise((void *)a.low, a.mapped, MADV_DONTNEED);
-    mprotect((void *)a.low, a.mapped, PROT_NONE);
+    unmap(a.low, a.mapped);
     return note(G.lost);
 }
 
