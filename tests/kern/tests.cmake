@@ -3,7 +3,6 @@ lk_test(values kern)
 lk_test(formula kern)
 lk_test(gradients kern)
 lk_test(cpu_vs_ref kern)
-lk_test(cuda_sums kern CUDA)
 
 # Every set of inner loops that this machine has, not only its best.
 foreach(isa avx2 any)

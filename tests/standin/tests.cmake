@@ -1,9 +1,16 @@
 # The CUDA module for the host: the same sources, compiled as C++ and C, over tests/standin in place of CUDA's runtime and libraries. Needs CUDA's
-# headers and a C++ compiler; without them the tests of the module are not there. LK_STANDIN says whether they are.
-set(LK_STANDIN OFF)
-if(LK_CUDA_INCLUDE AND CMAKE_CXX_COMPILER)
-  set(LK_STANDIN ON)
-else()
+# headers and a C++ compiler.
+#
+# LK_CUDA_TEST_MODULE is the target that tests of the module load: this one, or, with -DLK_TEST_GPU=ON on a machine with a GPU, the module itself; empty where
+# neither can be had.
+option(LK_TEST_GPU "run the CUDA tests on a GPU" OFF)
+set(LK_CUDA_TEST_MODULE "")
+if(LK_TEST_GPU)
+  set(LK_CUDA_TEST_MODULE lockstep_cuda)
+elseif(LK_CUDA_INCLUDE AND CMAKE_CXX_COMPILER)
+  set(LK_CUDA_TEST_MODULE lockstep_cuda_standin)
+endif()
+if(NOT LK_CUDA_INCLUDE OR NOT CMAKE_CXX_COMPILER)
   message(STATUS "No tests of the CUDA module: they need CUDA's headers (cublasLt.h; LK_CUDA_INCLUDE) and a C++ compiler")
   return()
 endif()

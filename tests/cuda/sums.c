@@ -30,12 +30,10 @@ static void setup(void)
     const lk_cuda_module *m;
     const lk_backend *b;
 
-    setenv("LOCKSTEP_CUDA_MODULE", LK_STANDIN_MODULE, 0);
-    setenv("STANDIN_DEVICES", "1", 1);
     OK(lk_cuda_load(&m));
     OK(m->open(0, LK_PRECISION_FP32, &b));
     space = b->space;
-    void *const handle = dlopen(getenv("LOCKSTEP_CUDA_MODULE"), RTLD_NOW | RTLD_NOLOAD);
+    void *const handle = dlopen(getenv("LOCKSTEP_CUDA_MODULE"), RTLD_NOW | RTLD_NOLOAD); /* the same, open already */
     cr_assert(handle != NULL, "%s", dlerror());
     *(void **)&column_sums = dlsym(handle, "lki_column_sums_cuda");
     *(void **)&column_sums_scratch = dlsym(handle, "lki_column_sums_scratch");
@@ -93,7 +91,7 @@ static void *on_device(size_t bytes, const void *from)
 
 /* Each element goes through at most 512 / 8 + 8 additions and one for each 512 rows, each within half a unit in the last place of a sum that is no larger
  * than the sum of magnitudes. */
-Test(cuda_sums, columns, .init = setup)
+Test(sums, columns, .init = setup)
 {
     static const int64_t shapes[][2] = {{1, 1}, {1, 33}, {7, 5}, {8, 32}, {9, 31}, {511, 64}, {512, 3}, {513, 33}, {1500, 40}, {3000, 1}};
 
@@ -131,7 +129,7 @@ Test(cuda_sums, columns, .init = setup)
 }
 
 /* Every way, from every start of an alignment: to the bit. */
-Test(cuda_sums, conversions, .init = setup)
+Test(sums, conversions, .init = setup)
 {
     static const float odd[] = {0, -0.0f, 1, -1, 65504, 65520, 1e30f, -1e30f, INFINITY, -INFINITY, NAN, 1e-8f, 5.9604645e-8f, 2.9802322e-8f, 1e-40f, 1.00390625f, 1.01171875f, 1.00048828125f, 1.00146484375f};
     enum { N = 1003, ODD = sizeof odd / sizeof odd[0], SLACK = 8 };
