@@ -383,6 +383,11 @@ static const kern_case cases_batch_norm[] = {
         .in = {S(9, 17, 4, 3)},
         .offset = 100}, /* a mean far above the deviation */
     {.attr.batch_norm = {.eps = 1e-5, .momentum = 0.1, .act = LK_ACT_RELU}, .in = {S(37, 6)}, .offset = -100},
+    {.attr.batch_norm = {.eps = 1e-5, .momentum = 0.1},
+        .in = {S(13, 40, 7, 10)},
+        .offset = 100,
+        .padding = 1,
+        .large = true}, /* above 512 elements a channel */
 };
 
 static const kern_case cases_activation[] = {

@@ -9,6 +9,8 @@
 #ifndef LK_KERN_CUDA_COLUMNS_CUH
 #define LK_KERN_CUDA_COLUMNS_CUH
 
+#include "kern/cuda/cuda_int.h"
+
 /* Rows that a thread takes one after the other before the block's threads are joined, and chunks at most. */
 enum { COLUMN_RUN = 32, COLUMN_CHUNKS = 256 };
 
@@ -121,16 +123,15 @@ struct two_sums {
         b += o.b;
     }
 };
-/* Of f.pair(batch, row, col), a float2: in runs of floats, the runs in double. */
-template <class F>
-static __device__ inline two_sums sum_pairs(const F &f, int64_t batch, int64_t col, int64_t first, int64_t end, int64_t step)
+/* Of f.pair(row), a float2: in runs of floats, the runs in double. */
+template <class F> static __device__ inline two_sums sum_pairs(const F &f, int64_t first, int64_t end, int64_t step)
 {
     two_sums sum = two_sums::none();
     for (int64_t r = first; r < end;) {
         const int64_t stop = min(end, r + COLUMN_RUN * step);
         float a = 0, b = 0;
         for (; r < stop; r += step) {
-            const float2 v = f.pair(batch, r, col);
+            const float2 v = f.pair(r);
             a += v.x;
             b += v.y;
         }

@@ -81,18 +81,19 @@ template <class T> struct normalizer {
     int64_t first; /* place of the first `top` */
     template <int W> __device__ void take(int64_t k, int64_t at)
     {
-        const floats<W> v = load_floats<W>(x + at);
+        float v[W];
+        load_run(x + at, v);
         float most = top;
         for (int i = 0; i < W; i++)
-            most = fmaxf(most, v.at[i]);
+            most = fmaxf(most, v[i]);
         if (most > top) {
             sum *= expf(top - most);
             top = most;
             for (int i = W - 1; i >= 0; i--)
-                first = v.at[i] == most ? k + i : first;
+                first = v[i] == most ? k + i : first;
         }
         for (int i = 0; i < W; i++)
-            sum += expf(v.at[i] - top);
+            sum += expf(v[i] - top);
     }
 };
 
@@ -104,16 +105,16 @@ template <class T> struct spread {
     int64_t first;
     template <int W> __device__ void take(int64_t k, int64_t at)
     {
-        const floats<W> v = load_floats<W>(j->x + at);
-        floats<W> q = {};
+        float v[W], q[W] = {};
+        load_run(j->x + at, v);
         if (j->share)
-            q = load_floats<W>(j->share + at);
+            load_run(j->share + at, q);
         for (int i = 0; i < W; i++) {
-            const float c = j->weight(k + i) * (j->rest + j->most * q.at[i]);
-            term += c == 0 ? 0 : c * (log_sum + (top - v.at[i]));
+            const float c = j->weight(k + i) * (j->rest + j->most * q[i]);
+            term += c == 0 ? 0 : c * (log_sum + (top - v[i]));
             sum += c;
-            if (q.at[i] > share) {
-                share = q.at[i];
+            if (q[i] > share) {
+                share = q[i];
                 first = k + i;
             }
         }
@@ -184,22 +185,22 @@ template <class T> struct slopes {
     T *dx, *dq;
     template <int W> __device__ void take(int64_t k, int64_t at)
     {
-        floats<W> to_x = {}, to_q = {};
+        float to_x[W] = {}, to_q[W] = {};
         if (counts) {
-            const floats<W> v = load_floats<W>(j->x + at);
-            floats<W> q = {};
+            float v[W], q[W] = {};
+            load_run(j->x + at, v);
             if (j->share)
-                q = load_floats<W>(j->share + at);
+                load_run(j->share + at, q);
             for (int i = 0; i < W; i++) {
-                const float w = j->weight(k + i), own = j->share ? q.at[i] : k + i == id ? 1 : 0;
-                to_x.at[i] = factor * (expf(v.at[i] - s.top) * s.share - w * (j->rest + j->most * own));
-                to_q.at[i] = factor * j->most * w * (s.log_sum + (s.top - v.at[i]));
+                const float w = j->weight(k + i), own = j->share ? q[i] : k + i == id ? 1 : 0;
+                to_x[i] = factor * (expf(v[i] - s.top) * s.share - w * (j->rest + j->most * own));
+                to_q[i] = factor * j->most * w * (s.log_sum + (s.top - v[i]));
             }
         }
         if (dx)
-            store_floats(dx + at, to_x);
+            store_run(dx + at, to_x);
         if (dq)
-            store_floats(dq + at, to_q);
+            store_run(dq + at, to_q);
     }
 };
 

@@ -23,30 +23,33 @@ static __global__ void norm_rows_forward(
         LKI_UNROLL
         for (int k = 0; k < own.pieces(); k++)
             if (own.inside(k)) {
-                const floats<width> v = own.get(k);
+                float v[width];
+                own.get(k, v);
                 for (int j = 0; j < width; j++)
-                    mean += v.at[j];
+                    mean += v[j];
             }
         mean = group_sum<group>(mean, shared) / (float)n;
     }
     LKI_UNROLL
     for (int k = 0; k < own.pieces(); k++)
         if (own.inside(k)) {
-            const floats<width> v = own.get(k);
+            float v[width];
+            own.get(k, v);
             for (int j = 0; j < width; j++)
-                squares += (v.at[j] - mean) * (v.at[j] - mean);
+                squares += (v[j] - mean) * (v[j] - mean);
         }
     const float inv = 1 / sqrtf(group_sum<group>(squares, shared) / (float)n + eps);
     LKI_UNROLL
     for (int k = 0; k < own.pieces(); k++)
         if (own.inside(k)) {
-            const floats<width> weight = load_floats<width>(w + own.at(k));
-            floats<width> v = own.get(k), shift = {};
+            float v[width], weight[width], shift[width] = {};
+            own.get(k, v);
+            load_run(w + own.at(k), weight);
             if (b)
-                shift = load_floats<width>(b + own.at(k));
+                load_run(b + own.at(k), shift);
             for (int j = 0; j < width; j++)
-                v.at[j] = (v.at[j] - mean) * inv * weight.at[j] + shift.at[j];
-            store_floats(y + r * n + own.at(k), v);
+                v[j] = (v[j] - mean) * inv * weight[j] + shift[j];
+            store_run(y + r * n + own.at(k), v);
         }
     if (stat && lane_number<group>() == 0)
         stat[r] = make_float2(mean, inv);
@@ -88,10 +91,13 @@ static __global__ void norm_rows_backward(int64_t rows, int64_t n, const T *x, c
     LKI_UNROLL
     for (int k = 0; k < own.pieces(); k++)
         if (own.inside(k)) {
-            const floats<width> v = own.get(k), d = given.get(k), weight = load_floats<width>(w + own.at(k));
+            float v[width], d[width], weight[width];
+            own.get(k, v);
+            given.get(k, d);
+            load_run(w + own.at(k), weight);
             for (int j = 0; j < width; j++) {
-                g += d.at[j] * weight.at[j];
-                gt += d.at[j] * weight.at[j] * (v.at[j] - mean);
+                g += d[j] * weight[j];
+                gt += d[j] * weight[j] * (v[j] - mean);
             }
         }
     const float constant = center ? group_sum<group>(g, shared) / (float)n : 0;
@@ -99,11 +105,13 @@ static __global__ void norm_rows_backward(int64_t rows, int64_t n, const T *x, c
     LKI_UNROLL
     for (int k = 0; k < own.pieces(); k++)
         if (own.inside(k)) {
-            const floats<width> v = own.get(k), weight = load_floats<width>(w + own.at(k));
-            floats<width> d = given.get(k);
+            float v[width], d[width], weight[width];
+            own.get(k, v);
+            given.get(k, d);
+            load_run(w + own.at(k), weight);
             for (int j = 0; j < width; j++)
-                d.at[j] = (d.at[j] * weight.at[j] - constant - (v.at[j] - mean) * slope) * inv;
-            store_floats(dx + r * n + own.at(k), d);
+                d[j] = (d[j] * weight[j] - constant - (v[j] - mean) * slope) * inv;
+            store_run(dx + r * n + own.at(k), d);
         }
 }
 
@@ -121,20 +129,24 @@ template <class T, bool center> struct norm_rows_backward_run {
 };
 
 /* dw and db. */
+template <class T> struct norm_rows_column {
+    const T *x, *dy;
+    int64_t n;
+    const float2 *stat;
+    __device__ float2 pair(int64_t row) const
+    {
+        const float d = to_float(dy[row * n]);
+        const float2 s = stat[row];
+        return make_float2(d * ((to_float(x[row * n]) - s.x) * s.y), d);
+    }
+};
 template <class T> struct norm_rows_weights {
     typedef two_sums gathered;
-    int64_t n;
-    const T *x, *dy;
-    const float2 *stat;
+    norm_rows_column<T> first;
     float *dw, *db;
-    __device__ float2 pair(int64_t, int64_t row, int64_t col) const
+    __device__ two_sums gather(int64_t, int64_t col, int64_t begin, int64_t end, int64_t step) const
     {
-        const float d = to_float(dy[row * n + col]);
-        return make_float2(d * ((to_float(x[row * n + col]) - stat[row].x) * stat[row].y), d);
-    }
-    __device__ two_sums gather(int64_t batch, int64_t col, int64_t first, int64_t end, int64_t step) const
-    {
-        return sum_pairs(*this, batch, col, first, end, step);
+        return sum_pairs(norm_rows_column<T>{first.x + col, first.dy + col, first.n, first.stat}, begin, end, step);
     }
     __device__ void store(int64_t, int64_t col, const two_sums &v) const
     {
@@ -154,7 +166,7 @@ template <class T, bool center> static lk_status row_norm_backward(const lk_call
     float *const dw = (float *)c->dparam[0], *const db = s->n_params > 1 ? (float *)c->dparam[1] : NULL;
 
     if (dw || db)
-        LK_TRY(columns(1, f.rows, f.n, norm_rows_weights<T>{f.n, f.x, f.dy, f.stat, dw, db}, c->scratch));
+        LK_TRY(columns(1, f.rows, f.n, norm_rows_weights<T>{{f.x, f.dy, f.n, f.stat}, dw, db}, c->scratch));
     return f.dx ? for_rows<T>(f.n, aligned16(f.x) && aligned16(f.dy) && aligned16(f.dx) && aligned16(f.w), f) : LK_OK;
 }
 

@@ -9,10 +9,12 @@
  *             return;
  *         row_part<T, group, width, held> own(x + r * n, n);
  *         for (int k = 0; k < own.pieces(); k++)
- *             if (own.inside(k)) ... own.get(k)
+ *             if (own.inside(k)) ... own.get(k, v)
  *         ... group_sum<group>(sum, shared) */
 #ifndef LK_KERN_CUDA_ROWS_CUH
 #define LK_KERN_CUDA_ROWS_CUH
+
+#include "kern/cuda/elements.cuh"
 
 enum { ROW_BLOCK = LKI_BLOCK };
 
@@ -60,14 +62,14 @@ template <int group, class... P, class... A> static lk_status launch_rows(void (
 template <class T, int group, int width, int held> struct row_part {
     const T *row;
     int64_t n; /* a multiple of width */
-    floats<width> part[held > 0 ? held : 1];
+    float part[held > 0 ? held : 1][width];
 
-    __device__ row_part(const T *row_, int64_t n_) : row(row_), n(n_)
+    __device__ row_part(const T *row_, int64_t n_) : row(row_), n(n_), part{}
     {
         LKI_UNROLL
         for (int k = 0; k < held; k++)
             if (inside(k))
-                part[k] = load_floats<width>(row + at(k));
+                load_run(row + at(k), part[k]);
     }
     __device__ int pieces() const
     {
@@ -82,12 +84,14 @@ template <class T, int group, int width, int held> struct row_part {
     {
         return at(k) < n;
     }
-    __device__ floats<width> get(int k) const
+    __device__ void get(int k, float (&v)[width]) const
     {
-        if constexpr (held > 0)
-            return part[k];
-        else
-            return load_floats<width>(row + at(k));
+        if constexpr (held > 0) {
+            for (int j = 0; j < width; j++)
+                v[j] = part[k][j];
+        } else {
+            load_run(row + at(k), v);
+        }
     }
 };
 

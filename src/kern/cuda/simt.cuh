@@ -74,41 +74,6 @@ template <class T, int n> static __device__ inline void store_vec(T *p, const ve
 {
     *reinterpret_cast<vec<T, n> *>(p) = v;
 }
-/* W neighbours as floats: one element, or as many whole accesses of 16 bytes as hold them, which must be aligned then. */
-template <int W> struct floats {
-    float at[W];
-};
-template <int W, class T> static __device__ inline floats<W> load_floats(const T *p)
-{
-    floats<W> f;
-    if constexpr (W == 1)
-        f.at[0] = to_float(*p);
-    else {
-        LKI_UNROLL
-        for (int k = 0; k < W; k += vec<T>::n) {
-            const vec<T> v = load_vec(p + k);
-            LKI_UNROLL
-            for (int j = 0; j < vec<T>::n; j++)
-                f.at[k + j] = to_float(v.at[j]);
-        }
-    }
-    return f;
-}
-template <int W, class T> static __device__ inline void store_floats(T *p, const floats<W> &f)
-{
-    if constexpr (W == 1)
-        *p = from_float<T>(f.at[0]);
-    else {
-        LKI_UNROLL
-        for (int k = 0; k < W; k += vec<T>::n) {
-            vec<T> v;
-            LKI_UNROLL
-            for (int j = 0; j < vec<T>::n; j++)
-                v.at[j] = from_float<T>(f.at[k + j]);
-            store_vec(p + k, v);
-        }
-    }
-}
 static inline bool aligned16(const void *p)
 {
     return ((uintptr_t)p & 15) == 0;
