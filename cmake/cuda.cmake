@@ -1,4 +1,4 @@
-# The CUDA module, liblockstep_cuda.so, from src/kern/cuda, src/cuda/module and src/comm/comm_nccl.c. It is compiled by nvcc for each architecture in
+# The CUDA module, liblockstep_cuda.so, from src/kern/cuda, src/cuda/module and, where NCCL is, src/comm/comm_nccl.c. It is compiled by nvcc for each architecture in
 # CMAKE_CUDA_ARCHITECTURES, which takes minutes; so with AUTO it is a target, but not part of `all`.
 # Nothing here fails on a machine without CUDA or without a C++ compiler, but with LK_CUDA=ON.
 #
@@ -45,7 +45,8 @@ else()
 endif()
 
 # Their .c files, .cu files.
-file(GLOB LK_CUDA_C CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kern/cuda/*.c ${PROJECT_SOURCE_DIR}/src/cuda/module/*.c ${PROJECT_SOURCE_DIR}/src/comm/comm_nccl.c)
+file(GLOB LK_CUDA_C CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kern/cuda/*.c ${PROJECT_SOURCE_DIR}/src/cuda/module/*.c)
+set(LK_CUDA_NCCL_C ${PROJECT_SOURCE_DIR}/src/comm/comm_nccl.c) # where NCCL is
 file(GLOB LK_CUDA_CU CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kern/cuda/*.cu)
 
 if(LK_NO_CUDA)
@@ -61,16 +62,15 @@ else()
   if(LK_WERROR)
     target_compile_options(lockstep_cuda PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Werror all-warnings>")
   endif()
-  if(EXISTS ${PROJECT_SOURCE_DIR}/src/comm/comm_nccl.c)
-    find_path(LK_NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS} PATHS /usr/local/cuda/include)
-    find_library(LK_NCCL nccl HINTS ${CUDAToolkit_LIBRARY_DIR} PATHS /usr/local/cuda/lib64)
-    if(LK_NCCL AND LK_NCCL_INCLUDE)
-      target_include_directories(lockstep_cuda SYSTEM PRIVATE ${LK_NCCL_INCLUDE})
-      target_link_libraries(lockstep_cuda PRIVATE ${LK_NCCL})
-      target_compile_definitions(lockstep_cuda PRIVATE LK_NCCL)
-    else()
-      message(STATUS "The CUDA module is built without NCCL, which was not found")
-    endif()
+  find_path(LK_NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS} PATHS /usr/local/cuda/include)
+  find_library(LK_NCCL_LIBRARY nccl HINTS ${CUDAToolkit_LIBRARY_DIR} PATHS /usr/local/cuda/lib64)
+  if(LK_NCCL_LIBRARY AND LK_NCCL_INCLUDE)
+    target_sources(lockstep_cuda PRIVATE ${LK_CUDA_NCCL_C})
+    target_include_directories(lockstep_cuda SYSTEM PRIVATE ${LK_NCCL_INCLUDE})
+    target_link_libraries(lockstep_cuda PRIVATE ${LK_NCCL_LIBRARY})
+    target_compile_definitions(lockstep_cuda PRIVATE LK_HAVE_NCCL)
+  else()
+    message(STATUS "The CUDA module is built without NCCL, which was not found")
   endif()
   set_target_properties(lockstep_cuda PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
   if(LK_CUDA STREQUAL ON)

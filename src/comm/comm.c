@@ -4,25 +4,24 @@
 #include "base/mem.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* Every call on a communicator ends here: a failure gets its frame, and one that breaks the communicator is its last.
- */
-static lk_status settle(lk_comm *c, lk_status st, int line, const char *func)
+enum { DEVICE_BYTES = 64 }; /* of a name that is told to the others */
+
+lk_status lki_comm_settle(lk_comm *c, lk_status st, const char *file, int line, const char *func)
 {
     if (st == LK_OK)
         return LK_OK;
-    lk_err_frame(st, __FILE__, line, func);
+    lk_err_frame(st, file, line, func);
     if (lk_status_damage(st) >= LK_DAMAGE_COMM && c->dead == LK_OK) {
         c->dead = st;
         lk_err_take(&c->death);
     }
     return st;
 }
-
-#define SETTLE(c, expr) settle((c), (expr), __LINE__, __func__)
 
 #define TRY_ALIVE(c) \
     do { \
@@ -98,7 +97,7 @@ void lk_comm_set_deadline(lk_comm *c, double seconds)
 lk_status lk_comm_barrier(lk_comm *c)
 {
     TRY_ALIVE(c);
-    return SETTLE(c, c->ops->barrier(c));
+    return LKI_SETTLE(c, c->ops->barrier(c));
 }
 
 lk_status lk_comm_bcast(lk_comm *c, int root, void *data, size_t bytes)
@@ -106,7 +105,7 @@ lk_status lk_comm_bcast(lk_comm *c, int root, void *data, size_t bytes)
     TRY_ALIVE(c);
     if (root < 0 || root >= c->nranks)
         return LK_FAIL(LK_E_ARG, "bcast on %s: root %d of %d ranks", c->name, root, c->nranks);
-    return SETTLE(c, c->ops->bcast(c, root, data, bytes));
+    return LKI_SETTLE(c, c->ops->bcast(c, root, data, bytes));
 }
 
 lk_status lk_comm_allgather(lk_comm *c, const void *send, size_t bytes, void *recv)
@@ -114,7 +113,7 @@ lk_status lk_comm_allgather(lk_comm *c, const void *send, size_t bytes, void *re
     TRY_ALIVE(c);
     if (bytes > (size_t)(INT64_MAX / c->nranks))
         return LK_FAIL(LK_E_ARG, "allgather on %s: %zu bytes from each of %d ranks", c->name, bytes, c->nranks);
-    return SETTLE(c, c->ops->allgather(c, send, bytes, recv));
+    return LKI_SETTLE(c, c->ops->allgather(c, send, bytes, recv));
 }
 
 lk_status lk_comm_allreduce(lk_comm *c, void *data, int64_t count, lk_comm_type t)
@@ -124,7 +123,7 @@ lk_status lk_comm_allreduce(lk_comm *c, void *data, int64_t count, lk_comm_type 
         return LK_FAIL(LK_E_ARG, "allreduce on %s: count %" PRId64 " is negative", c->name, count);
     if (t == LK_COMM_BYTE)
         return LK_FAIL(LK_E_ARG, "allreduce on %s: bytes have no sum", c->name);
-    return SETTLE(c, c->ops->allreduce(c, data, count, t));
+    return LKI_SETTLE(c, c->ops->allreduce(c, data, count, t));
 }
 
 lk_status lk_comm_alltoallv_start(lk_comm *c, int tag, const void *send, const int64_t *scount, const int64_t *sdispl,
@@ -143,7 +142,7 @@ lk_status lk_comm_alltoallv_start(lk_comm *c, int tag, const void *send, const i
             "alltoallv on %s: the own piece has %" PRId64 " bytes to send and %" PRId64 " to receive", c->name,
             scount[c->rank], rcount[c->rank]);
     lk_comm_req *req = NULL;
-    const lk_status st = SETTLE(c, c->ops->alltoallv_start(c, tag, send, scount, sdispl, recv, rcount, rdispl, &req));
+    const lk_status st = LKI_SETTLE(c, c->ops->alltoallv_start(c, tag, send, scount, sdispl, recv, rcount, rdispl, &req));
     if (st == LK_OK)
         *out = req;
     return st;
@@ -156,7 +155,7 @@ lk_status lk_comm_test(lk_comm *c, lk_comm_req **req, bool *done)
         *done = true;
         return LK_OK;
     }
-    return SETTLE(c, c->ops->test(c, req, done));
+    return LKI_SETTLE(c, c->ops->test(c, req, done));
 }
 
 lk_status lk_comm_wait(lk_comm *c, lk_comm_req **req)
@@ -164,7 +163,7 @@ lk_status lk_comm_wait(lk_comm *c, lk_comm_req **req)
     TRY_ALIVE(c);
     if (*req == NULL)
         return LK_OK;
-    return SETTLE(c, c->ops->wait(c, req));
+    return LKI_SETTLE(c, c->ops->wait(c, req));
 }
 
 lk_status lk_comm_agree(lk_comm *c, lk_status local)
@@ -174,8 +173,32 @@ lk_status lk_comm_agree(lk_comm *c, lk_status local)
         local = LK_FAIL(local, "%s", lk_status_text(local));
     /* A rank in this state cannot keep in step with the others, so for it the communicator is dead as well. */
     if (lk_status_damage(local) >= LK_DAMAGE_COMM)
-        return SETTLE(c, local);
-    return SETTLE(c, c->ops->agree(c, local));
+        return LKI_SETTLE(c, local);
+    return LKI_SETTLE(c, c->ops->agree(c, local));
+}
+
+lk_status lk_comm_distinct(lk_comm *c, const char *device, bool *distinct, char *why, size_t size)
+{
+    const int n = c->nranks;
+    char own[DEVICE_BYTES] = "", (*all)[DEVICE_BYTES] = NULL;
+    lk_status st = lk_alloc_array(n, sizeof own, "names of devices", &all);
+
+    if (st == LK_OK && strlen(device) >= sizeof own)
+        st = LK_FAIL(LK_E_ARG, "the name of a device is longer than %d characters: %s", DEVICE_BYTES - 1, device);
+    LK_TRY_TO(st, end, lk_comm_agree(c, st));
+    memcpy(own, device, strlen(device));
+    LK_TRY_TO(st, end, lk_comm_allgather(c, own, sizeof own, all));
+    *distinct = true;
+    for (int b = 1; b < n && *distinct; b++) {
+        for (int a = 0; a < b && *distinct; a++) {
+            *distinct = strcmp(c->host[a], c->host[b]) != 0 || strcmp(all[a], all[b]) != 0;
+            if (!*distinct)
+                snprintf(why, size, "ranks %d and %d on %s have the same device %s", a, b, c->host[a], all[a]);
+        }
+    }
+end:
+    lk_free(all);
+    return st;
 }
 
 void lk_comm_destroy(lk_comm **comm)

@@ -56,6 +56,11 @@ const lk_space *lk_comm_space(const lk_comm *c); /* where buffers of exchanges a
 const char *lk_comm_host(const lk_comm *c, int rank); /* host name of a rank; gathered at creation */
 int lk_comm_local_rank(const lk_comm *c); /* number of this rank among those of its host */
 
+/* Whether no two ranks have the same device, which `device` names among those of its host (at most 63 characters, such as
+ * the address on the bus). If some have, `why` [size] says "ranks 0 and 2 on HOST have the same device NAME". Collective.
+ * Errors: LK_E_ARG, LK_E_NOMEM, on every rank the same; LK_E_COMM. */
+LK_MUST_USE lk_status lk_comm_distinct(lk_comm *c, const char *device, bool *distinct, char *why, size_t size);
+
 /* Collective, blocking. Byte counts are the same on all ranks. */
 LK_MUST_USE lk_status lk_comm_barrier(lk_comm *c);
 LK_MUST_USE lk_status lk_comm_bcast(lk_comm *c, int root, void *data, size_t bytes);

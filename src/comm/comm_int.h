@@ -59,6 +59,10 @@ void lki_hostname(char out[LKI_HOST_BYTES]);
 /* local_rank from the host names. */
 void lki_comm_place(lk_comm *c);
 
+/* Every call on a communicator ends here: a failure gets its frame, and one that breaks the communicator is its last. */
+LK_MUST_USE lk_status lki_comm_settle(lk_comm *c, lk_status st, const char *file, int line, const char *func);
+#define LKI_SETTLE(c, expr) lki_comm_settle((c), (expr), __FILE__, __LINE__, __func__)
+
 /* Memory for the length of one call, kept and grown from call to call so that a step allocates nothing. */
 LK_MUST_USE lk_status lki_comm_scratch(lk_comm *c, int64_t bytes, void **out);
 LK_MUST_USE lk_status lki_comm_reserve(lk_comm *c, int n, const int64_t *counts);

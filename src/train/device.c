@@ -32,40 +32,21 @@ static lk_status open_gpu(lk_run *r, const lk_cuda_module **module)
     return (*module)->open(r->gpu_index, (lk_precision)r->config->train.precision, &r->backend);
 }
 
-/* Whether each rank has a GPU of its own. Collective. */
-static lk_status own_gpus(lk_run *r, bool *own)
-{
-    char mine[LK_CUDA_BUS], all[1024][LK_CUDA_BUS];
-    const int n = r->nranks;
-
-    *own = false;
-    if (n > (int)(sizeof all / sizeof all[0])) /* so many ranks do not share */
-        return LK_OK;
-    memcpy(mine, r->gpu.bus, sizeof mine);
-    LK_TRY(lk_comm_allgather(r->comm, mine, sizeof mine, all));
-    for (int i = 0; i < n; i++)
-        for (int k = 0; k < i; k++)
-            if (strcmp(all[i], all[k]) == 0 && strcmp(lk_comm_host(r->comm, i), lk_comm_host(r->comm, k)) == 0)
-                return LK_OK;
-    *own = true;
-    return LK_OK;
-}
-
 /* Collective. */
 static lk_status open_wire(lk_run *r, const lk_cuda_module *module)
 {
     const bool asked = r->config->run.transport == LK_TRANSPORT_NCCL;
     bool own = false;
     const char *why = NULL;
-    char where[256];
+    char where[256], shared[400];
 
-    LK_TRY(own_gpus(r, &own));
+    LK_TRY(lk_comm_distinct(r->comm, r->gpu.bus, &own, shared, sizeof shared));
     if (!own)
-        why = "ranks share a GPU, which NCCL does not do";
+        why = shared;
     else if (module->comm == NULL)
         why = "this CUDA module was built without NCCL";
     if (asked && why != NULL)
-        return LK_FAIL(LK_E_CONFIG, "%s: run.transport is nccl, but %s: set it to auto", lk_config_where(r->config, "run.transport", where, sizeof where), why);
+        return LK_FAIL(LK_E_CONFIG, "%s: run.transport is nccl, but %s%s: set it to auto", lk_config_where(r->config, "run.transport", where, sizeof where), why, own ? "" : ", and NCCL takes one rank a GPU");
     if (asked || (r->nranks > 1 && why == NULL && r->config->run.transport == LK_TRANSPORT_AUTO))
         return module->comm(r->comm, r->config->run.transport_timeout, &r->wire);
     return lk_comm_create_staged(r->comm, r->backend->space, &r->wire);

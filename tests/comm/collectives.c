@@ -102,6 +102,28 @@ static void test_pieces(lk_comm *c)
     lki_comm_mpi_set_piece(c, (int64_t)1 << 30);
 }
 
+static void test_distinct(lk_comm *c)
+{
+    const int n = lk_comm_nranks(c), me = lk_comm_rank(c);
+    char device[80], why[200] = "", want[200];
+    bool distinct = n == 1;
+
+    snprintf(device, sizeof device, "0000:%02x:00.0", me);
+    CHECK_OK(lk_comm_distinct(c, device, &distinct, why, sizeof why));
+    CHECK(distinct && why[0] == 0, "%s", why);
+    for (int other = 0; other < n - 1; other++) { /* the last rank has the device of another one */
+        snprintf(device, sizeof device, "0000:%02x:00.0", me == n - 1 ? other : me);
+        CHECK_OK(lk_comm_distinct(c, device, &distinct, why, sizeof why));
+        snprintf(want, sizeof want, "ranks %d and %d on %s have the same device 0000:%02x:00.0", other, n - 1,
+            lk_comm_host(c, 0), other);
+        CHECK(!distinct && strcmp(why, want) == 0, "%s", why);
+    }
+    memset(device, 'x', sizeof device);
+    device[sizeof device - 1] = 0;
+    CHECK(lk_comm_distinct(c, me == n - 1 ? device : "short", &distinct, why, sizeof why) == LK_E_ARG, "a long name");
+    CHECK(strstr(lk_err_last()->message, "longer than 63 characters") != NULL, "%s", lk_err_last()->message);
+}
+
 static void test_agree(lk_comm *c)
 {
     const int n = lk_comm_nranks(c), me = lk_comm_rank(c);
@@ -158,6 +180,7 @@ static void test_all(lk_comm *c)
     test_allreduce(c);
     test_exchange(c, true);
     test_pieces(c);
+    test_distinct(c);
     test_agree(c);
     test_arguments(c);
 }

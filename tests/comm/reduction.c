@@ -66,7 +66,7 @@ int main(void)
     if (c == NULL)
         return 1;
     const int rank = lk_comm_rank(c);
-    test_sums(c);
+    test_sums(c, true);
     test_small(c);
     test_errors(c);
     test_bench(c);

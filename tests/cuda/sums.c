@@ -89,12 +89,11 @@ static void *on_device(size_t bytes, const void *from)
     return p;
 }
 
-/* Each element goes through at most 512 / 8 + 8 additions and one for each 512 rows, each within half a unit in the
- * last place of a sum that is no larger than the sum of magnitudes. */
+/* Each element goes through at most 512 / 8 + 8 additions and one for each 512 rows, each within half a unit in the last place of a sum that is no larger
+ * than the sum of magnitudes. */
 Test(sums, columns, .init = setup)
 {
-    static const int64_t shapes[][2] = {
-        {1, 1}, {1, 33}, {7, 5}, {8, 32}, {9, 31}, {511, 64}, {512, 3}, {513, 33}, {1500, 40}, {3000, 1}};
+    static const int64_t shapes[][2] = {{1, 1}, {1, 33}, {7, 5}, {8, 32}, {9, 31}, {511, 64}, {512, 3}, {513, 33}, {1500, 40}, {3000, 1}};
 
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
         for (int t = 0; t < TYPES; t++) {
@@ -118,8 +117,7 @@ Test(sums, columns, .init = setup)
                     magnitude += fabs(get(t, host, r * cols + c));
                 }
                 cr_assert(fabs(out[c] - sum) <= (72 + (double)rows / 512) * 0x1p-24 * magnitude,
-                    "type %d, %" PRId64 " rows, %" PRId64 " columns: column %" PRId64 " is %.9g, not %.9g", t, rows,
-                    cols, c, out[c], sum);
+                    "type %d, %" PRId64 " rows, %" PRId64 " columns: column %" PRId64 " is %.9g, not %.9g", t, rows, cols, c, out[c], sum);
             }
             lk_space_free(space, x);
             lk_space_free(space, y);
@@ -133,8 +131,7 @@ Test(sums, columns, .init = setup)
 /* Every way, from every start of an alignment: to the bit. */
 Test(sums, conversions, .init = setup)
 {
-    static const float odd[] = {0, -0.0f, 1, -1, 65504, 65520, 1e30f, -1e30f, INFINITY, -INFINITY, NAN, 1e-8f,
-        5.9604645e-8f, 2.9802322e-8f, 1e-40f, 1.00390625f, 1.01171875f, 1.00048828125f, 1.00146484375f};
+    static const float odd[] = {0, -0.0f, 1, -1, 65504, 65520, 1e30f, -1e30f, INFINITY, -INFINITY, NAN, 1e-8f, 5.9604645e-8f, 2.9802322e-8f, 1e-40f, 1.00390625f, 1.01171875f, 1.00048828125f, 1.00146484375f};
     enum { N = 1003, ODD = sizeof odd / sizeof odd[0], SLACK = 8 };
     const lk_rng rng = lk_rng_make(18, LK_RNG_TEST, 0);
     static unsigned char from[4 * (N + SLACK)], to[4 * (N + SLACK)];
@@ -144,8 +141,7 @@ Test(sums, conversions, .init = setup)
             for (int shift = 0; shift < 3; shift++)
                 for (int64_t n = 0; n <= N; n += n < 20 ? 1 : N - 20) {
                     for (int64_t i = 0; i < N + SLACK; i++)
-                        put(a, from, i,
-                            i < ODD ? odd[i] : (float)((double)lk_rng_word(rng, (uint64_t)i) * 0x1p-28 - 8));
+                        put(a, from, i, i < ODD ? odd[i] : (float)((double)lk_rng_word(rng, (uint64_t)i) * 0x1p-28 - 8));
                     memset(to, 0x5A, sizeof to);
                     unsigned char *x = on_device(sizeof from, from), *y = on_device(sizeof to, to);
                     const int64_t first = shift, into = shift == 2 ? 0 : shift;
@@ -157,12 +153,10 @@ Test(sums, conversions, .init = setup)
                         put(b, want, 0, v);
                         memcpy(got, to + (size_t)(into + i) * sizes[b], sizes[b]);
                         cr_assert(isnan(v) ? isnan(get(b, got, 0)) : memcmp(want, got, sizes[b]) == 0,
-                            "from type %d to %d, shift %d: element %" PRId64 " of %" PRId64 ", %.9g, became %.9g", a, b,
-                            shift, i, n, v, get(b, got, 0));
+                            "from type %d to %d, shift %d: element %" PRId64 " of %" PRId64 ", %.9g, became %.9g", a, b, shift, i, n, v, get(b, got, 0));
                     }
                     for (size_t i = (size_t)(into + n) * sizes[b]; i < sizeof to; i++)
-                        cr_assert(to[i] == 0x5A,
-                            "from type %d to %d, %" PRId64 " elements: something was written behind them", a, b, n);
+                        cr_assert(to[i] == 0x5A, "from type %d to %d, %" PRId64 " elements: something was written behind them", a, b, n);
                     lk_space_free(space, x);
                     lk_space_free(space, y);
                 }

@@ -1,10 +1,9 @@
-/* Runs a kernel: blocks one after the other, the threads of a block as fibers. A thread runs until it ends or waits.
- * One that ends without waiting hands its stack to the next, so that a kernel without barriers takes one stack and
- * about a function call a thread. Who waits is run on once all it waits for are there; the last to come goes on at
- * once.
+/* Runs a kernel: blocks one after the other, the threads of a block as fibers. A thread runs until it ends or waits. One that ends without
+ * waiting hands its stack to the next, so that a kernel without barriers takes one stack and about a function call a thread. Who waits is
+ * run on once all it waits for are there; the last to come goes on at once.
  *
- * Every other block runs its threads from the last to the first, and every other launch its blocks: a kernel whose
- * threads need each other's results without a barrier between is found in one of the two orders. */
+ * Every other block runs its threads from the last to the first, and every other launch its blocks: a kernel whose threads need each other's
+ * results without a barrier between is found in one of the two orders. */
 #include "standin/simt.h"
 
 #include <cstdarg>
@@ -27,8 +26,7 @@
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
 
-namespace
-{
+namespace {
 
 constexpr size_t page_bytes = 4096;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -59,8 +57,7 @@ struct context {
 
 #if defined(__x86_64__)
 extern "C" __attribute__((visibility("hidden"))) void standin_switch_stack(void **from, void *to);
-/* Keeps what a function must keep, and nothing else: neither signals nor the modes of floating point differ between
- * fibers. */
+/* Keeps what a function must keep, and nothing else: neither signals nor the modes of floating point differ between fibers. */
 asm(R"(
     .text
     .p2align 4
@@ -209,8 +206,7 @@ bool release()
         if (first == nullptr)
             first = &w;
         else if (!same_place(w, first->file, first->line)) {
-            fail("threads of a block wait at different barriers: %s:%d and %s:%d", first->file, first->line, w.file,
-                w.line);
+            fail("threads of a block wait at different barriers: %s:%d and %s:%d", first->file, first->line, w.file, w.line);
             return false;
         }
         make_ready(t);
@@ -351,8 +347,7 @@ uint64_t result_of(const thread *warp, unsigned lane)
         break;
     }
     if (from < 0 || from >= (int)lanes || !(w.mask >> from & 1)) {
-        fail("lane %u shuffles from lane %d, which its mask 0x%08x does not name (%s:%d)", lane, from, w.mask, w.file,
-            w.line);
+        fail("lane %u shuffles from lane %d, which its mask 0x%08x does not name (%s:%d)", lane, from, w.mask, w.file, w.line);
         give_up();
     }
     return warp[from].bits;
@@ -406,8 +401,7 @@ int find_tls(dl_phdr_info *info, size_t, void *out)
     size_t file = 0, all = 0;
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) &p = info->dlpi_phdr[i];
-        if (p.p_type == PT_LOAD && self >= info->dlpi_addr + p.p_vaddr &&
-            self < info->dlpi_addr + p.p_vaddr + p.p_memsz)
+        if (p.p_type == PT_LOAD && self >= info->dlpi_addr + p.p_vaddr && self < info->dlpi_addr + p.p_vaddr + p.p_memsz)
             here = true;
         if (p.p_type == PT_TLS) {
             file = p.p_filesz;
@@ -496,8 +490,8 @@ const char *standin_where()
         return nullptr;
     const char *types = strstr(B.body->types, "P = {");
     types = types ? types + 5 : B.body->types;
-    snprintf(text, sizeof text, "kernel (%.*s), block %u,%u,%u, thread %u,%u,%u", (int)strcspn(types, "}"), types,
-        blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
+    snprintf(text, sizeof text, "kernel (%.*s), block %u,%u,%u, thread %u,%u,%u", (int)strcspn(types, "}"), types, blockIdx.x, blockIdx.y,
+        blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
     return text;
 }
 
@@ -521,8 +515,7 @@ uint64_t standin_warp(
     thread &me = warp[lane];
     const unsigned there = B.n - (B.now - lane) >= lanes ? 0xffffffffu : (1u << (B.n - (B.now - lane))) - 1;
     if (!(mask >> lane & 1) || (mask & ~there) != 0 || width <= 0 || width > (int)lanes || (width & (width - 1)) != 0) {
-        fail("%s:%d: mask 0x%08x, width %d in lane %u of a warp with lanes 0x%08x", file, line, mask, width, lane,
-            there);
+        fail("%s:%d: mask 0x%08x, width %d in lane %u of a warp with lanes 0x%08x", file, line, mask, width, lane, there);
         give_up();
     }
     me.at = IN_WARP;
@@ -548,8 +541,7 @@ uint64_t standin_warp(
             return me.bits;
         }
         if (w.kind != kind || !same_place(w, file, line)) {
-            fail("lanes %u and %u of a warp wait for each other at different places: %s:%d and %s:%d", i, lane, w.file,
-                w.line, file, line);
+            fail("lanes %u and %u of a warp wait for each other at different places: %s:%d and %s:%d", i, lane, w.file, w.line, file, line);
             give_up();
         }
     }

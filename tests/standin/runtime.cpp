@@ -1,8 +1,7 @@
 /* The CUDA runtime on the host: devices, memory, streams, events, graphs. See standin.h for what it is for.
  *
- * A stream is a list of operations, each with its place in the order of all calls. Nothing runs until somebody waits
- * for it; then all that it depends on runs, and nothing else. One lock for all; operations run under it, on the thread
- * that waits. */
+ * A stream is a list of operations, each with its place in the order of all calls. Nothing runs until somebody waits for it; then all
+ * that it depends on runs, and nothing else. One lock for all; operations run under it, on the thread that waits. */
 #include "standin/simt.h"
 
 #include <algorithm>
@@ -24,8 +23,7 @@
 #include <unistd.h>
 #include <vector>
 
-namespace
-{
+namespace {
 
 constexpr size_t page_bytes = 4096;
 constexpr size_t arena_bytes = (size_t)16 << 30; /* of address space */
@@ -62,17 +60,17 @@ struct capture {
 /* ---- streams and events ---- */
 struct event_state {
     uint64_t recorded = 0, done = 0; /* versions */
-    CUstream_st *stream = nullptr; /* of the latest record, and its place */
+    CUstream_st *stream = nullptr;   /* of the latest record, and its place */
     uint64_t place = 0;
     double time = 0;
     uint64_t asked = 0; /* version that a query said "not ready" about */
     std::shared_ptr<capture> collected; /* latest record was in this one, */
-    int lane = 0; /* behind so many nodes of this lane */
+    int lane = 0;                       /* behind so many nodes of this lane */
     size_t upto = 0;
 };
 struct operation {
     uint64_t place;
-    work run; /* or */
+    work run;                           /* or */
     std::shared_ptr<event_state> event; /* a record, or a wait for another stream's */
     uint64_t version = 0;
     CUstream_st *other = nullptr;
@@ -101,13 +99,12 @@ struct CUgraphExec_st {
     std::shared_ptr<const std::vector<lane>> lanes;
 };
 
-namespace
-{
+namespace {
 
 struct allocation {
-    uintptr_t low; /* of its pages */
-    size_t mapped; /* bytes of them; a closed page stands behind */
-    uintptr_t at; /* of the memory, which ends where the pages end but for the alignment */
+    uintptr_t low;    /* of its pages */
+    size_t mapped;    /* bytes of them; a closed page stands behind */
+    uintptr_t at;     /* of the memory, which ends where the pages end but for the alignment */
     size_t bytes;
     int device;
 };
@@ -124,7 +121,7 @@ struct standin {
     size_t bytes = default_bytes;
     bool eager = false;
     size_t guard = 1;
-    bool closed = true; /* device memory */
+    bool closed = true;                         /* device memory */
     double guard_seconds = 0, work_seconds = 0; /* spent on closing and opening; between */
     double opened_at = 0;
     pthread_key_t key;
@@ -132,7 +129,7 @@ struct standin {
     std::map<uintptr_t, allocation> allocations; /* by `at` */
     std::map<uintptr_t, size_t> pinned;
     size_t used[16] = {};
-    int open = 0; /* depth of what may touch device memory */
+    int open = 0;       /* depth of what may touch device memory */
     bool inside = false; /* a closure runs */
     cudaError_t lost = cudaSuccess;
     uint64_t place = 0;
@@ -254,8 +251,7 @@ bool map_fresh(uintptr_t low, size_t bytes, bool closed)
 {
     const int file = fresh_file();
     for (size_t at = 0; file >= 0 && at < bytes; at += fresh_bytes)
-        if (mmap((void *)(low + at), std::min(fresh_bytes, bytes - at), closed ? PROT_NONE : PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_FIXED, file, 0) == MAP_FAILED)
+        if (mmap((void *)(low + at), std::min(fresh_bytes, bytes - at), closed ? PROT_NONE : PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, file, 0) == MAP_FAILED)
             return false;
     return file >= 0;
 }
@@ -278,10 +274,7 @@ void on_fault(int number, siginfo_t *info, void *)
         n = snprintf(text, sizeof text, "standin: %s: touched %p, which is %s\n", where, p,
             in_arena(p) ? "device memory that is in no allocation" : "not device memory");
     else if (in_arena(p))
-        n = snprintf(text, sizeof text,
-            G.open ? "standin: queued work touched %p, device memory that is in no allocation\n"
-                   : "standin: the host touched device memory at %p\n",
-            p);
+        n = snprintf(text, sizeof text, G.open ? "standin: queued work touched %p, device memory that is in no allocation\n" : "standin: the host touched device memory at %p\n", p);
     if (n > 0 && write(2, text, (size_t)n) < 0)
         errno = 0;
     sigaction(number, &G.before, nullptr); /* comes back to the same place, and is caught as before */
@@ -409,8 +402,7 @@ bool step(CUstream_st *s, int64_t *budget)
     /* The default stream waits for all blocking ones, and they for it. */
     if (is_default(s)) {
         for (CUstream_st *other : G.streams)
-            if (other != s && other->blocking && other->device == s->device && !is_default(other) &&
-                !advance(other, place, budget))
+            if (other != s && other->blocking && other->device == s->device && !is_default(other) && !advance(other, place, budget))
                 return false;
     } else if (s->blocking && !advance(G.streams[(size_t)s->device], place, budget)) {
         return false;
@@ -470,8 +462,7 @@ void finish_all()
         finish(G.streams[i], UINT64_MAX);
 }
 
-/* What a query does: the first time it runs half of what there is and says no. `asked` is the place it was last asked
- * about. */
+/* What a query does: the first time it runs half of what there is and says no. `asked` is the place it was last asked about. */
 bool poll(CUstream_st *s, uint64_t place, uint64_t *asked)
 {
     if (!pending(s, place))
@@ -495,8 +486,7 @@ cudaError_t spoil(capture *c, cudaError_t e)
 cudaError_t unsafe()
 {
     for (const auto &c : G.captures)
-        if (c->mode == cudaStreamCaptureModeGlobal ||
-            (c->mode == cudaStreamCaptureModeThreadLocal && pthread_equal(c->owner, pthread_self())))
+        if (c->mode == cudaStreamCaptureModeGlobal || (c->mode == cudaStreamCaptureModeThreadLocal && pthread_equal(c->owner, pthread_self())))
             return spoil(c.get(), cudaErrorStreamCaptureUnsupported);
     return cudaSuccess;
 }
@@ -571,8 +561,7 @@ side side_of(const void *p, size_t bytes)
 }
 
 /* Checks a copy; the sides it has. */
-cudaError_t check_copy(
-    const char *name, const void *to, const void *from, size_t bytes, cudaMemcpyKind kind, side *t, side *f)
+cudaError_t check_copy(const char *name, const void *to, const void *from, size_t bytes, cudaMemcpyKind kind, side *t, side *f)
 {
     *t = side_of(to, bytes);
     *f = side_of(from, bytes);
@@ -580,14 +569,12 @@ cudaError_t check_copy(
         standin_say("%s: [%p, +%zu) is in no allocation of the device", name, *t == WRONG ? to : from, bytes);
         return cudaErrorInvalidValue;
     }
-    const bool fits = kind == cudaMemcpyDefault ||
-                      ((*t == DEVICE) == (kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice) &&
-                          (*f == DEVICE) == (kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice));
+    const bool fits = kind == cudaMemcpyDefault
+        || ((*t == DEVICE) == (kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice)
+            && (*f == DEVICE) == (kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice));
     if (!fits || (kind != cudaMemcpyDefault && ((unsigned)kind > 4))) {
-        standin_say("%s: from %s to %s, called as kind %d", name, *f == DEVICE ? "device" : "host",
-            *t == DEVICE ? "device" : "host", (int)kind);
-        return kind == cudaMemcpyDefault || (unsigned)kind <= 4 ? cudaErrorInvalidValue
-                                                                : cudaErrorInvalidMemcpyDirection;
+        standin_say("%s: from %s to %s, called as kind %d", name, *f == DEVICE ? "device" : "host", *t == DEVICE ? "device" : "host", (int)kind);
+        return kind == cudaMemcpyDefault || (unsigned)kind <= 4 ? cudaErrorInvalidValue : cudaErrorInvalidMemcpyDirection;
     }
     return cudaSuccess;
 }
@@ -684,21 +671,18 @@ bool standin_suspect(const void *argument, size_t bytes)
 cudaError_t standin_refuse(const char *types, int argument)
 {
     BEGIN(cudaLaunchKernel);
-    standin_say("launch of kernel (%s): argument %d (from 0) is, or holds, an address of host memory",
-        type_list(types).c_str(), argument);
+    standin_say("launch of kernel (%s): argument %d (from 0) is, or holds, an address of host memory", type_list(types).c_str(), argument);
     return note(cudaErrorInvalidValue);
 }
 
-cudaError_t standin_launch_body(
-    std::shared_ptr<standin_body> body, dim3 grid, dim3 block, size_t shared, cudaStream_t handle)
+cudaError_t standin_launch_body(std::shared_ptr<standin_body> body, dim3 grid, dim3 block, size_t shared, cudaStream_t handle)
 {
     BEGIN(cudaLaunchKernel);
     STREAM(handle);
     const uint64_t threads = (uint64_t)block.x * block.y * block.z;
-    if (threads == 0 || threads > 1024 || block.z > 64 || grid.x == 0 || grid.y == 0 || grid.z == 0 ||
-        grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535) {
-        standin_say("launch of kernel (%s): grid %u,%u,%u of blocks %u,%u,%u", type_list(body->types).c_str(), grid.x,
-            grid.y, grid.z, block.x, block.y, block.z);
+    if (threads == 0 || threads > 1024 || block.z > 64 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7fffffffu
+        || grid.y > 65535 || grid.z > 65535) {
+        standin_say("launch of kernel (%s): grid %u,%u,%u of blocks %u,%u,%u", type_list(body->types).c_str(), grid.x, grid.y, grid.z, block.x, block.y, block.z);
         return note(cudaErrorInvalidConfiguration);
     }
     extern size_t standin_shared_limit(const void *kernel);
@@ -997,10 +981,8 @@ cudaError_t cudaFree(void *p)
         const opened access;
         const auto *low = (const unsigned char *)a.low, *high = low + a.mapped;
         const auto touched = [](unsigned char c) { return c != fresh; };
-        if (std::any_of(low, (const unsigned char *)a.at, touched) ||
-            std::any_of((const unsigned char *)a.at + a.bytes, high, touched))
-            standin_lose(
-                cudaErrorIllegalAddress, "something wrote outside of the allocation of %zu bytes at %p", a.bytes, p);
+        if (std::any_of(low, (const unsigned char *)a.at, touched) || std::any_of((const unsigned char *)a.at + a.bytes, high, touched))
+            standin_lose(cudaErrorIllegalAddress, "something wrote outside of the allocation of %zu bytes at %p", a.bytes, p);
     }
     G.used[a.device] -= (a.bytes + alignment - 1) / alignment * alignment;
     G.allocations.erase(it);
@@ -1289,8 +1271,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t e)
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t start, cudaEvent_t end)
 {
     BEGIN(cudaEventElapsedTime);
-    if (start == nullptr || end == nullptr || !start->timing || !end->timing || start->state->recorded == 0 ||
-        end->state->recorded == 0)
+    if (start == nullptr || end == nullptr || !start->timing || !end->timing || start->state->recorded == 0 || end->state->recorded == 0)
         return note(cudaErrorInvalidResourceHandle);
     if (start->state->done < start->state->recorded || end->state->done < end->state->recorded)
         return note(cudaErrorNotReady);
@@ -1328,12 +1309,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t e, unsigned)
     if (stream->collecting && s.recorded > 0)
         return spoil(stream->collecting.get(), cudaErrorStreamCaptureIsolation);
     if (s.done < s.recorded)
-        stream->queue.push_back({.place = ++G.place,
-            .run = nullptr,
-            .event = e->state,
-            .version = s.recorded,
-            .other = s.stream,
-            .other_place = s.place});
+        stream->queue.push_back({.place = ++G.place, .run = nullptr, .event = e->state, .version = s.recorded, .other = s.stream, .other_place = s.place});
     return cudaSuccess;
 }
 
@@ -1359,9 +1335,9 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus *
 {
     BEGIN(cudaStreamIsCapturing);
     STREAM(handle);
-    *status = !stream->collecting           ? cudaStreamCaptureStatusNone
-              : stream->collecting->spoiled ? cudaStreamCaptureStatusInvalidated
-                                            : cudaStreamCaptureStatusActive;
+    *status = !stream->collecting ? cudaStreamCaptureStatusNone
+        : stream->collecting->spoiled ? cudaStreamCaptureStatusInvalidated
+                                      : cudaStreamCaptureStatusActive;
     return cudaSuccess;
 }
 
@@ -1465,3 +1441,4 @@ size_t standin_shared_limit(const void *kernel)
     const auto it = shared_limits.find(kernel);
     return it == shared_limits.end() ? shared_default : std::max(it->second, shared_default);
 }
+

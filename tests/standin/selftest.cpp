@@ -106,8 +106,7 @@ Test(standin, barriers)
             OK(standin_launch(turn, dim3(3), dim3((unsigned)n), 0, nullptr, times, out));
             const auto v = read(out, 3 * (size_t)n);
             for (int i = 0; i < 3 * n; i++)
-                cr_assert(
-                    v[(size_t)i] == (i % n + times) % n, "%d threads, %d times, %d: %d", n, times, i, v[(size_t)i]);
+                cr_assert(v[(size_t)i] == (i % n + times) % n, "%d threads, %d times, %d: %d", n, times, i, v[(size_t)i]);
         }
         OK(cudaFree(out));
     }
@@ -332,8 +331,7 @@ Test(standin, host_pointers_in_arguments)
     OK(standin_launch(takes_pointer, dim3(1), dim3(1), 0, nullptr, nullptr));
     OK(standin_launch(takes_struct, dim3(1), dim3(1), 0, nullptr, holds_pointer{1, d}));
     FAILS(standin_launch(takes_pointer, dim3(1), dim3(1), 0, nullptr, v.data()), cudaErrorInvalidValue);
-    FAILS(
-        standin_launch(takes_struct, dim3(1), dim3(1), 0, nullptr, holds_pointer{1, v.data()}), cudaErrorInvalidValue);
+    FAILS(standin_launch(takes_struct, dim3(1), dim3(1), 0, nullptr, holds_pointer{1, v.data()}), cudaErrorInvalidValue);
 }
 
 /* ---- memory ---- */
@@ -435,7 +433,7 @@ Test(standin, work_is_late)
     OK(standin_launch(add, dim3(1), dim3(1), 0, s, 10, d));
     OK(cudaMemcpyAsync(&h[1], d, 4, cudaMemcpyDeviceToHost, s));
     cr_assert(h[1] == -1); /* too early */
-    h[0] = 7; /* too early as well: pinned memory is read when the copy runs */
+    h[0] = 7;              /* too early as well: pinned memory is read when the copy runs */
     FAILS(cudaStreamQuery(s), cudaErrorNotReady);
     FAILS(cudaGetLastError(), cudaErrorNotReady); /* as on a device: a query leaves it behind */
     OK(cudaStreamSynchronize(s));

@@ -1,10 +1,8 @@
-/* What kernels need beside CUDA's headers when they are compiled for the host, in place of what nvcc knows by itself.
- * The threads of a block run one after the other, each until it ends or waits (fiber.cpp); blocks run one after the
- * other.
+/* What kernels need beside CUDA's headers when they are compiled for the host, in place of what nvcc knows by itself. The threads of a block
+ * run one after the other, each until it ends or waits (fiber.cpp); blocks run one after the other.
  *
- * Misuse ends the launch with a printed line and cudaErrorLaunchFailure: a barrier that not all living threads reach at
- * the same place of the source, a shuffle whose mask names lanes that ended, are not there or wait elsewhere, a launch
- * with a pointer to host memory. */
+ * Misuse ends the launch with a printed line and cudaErrorLaunchFailure: a barrier that not all living threads reach at the same place
+ * of the source, a shuffle whose mask names lanes that ended, are not there or wait elsewhere, a launch with a pointer to host memory. */
 #ifndef LK_STANDIN_SIMT_H
 #define LK_STANDIN_SIMT_H
 
@@ -19,8 +17,7 @@
 #include <type_traits>
 
 #undef __shared__
-#define __shared__ \
-    static thread_local /* thread_local: they lie together, so that they can be filled with NaN before each block */
+#define __shared__ static thread_local /* thread_local: they lie together, so that they can be filled with NaN before each block */
 #undef __launch_bounds__
 #define __launch_bounds__(...)
 
@@ -83,8 +80,7 @@ template <class T>
 static inline T standin_exchange(
     standin_kind kind, unsigned mask, T v, int argument, int width, const char *file, int line)
 {
-    static_assert(
-        std::is_arithmetic_v<T> && sizeof(T) >= 4 && sizeof(T) <= 8, "a shuffle takes numbers of 4 or 8 bytes");
+    static_assert(std::is_arithmetic_v<T> && sizeof(T) >= 4 && sizeof(T) <= 8, "a shuffle takes numbers of 4 or 8 bytes");
     uint64_t bits = 0;
     std::memcpy(&bits, &v, sizeof v);
     bits = standin_warp(kind, mask, bits, argument, width, file, line);
@@ -149,8 +145,7 @@ template <class T> static inline void __stcg(T *p, T v)
 }
 /* Whole numbers alone: a sum of floats would depend on the order of threads. */
 template <class T>
-inline constexpr bool standin_atomic =
-    std::is_same_v<T, int> || std::is_same_v<T, unsigned> || std::is_same_v<T, unsigned long long>;
+inline constexpr bool standin_atomic = std::is_same_v<T, int> || std::is_same_v<T, unsigned> || std::is_same_v<T, unsigned long long>;
 #define STANDIN_ATOMIC(name, allowed, result) \
     template <class T> static inline T name(T *p, std::type_identity_t<T> v) \
     { \

@@ -1,37 +1,34 @@
-/* The stand-in for a CUDA device: the parts of tests/standin among themselves. What the module calls is declared in
- * CUDA's own headers; what kernels are written with, in simt.h.
+/* The stand-in for a CUDA device: the parts of tests/standin among themselves. What the module calls is declared in CUDA's own headers;
+ * what kernels are written with, in simt.h.
  *
- * Streams are lists of closures that run when something waits for them (runtime.cpp), so that a host which reads too
- * early, or writes over a staging buffer too early, gets wrong numbers here as it would on a device. Device memory can
- * be touched only while such closures run.
+ * Streams are lists of closures that run when something waits for them (runtime.cpp), so that a host which reads too early, or writes over
+ * a staging buffer too early, gets wrong numbers here as it would on a device. Device memory can be touched only while such closures run.
  *
  * From the environment:
  *   STANDIN_DEVICES=n  devices there are (1; 0: cudaErrorNoDevice)
  *   STANDIN_BYTES=n    memory of a device (4 GiB); cudaMalloc fails beyond it
  *   STANDIN_EAGER=1    work is done when it is queued, as far as it can be
- *   STANDIN_GUARD=n    1: the host is killed if it touches device memory. Closing and opening of much memory is slow,
- * so it stays open for a while once that took more time than the work. 2: closed whenever no work runs; 0: never
- *   STANDIN_FAIL=name:n[:error],...  the n-th call of `name` from now fails. Without a number of an error:
- * cudaErrorMemoryAllocation for allocations, cudaErrorLaunchFailure for "launch" (when the kernel runs) and all else.
- * Counting starts when the variable changes.
+ *   STANDIN_GUARD=n    1: the host is killed if it touches device memory. Closing and opening of much memory is slow, so it stays open for a
+ *                      while once that took more time than the work. 2: closed whenever no work runs; 0: never
+ *   STANDIN_FAIL=name:n[:error],...  the n-th call of `name` from now fails. Without a number of an error: cudaErrorMemoryAllocation for
+ *                      allocations, cudaErrorLaunchFailure for "launch" (when the kernel runs) and all else. Counting starts when the
+ *                      variable changes.
  *
- * No thread_local variables in what is linked with this: a kernel's __shared__ arrays are the only ones, and are filled
- * with NaN before each block. */
+ * No thread_local variables in what is linked with this: a kernel's __shared__ arrays are the only ones, and are filled with NaN
+ * before each block. */
 #ifndef LK_STANDIN_STANDIN_H
 #define LK_STANDIN_STANDIN_H
 
 #include <cuda_runtime_api.h>
 #include <functional>
 
-/* Queues work on a stream, or adds it to the graph that the stream's work is being collected for. In the closure:
- * device memory may be read and written; nothing of CUDA's may be called (but standin_* below); what it needs it holds
- * by value, since it runs later, and a graph runs a copy of it each time it is launched. It must not throw. Returns
- * what cudaGetLastError will say. */
+/* Queues work on a stream, or adds it to the graph that the stream's work is being collected for. In the closure: device memory may be
+ * read and written; nothing of CUDA's may be called (but standin_* below); what it needs it holds by value, since it runs later, and a
+ * graph runs a copy of it each time it is launched. It must not throw. Returns what cudaGetLastError will say. */
 cudaError_t standin_queue(cudaStream_t stream, std::function<void()> work);
-/* The same for work that waits for other processes: asked again and again until it says true. It never blocks itself,
- * so that a host which polls (cudaStreamQuery, cudaEventQuery) goes on meanwhile. It is asked only while something
- * waits for its stream (or with STANDIN_EAGER=1, once when queued): a process that is waiting elsewhere does not get on
- * with its queued work. */
+/* The same for work that waits for other processes: asked again and again until it says true. It never blocks itself, so that a host which
+ * polls (cudaStreamQuery, cudaEventQuery) goes on meanwhile. It is asked only while something waits for its stream (or with
+ * STANDIN_EAGER=1, once when queued): a process that is waiting elsewhere does not get on with its queued work. */
 cudaError_t standin_queue_poll(cudaStream_t stream, std::function<bool()> work);
 
 /* All of [p, p + bytes) lies in one allocation of device memory. */
@@ -47,7 +44,7 @@ void standin_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* A kernel with its arguments. */
 struct standin_body {
     const char *types; /* names the kernel in messages */
-    const void *key; /* tells kernels apart */
+    const void *key;   /* tells kernels apart */
     virtual void thread() const = 0;
     virtual ~standin_body() = default;
 };

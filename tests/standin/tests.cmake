@@ -30,8 +30,22 @@ function(lk_standin_options target)
   target_link_libraries(${target} PRIVATE lk_options Threads::Threads ${CMAKE_DL_LIBS})
 endfunction()
 
-add_library(lockstep_cuda_standin MODULE ${LK_CUDA_C} ${LK_CUDA_CU} ${standin_parts})
+# NCCL's part needs NCCL's header.
+find_path(LK_NCCL_INCLUDE nccl.h HINTS ${LK_CUDA_INCLUDE})
+if(LK_NCCL_INCLUDE)
+  set(LK_STANDIN_NCCL ${LK_CUDA_NCCL_C})
+else()
+  list(FILTER standin_parts EXCLUDE REGEX "/nccl\\.cpp$")
+  message(STATUS "No tests of exchanges through NCCL: nccl.h is missing")
+endif()
+
+add_library(lockstep_cuda_standin MODULE ${LK_CUDA_C} ${LK_STANDIN_NCCL} ${LK_CUDA_CU} ${standin_parts})
 lk_standin_options(lockstep_cuda_standin)
+if(LK_STANDIN_NCCL)
+  target_include_directories(lockstep_cuda_standin SYSTEM PRIVATE ${LK_NCCL_INCLUDE})
+  target_compile_definitions(lockstep_cuda_standin PRIVATE LK_HAVE_NCCL)
+  target_link_libraries(lockstep_cuda_standin PRIVATE MPI::MPI_C)
+endif()
 target_link_options(lockstep_cuda_standin PRIVATE -Wl,-Bsymbolic)
 
 add_executable(test_standin_selftest standin/selftest.cpp standin/selftest_cublaslt.cpp standin/runtime.cpp standin/fiber.cpp standin/cublaslt.cpp)

@@ -98,6 +98,14 @@ static void release_pinned(void *p)
 
 /* ---- the queue ---- */
 
+/* "Not ready" is an answer and no failure; but CUDA keeps it, and the next launch would take it for its own. */
+static cudaError_t answer(cudaError_t e)
+{
+    if (e == cudaErrorNotReady)
+        (void)cudaGetLastError();
+    return e;
+}
+
 /* Asks in place of sleeping in the driver, so that a failure elsewhere ends the wait. Yields: other ranks may share the core. */
 static lk_status wait_for(cudaError_t (*query)(void *what), void *what)
 {
@@ -119,12 +127,12 @@ static lk_status wait_for(cudaError_t (*query)(void *what), void *what)
 static cudaError_t query_queue(void *what)
 {
     (void)what;
-    return cudaStreamQuery(lki_cuda_device.queue);
+    return answer(cudaStreamQuery(lki_cuda_device.queue));
 }
 
 static cudaError_t query_event(void *what)
 {
-    return cudaEventQuery((cudaEvent_t)what);
+    return answer(cudaEventQuery((cudaEvent_t)what));
 }
 
 static lk_status wait_queue(void)
@@ -141,6 +149,8 @@ static lk_status copy(void *to, const void *from, size_t bytes, lk_copy kind)
         [LK_COPY_WITHIN] = cudaMemcpyDeviceToDevice,
     };
 
+    if (kind == LK_COPY_OUT) /* to memory that is not pinned CUDA waits by itself, and asks no one whether what it waits for will come */
+        LK_TRY(wait_queue());
     LK_TRY(LK_CUDA(cudaMemcpyAsync(to, from, bytes, kinds[kind], lki_cuda_device.queue)));
     return kind == LK_COPY_OUT ? wait_queue() : LK_OK;
 }
@@ -188,7 +198,7 @@ static lk_status mark_set(lk_mark *m)
 
 static lk_status mark_test(lk_mark *m, bool *reached)
 {
-    const cudaError_t e = cudaEventQuery((cudaEvent_t)m);
+    const cudaError_t e = answer(cudaEventQuery((cudaEvent_t)m));
 
     *reached = e == cudaSuccess;
     if (e == cudaErrorNotReady)
@@ -318,6 +328,11 @@ lk_status lk_cuda_open(int i, lk_precision precision, const lk_backend **out)
 void *lk_cuda_queue(void)
 {
     return lki_cuda_device.queue;
+}
+
+const lk_space *lk_cuda_space(void)
+{
+    return &lki_space_cuda;
 }
 
 void lk_cuda_watch(lk_status (*watch)(void *arg), void *arg)

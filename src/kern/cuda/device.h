@@ -36,8 +36,9 @@ LK_MUST_USE lk_status lk_cuda_open(int i, lk_precision precision, const lk_backe
 /* Operations a second of a product of n x n matrices in this precision (multiplications and additions), on the GPU that is open or will be (the first). Errors: as of
  * lk_cuda_open; LK_E_LIBRARY. */
 LK_MUST_USE lk_status lk_cuda_product_rate(lk_precision precision, int64_t n, double *flops_per_s);
-/* The queue of the open GPU (a cudaStream_t). */
+/* The queue of the open GPU (a cudaStream_t), and its memory. */
 void *lk_cuda_queue(void);
+const lk_space *lk_cuda_space(void);
 /* `watch` is asked while the host waits for the GPU: a failure ends the wait. NULL: nothing to ask. */
 void lk_cuda_watch(lk_status (*watch)(void *arg), void *arg);
 

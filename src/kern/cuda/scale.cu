@@ -26,8 +26,7 @@ template <class T> struct times_vec {
 
 template <class T> static lk_status run(const lk_opspec *s, const void *from, void *to)
 {
-    const int64_t n = lk_shape_count(&s->out), whole = aligned16(from) && aligned16(to) ? n / vec<T>::n : 0,
-                  rest = whole * vec<T>::n;
+    const int64_t n = lk_shape_count(&s->out), whole = aligned16(from) && aligned16(to) ? n / vec<T>::n : 0, rest = whole * vec<T>::n;
     const T *x = (const T *)from;
     T *y = (T *)to;
 

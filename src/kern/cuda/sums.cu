@@ -2,9 +2,8 @@
 #include "kern/cuda/cuda_int.h"
 
 /* ---- sums ---- */
-/* Two stages: a block sums at most PART_ROWS rows of TILE columns, each thread every SLICES-th row in rising order,
- * then slice 0 the slices in rising order; the second stage sums the parts in rising order. The number of parts follows
- * from the rows alone. */
+/* Two stages: a block sums at most PART_ROWS rows of TILE columns, each thread every SLICES-th row in rising order, then slice 0 the slices in
+ * rising order; the second stage sums the parts in rising order. The number of parts follows from the rows alone. */
 enum { TILE = 32, SLICES = 8, PART_ROWS = 512 };
 
 static int64_t parts_of(int64_t rows)
@@ -59,8 +58,7 @@ template <class T> static lk_status column_sums(int64_t rows, int64_t cols, cons
 
     if (cols == 0)
         return LK_OK;
-    LK_TRY(launch(part_sums<T>, dim3(grid_of(div_up(cols, TILE) * parts)), dim3(TILE, SLICES), 0, rows, cols,
-        (const T *)x, parts > 1 ? scratch : out));
+    LK_TRY(launch(part_sums<T>, dim3(grid_of(div_up(cols, TILE) * parts)), dim3(TILE, SLICES), 0, rows, cols, (const T *)x, parts > 1 ? scratch : out));
     return parts > 1 ? each(cols, add_parts{parts, cols, scratch, out}) : LK_OK;
 }
 
