@@ -326,6 +326,30 @@ static inline double *kern_grid(lk_rng r, int64_t n)
 static inline lk_status kern_run(
     const lk_backend *be, const lk_opspec *spec, const kern_data *d, const kern_opts *o, kern_result *r);
 
+/* rnn with relu: rows in which a small change of the bias turns a unit on or off have no gradient. */
+static inline void kern_drop_kinks(kern_data *d)
+{
+    const double change = kern_kink / 4; /* smaller than elsewhere: one unit of one step takes the whole row with it */
+    const int64_t n = lk_shape_count(&d->spec.out), row = lk_shape_row(&d->spec.out), units = d->spec.attr.recurrent.units;
+    double *const bias = d->param[2], *changed = NULL;
+    kern_result r[2];
+
+    KERN_OK(lk_alloc_array(units, sizeof *changed, "test data", &changed));
+    for (int side = 0; side < 2; side++) {
+        for (int64_t i = 0; i < units; i++)
+            changed[i] = bias[i] + (side ? change : -change);
+        d->param[2] = changed;
+        KERN_OK(kern_run(&lk_backend_ref, &d->spec, d, &(kern_opts){.poison = 0xFF, .forward_only = true}, &r[side]));
+    }
+    d->param[2] = bias;
+    lk_free(changed);
+    for (int64_t i = 0; i < n; i++)
+        if ((r[0].y[i] > 0) != (r[1].y[i] > 0))
+            memset(d->dy + i / row * row, 0, (size_t)row * sizeof *d->dy);
+    kern_result_fini(&r[0]);
+    kern_result_fini(&r[1]);
+}
+
 /* Draws the data of a case from a seed. */
 static inline void kern_data_fill(kern_data *d, lk_op op, const kern_case *k, int number, uint64_t seed)
 {
@@ -413,6 +437,8 @@ static inline void kern_data_fill(kern_data *d, lk_op op, const kern_case *k, in
                 d->dy[i] = 0;
         kern_result_fini(&r);
     }
+    if (op == LK_OP_RNN && s->attr.recurrent.relu)
+        kern_drop_kinks(d);
 #undef NEXT
 }
 

@@ -209,6 +209,37 @@ Test(vs_ref, wrong_length, .init = setup)
     }
 }
 
+Test(vs_ref, wrong_length_of_a_recurrent_row, .init = setup)
+{
+    static const lk_op ops[] = {LK_OP_LSTM, LK_OP_GRU, LK_OP_RNN};
+    double x[30] = {0}, w_ih[16] = {0}, w_hh[16] = {0}, bias[8] = {0};
+    int64_t length[] = {5, 1, -9}, sample[] = {40, 41, 42};
+
+    for (size_t k = 0; k < sizeof ops / sizeof ops[0]; k++) {
+        kern_data d = {.spec = {.op = ops[k],
+                           .attr.recurrent = {.units = 2},
+                           .n_in = 2,
+                           .in = {{3, {3, 5, 2}}, {1, {3}}},
+                           .in_dtype = {LK_DT_REAL, LK_DT_I64},
+                           .training = true},
+            .micro = {.rows = 3, .valid = 2, .sample = sample, .grad_scale = 1},
+            .x = {x},
+            .id[1] = length,
+            .param = {w_ih, w_hh, bias, bias}};
+        const kern_opts opts = {.poison = 0xFF, .forward_only = true};
+        kern_result r;
+        KERN_OK(lk_op_info(d.spec.op)->infer(&d.spec));
+        length[1] = 1;
+        KERN_OK(kern_run(tested, &d.spec, &d, &opts, &r)); /* that of a padding row is not looked at */
+        kern_result_fini(&r);
+        for (int i = 0; i < 2; i++) {
+            length[1] = i ? -1 : 6;
+            cr_assert(kern_run(tested, &d.spec, &d, &opts, &r) == LK_E_DATA);
+            cr_assert_str_eq(lk_err_last()->message, i ? "sample 41: length -1 is outside [0, 5]" : "sample 41: length 6 is outside [0, 5]");
+        }
+    }
+}
+
 /* Logits far out: no overflow, as in ref. */
 Test(vs_ref, large_logits, .init = setup)
 {
