@@ -717,7 +717,7 @@ static const kern_case cases_positions[] = {
     {.attr.positions = {.max = 130, .deviation = 1}, .in = {S(4, 128, 33)}, .large = true},
 };
 
-/* Blocks of the cpu kernel: 32 queries, 256 keys; of the cuda kernel: 128 queries. */
+/* Blocks of the cpu kernel: 32 queries, 256 keys; of cuda's: 128 queries, or 32 of each and heads of up to 32 or 64. */
 static const kern_case cases_attention[] = {
     {.attr.attention = {.heads = 1}, .in = {S(1, 1, 3)}},
     {.attr.attention = {.heads = 2}, .in = {S(3, 5, 18)}, .padding = 1},
@@ -744,6 +744,9 @@ static const kern_case cases_attention[] = {
         .in = {S(2, 140, 32), S(2)},
         .ids[1] = {60, 141},
         .large = true},
+    {.attr.attention = {.heads = 1, .rotary = true, .rate = 0.1}, .in = {S(2, 34, 120)}, .large = true},
+    {.attr.attention = {.heads = 2, .kv_heads = 1, .causal = true}, .in = {S(1, 37, 172)}, .large = true},
+    {.attr.attention = {.heads = 1, .causal = true}, .in = {S(2, 19, 216)}, .large = true},
 };
 
 static const kern_case cases_reorder[] = {

@@ -1,4 +1,6 @@
-/* attention by products: for a block of queries S = scale q k^T, P = softmax of its rows, y = P v (op/attention.c, ref/attention.c have the
+/* attention, by products or, where those would be small, by the kernels of attention_fused.cuh.
+ *
+ * By products: for a block of queries S = scale q k^T, P = softmax of its rows, y = P v (op/attention.c, ref/attention.c have the
  * formulas). Nothing of all queries by all keys is kept; backward works P out again from S and the log of the sum of exponentials of each
  * row, as in Dao et al. 2022, FlashAttention, algorithm 4. Saved: those logs, [B,H,T].
  *
@@ -8,7 +10,7 @@
  * units at once, and sums over the heads of a unit lie inside of a product. A causal block takes the keys up to its end, rounded up so that
  * there are at most LENGTHS different products. Blocks go backward from the last to the first: the last sees all keys, and the gradients
  * of keys and values that it writes are those that the others add to. */
-#include "kern/cuda/attention.cuh"
+#include "kern/cuda/attention_fused.cuh"
 
 #include <inttypes.h>
 #include <math.h>
@@ -24,15 +26,28 @@ enum {
 };
 
 #ifdef LK_STANDIN
-enum { SCRATCH_BYTES = 64 << 10, LENGTHS = 2 }; /* so that small tests work in several runs, and round up lengths */
+/* So that small tests work in several runs, and round up lengths; and the same shape comes both ways. */
+enum { SCRATCH_BYTES = 64 << 10, LENGTHS = 2 };
+static bool small(const lk_opspec *s)
+{
+    return s->key % 2 == 1;
+}
 #else
 enum { SCRATCH_BYTES = 64 << 20, LENGTHS = 16 };
+/* Multiplications and additions of a forward pass that take no longer, done without tensor cores at some 10 to 20 a picosecond, than the
+ * dozen launches that products need. */
+#define FUSED_FLOPS 2.5e8
+static bool small(const lk_opspec *s)
+{
+    return lk_op_attention.flops(s) <= FUSED_FLOPS;
+}
 #endif
 
 /* ---- the plan ---- */
 typedef struct plan_state {
     lki_heads h;
     attention_shape a;
+    bool fused;         /* the rest but for `turns` is for products */
     int run;            /* units at a time */
     int queries, keys, width;   /* of a block, of all, of a vector: padded */
     int blocks, step, lengths; /* product i is for (i + 1) step keys, or all */
@@ -196,7 +211,8 @@ static lk_status plan_fill(plan_state *p, const lk_opspec *s, lki_type t)
     LK_TRY(size_make(p, s, lki_type_size(t)));
     if (s->attr.attention.rotary)
         LK_TRY(turns_make(&p->h, &p->turns));
-    return products_make(p, t, s->training);
+    p->fused = fused_fits(p->a) && small(s);
+    return p->fused ? LK_OK : products_make(p, t, s->training);
 }
 
 template <class T> static lk_status plan(const lk_opspec *s, lk_kern_plan *out)
@@ -213,8 +229,8 @@ template <class T> static lk_status plan(const lk_opspec *s, lk_kern_plan *out)
     *out = {};
     out->state = p;
     out->saved_bytes = s->training ? (size_t)(p->h.batch * p->h.heads * p->h.t) * sizeof(float) : 0;
-    out->scratch_forward = room_make(p, p->run, sizeof(T), false, NULL).bytes;
-    out->scratch_backward = s->training ? room_make(p, p->run, sizeof(T), true, NULL).bytes : 0;
+    out->scratch_forward = p->fused ? 0 : room_make(p, p->run, sizeof(T), false, NULL).bytes;
+    out->scratch_backward = !s->training ? 0 : p->fused ? fused_scratch(p->a) : room_make(p, p->run, sizeof(T), true, NULL).bytes;
     return LK_OK;
 }
 
@@ -362,12 +378,10 @@ template <class T> struct pass {
 
     pass(const lk_call *call, bool back) : c(call), p((const plan_state *)call->state), table{}, first(0)
     {
-        const lki_heads *h = &p->h;
         r = room_make(p, p->run, sizeof(T), back, c->scratch);
-        rows = {c->live, h->lengths_in < 0 ? NULL : (const int64_t *)c->x[h->lengths_in]};
+        rows = attention_rows_of(c, p->h);
         drop = attention_drop_of(c);
-        if (p->turns != NULL)
-            table = {p->turns, p->turns + (h->t > h->s ? h->t : h->s) * (h->d / 2)};
+        table = rotary_table_of(p->h, p->turns);
     }
 
     own_rows of_queries() const
@@ -461,7 +475,7 @@ template <class T> struct pass {
     }
 };
 
-template <class T> static lk_status forward(const lk_call *c)
+template <class T> static lk_status forward_products(const lk_call *c)
 {
     pass<T> a(c, false);
     const plan_state *p = a.p;
@@ -476,7 +490,7 @@ template <class T> static lk_status forward(const lk_call *c)
     return LK_OK;
 }
 
-template <class T> static lk_status backward(const lk_call *c)
+template <class T> static lk_status backward_products(const lk_call *c)
 {
     pass<T> a(c, true);
     const plan_state *p = a.p;
@@ -484,8 +498,6 @@ template <class T> static lk_status backward(const lk_call *c)
     const int units = p->a.batch * p->a.kv_heads;
     void *const dq = c->dx[0], *const dkv = c->dx[h->kv_in];
 
-    if (dq == NULL && dkv == NULL)
-        return LK_OK;
     for (; a.first < units; a.first += p->run) {
         LK_TRY(a.bring_inputs());
         LK_TRY(a.bring(false, c->dy, h->heads * h->d, 0, false, a.r.dy));
@@ -499,6 +511,20 @@ template <class T> static lk_status backward(const lk_call *c)
         }
     }
     return LK_OK;
+}
+
+template <class T> static lk_status forward(const lk_call *c)
+{
+    const plan_state *p = (const plan_state *)c->state;
+    return p->fused ? fused_run<T>(c, p->h, p->turns, false) : forward_products<T>(c);
+}
+
+template <class T> static lk_status backward(const lk_call *c)
+{
+    const plan_state *p = (const plan_state *)c->state;
+    if (c->dx[0] == NULL && c->dx[p->h.kv_in] == NULL)
+        return LK_OK;
+    return p->fused ? fused_run<T>(c, p->h, p->turns, true) : backward_products<T>(c);
 }
 
 template <class T>

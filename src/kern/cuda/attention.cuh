@@ -48,6 +48,11 @@ static __device__ inline int keys_of(const attention_rows &rows, int b, int s)
     return own < 0 ? 0 : own < s ? (int)own : s;
 }
 
+static inline attention_rows attention_rows_of(const lk_call *c, const lki_heads &h)
+{
+    return {c->live, h.lengths_in < 0 ? NULL : (const int64_t *)c->x[h.lengths_in]};
+}
+
 static __device__ inline void note_length(const attention_rows &rows, int node, int b, int s)
 {
     if (rows.length != NULL && b < rows.live->valid && (rows.length[b] < 0 || rows.length[b] > s))
@@ -121,6 +126,12 @@ static __device__ inline own_place own_place_of(const own_rows &o, int of, int k
 typedef struct rotary_table {
     const float *cosine, *sine; /* [places][d/2]; NULL: nothing turns */
 } rotary_table;
+
+/* `turns`: cosines of all places and pairs, then sines; or NULL. */
+static inline rotary_table rotary_table_of(const lki_heads &h, const float *turns)
+{
+    return {turns, turns != NULL ? turns + (h.t > h.s ? h.t : h.s) * (h.d / 2) : NULL};
+}
 
 static __device__ inline float turned(const rotary_table &table, float side, int d, int t, int e, float own, float partner)
 {
