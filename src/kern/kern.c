@@ -55,6 +55,8 @@ const char *lk_act_name(lk_act act)
 
 size_t lk_opt_scratch(lk_opt opt, const lk_shape *shape, size_t real_size)
 {
+    if ((opt == LK_OPT_LARS || opt == LK_OPT_LAMB) && shape->ndim >= 2)
+        return LKI_NORM_BYTES;
     if (opt != LK_OPT_MUON || shape->ndim != 2)
         return 0;
     return 2 * lki_muon_bytes(shape->dim[0], shape->dim[1], real_size) +

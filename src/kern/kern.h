@@ -426,7 +426,7 @@ extern const lk_backend lk_backend_ref, lk_backend_cpu;
 /* Rules of an operation. */
 const lk_opinfo *lk_op_info(lk_op op);
 const lk_opt_info *lk_opt_get(lk_opt opt);
-/* Bytes of scratch that an update of a parameter takes, for numbers of `real_size` bytes. */
+/* Bytes of scratch that an update of a parameter takes on that backend which needs most, for numbers of `real_size` bytes. */
 size_t lk_opt_scratch(lk_opt opt, const lk_shape *shape, size_t real_size);
 /* "gelu_tanh"; "" for NONE. */
 const char *lk_act_name(lk_act act);

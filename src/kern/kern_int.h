@@ -31,6 +31,9 @@ static inline size_t lki_muon_bytes(int64_t rows, int64_t cols, size_t real_size
 {
     return ((size_t)rows * (size_t)cols * real_size + 63) / 64 * 64;
 }
+/* Scratch of lars and lamb where norms are taken on a device: sums in so many parts, two each, and what follows from them. */
+#define LKI_NORM_PARTS 256
+#define LKI_NORM_BYTES ((2 * LKI_NORM_PARTS + 1) * sizeof(double))
 /* Coefficients of muon's iteration X <- a X + (b A + c A A) X, A = X X^T, and how often it is done. */
 #define LKI_MUON_STEPS 5
 #define LKI_MUON_A 3.4445

@@ -55,6 +55,7 @@ cudaError_t standin_launch(
     static_assert((std::is_trivially_copyable_v<P> && ...), "arguments of a kernel are copied as bytes");
     static_assert((sizeof(P) + ... + 0) <= 4096, "arguments of a kernel take at most 4096 bytes");
     const auto body = std::make_shared<standin_call<P...>>(k, a...);
+    (__builtin_clear_padding(&a), ...); /* holds whatever was there */
     int i = 0, bad = -1;
     (__builtin_clear_padding(&a), ...); /* what lies between members may look like anything */
     ((bad = bad < 0 && standin_suspect(&a, sizeof a) ? i : bad, i++), ...);

@@ -140,7 +140,7 @@ template <int w, class F, class... H> static __device__ inline void work_run(int
         f(i + k, held.v[k]...);
     (held.a.store(i, held.v), ...);
 }
-template <int w, class F, class... A> __global__ void elements_kernel(int64_t n, bool runs, F f, A... a)
+template <int w, class F, class... A> static __global__ void elements_kernel(int64_t n, bool runs, F f, A... a)
 {
     const int64_t first = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * w;
 

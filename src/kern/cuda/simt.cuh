@@ -114,7 +114,7 @@ static inline unsigned grid_of(int64_t blocks)
 }
 
 /* Calls f(i) for i in [0, n), a thread each. F is a struct with a __device__ operator()(int64_t) const. */
-template <class F> __global__ void each_kernel(int64_t n, F f)
+template <class F> static __global__ void each_kernel(int64_t n, F f)
 {
     const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i < n)
