@@ -60,7 +60,7 @@ size_t lk_opt_scratch(lk_opt opt, const lk_shape *shape, size_t real_size)
     if (opt != LK_OPT_MUON || shape->ndim != 2)
         return 0;
     return 2 * lki_muon_bytes(shape->dim[0], shape->dim[1], real_size) +
-           2 * lki_muon_bytes(lki_muon_side(shape), lki_muon_side(shape), real_size);
+           2 * lki_muon_bytes(lki_muon_side(shape), lki_muon_side(shape), real_size) + LKI_NORM_BYTES;
 }
 
 /* ---- shapes ---- */

@@ -22,7 +22,7 @@ LK_OPT_LIST(X)
 #undef X
 
 /* ---- for all backends ---- */
-/* muon's scratch: two matrices of the parameter's size, then two squares of its shorter side. */
+/* muon's scratch: two matrices of the parameter's size, two squares of its shorter side, LKI_NORM_BYTES. */
 static inline int64_t lki_muon_side(const lk_shape *s)
 {
     return s->dim[0] < s->dim[1] ? s->dim[0] : s->dim[1];
@@ -31,7 +31,7 @@ static inline size_t lki_muon_bytes(int64_t rows, int64_t cols, size_t real_size
 {
     return ((size_t)rows * (size_t)cols * real_size + 63) / 64 * 64;
 }
-/* Scratch of lars and lamb where norms are taken on a device: sums in so many parts, two each, and what follows from them. */
+/* Scratch of lars, lamb and muon where norms are taken on a device: sums in so many parts, two each, and what follows from them. */
 #define LKI_NORM_PARTS 256
 #define LKI_NORM_BYTES ((2 * LKI_NORM_PARTS + 1) * sizeof(double))
 /* Coefficients of muon's iteration X <- a X + (b A + c A A) X, A = X X^T, and how often it is done. */
