@@ -1,5 +1,5 @@
 /* The arithmetic of one element, in float, written once for those backends that work on floats element by element: activations and their slopes,
- * and what the optimizers do to a weight. C, C++ and CUDA (host and device) compile it; tests/kern/formula.c holds it against ref.
+ * what the optimizers do to a weight, and the division that finds the row of an element. C, C++ and CUDA (host and device) compile it; tests/kern/formula.c holds it against ref.
  *
  * A product that goes into a sum is written as fmaf, so that there is nothing left that one compiler contracts and another does not: the optimizers
  * give the same bits wherever they are compiled and however the elements are cut into runs, the activations but for the library's expf, erfcf,
@@ -237,6 +237,35 @@ static inline LK_HD void lki_formula_lars(const lki_formula_opt *k, float rate, 
 static inline LK_HD float lki_formula_lamb_direction(const lki_formula_opt *k, float p, float m, float v)
 {
     return fmaf(k->decay, p, k->part1 * m / fmaf(sqrtf(v), k->root2, k->eps));
+}
+
+/* ---- division of many numbers by one ---- */
+
+/* Numbers below 2^31 by a product (Granlund & Montgomery 1994, "Division by invariant integers using multiplication", figure 4.1). */
+typedef struct lki_divisor {
+    int64_t by;
+    uint32_t factor;
+    int shift;
+} lki_divisor;
+
+/* d is at least 1. */
+static inline lki_divisor lki_divisor_make(int64_t d)
+{
+    lki_divisor r = {d, 0, 0};
+    while (r.shift < 31 && (INT64_C(1) << r.shift) < d)
+        r.shift++;
+    if (d < INT64_C(1) << 31) /* 2^32 (2^shift - d) / d + 1 */
+        r.factor = (uint32_t)((((uint64_t)1 << r.shift) - (uint64_t)d) * ((uint64_t)1 << 32) / (uint64_t)d + 1);
+    return r;
+}
+
+/* i / d; i is not negative. */
+static inline LK_HD int64_t lki_quotient(const lki_divisor *d, int64_t i)
+{
+    if ((uint64_t)i >> 31 != 0 || (uint64_t)d->by >> 31 != 0)
+        return i / d->by;
+    const uint32_t n = (uint32_t)i, high = (uint32_t)((uint64_t)n * d->factor >> 32);
+    return (int64_t)((high + n) >> d->shift);
 }
 
 #endif

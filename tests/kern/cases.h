@@ -706,6 +706,13 @@ static const kern_case cases_embedding[] = {
         .ids[0] = {0, 300},
         .padding = 1,
         .large = true},
+    /* More ids than 16 bits tell apart, most of which do not occur; few that occur often. */
+    {.attr.embedding = {.size = 66000, .units = 2, .deviation = 1}, .in = {S(2, 1100)}, .ids[0] = {0, 66000}, .large = true},
+    {.attr.embedding = {.size = 3, .units = 40, .deviation = 1},
+        .in = {S(3, 500)},
+        .ids[0] = {0, 3},
+        .padding = 1,
+        .large = true},
 };
 
 static const kern_case cases_positions[] = {

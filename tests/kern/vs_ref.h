@@ -240,6 +240,29 @@ Test(vs_ref, wrong_length_of_a_recurrent_row, .init = setup)
     }
 }
 
+Test(vs_ref, wrong_id, .init = setup)
+{
+    double w[6] = {0};
+    int64_t id[] = {1, 0, 3, 2}, sample[] = {40, 41};
+    kern_data d = {.spec = {.op = LK_OP_EMBEDDING,
+                       .attr.embedding = {.size = 3, .units = 2},
+                       .n_in = 1,
+                       .in = {{2, {2, 2}}},
+                       .in_dtype = {LK_DT_I64},
+                       .training = true},
+        .micro = {.rows = 2, .valid = 2, .sample = sample},
+        .id[0] = id,
+        .param[0] = w};
+    kern_result r;
+    KERN_OK(lk_op_info(d.spec.op)->infer(&d.spec));
+    for (int i = 0; i < 2; i++) {
+        id[2] = i ? INT64_MIN : 3;
+        cr_assert(kern_run(tested, &d.spec, &d, &(kern_opts){.poison = 0xFF, .forward_only = true}, &r) == LK_E_DATA);
+        cr_assert_str_eq(lk_err_last()->message, i ? "sample 41: id -9223372036854775808 is outside [0, 3)"
+                                                   : "sample 41: id 3 is outside [0, 3)");
+    }
+}
+
 /* Logits far out: no overflow, as in ref. */
 Test(vs_ref, large_logits, .init = setup)
 {

@@ -111,6 +111,19 @@ def has_cuda(includes):
     return subprocess.run(["gcc", "-fsyntax-only", "-x", "c", "-"] + includes, input="#include <cublasLt.h>\n", text=True, capture_output=True).returncode == 0
 
 
+def check_structs(root):
+    """Kernels take functions as structs: two of one name in two files would be one to the linker, whatever they do."""
+    first = {}
+    for path in sorted(glob.glob("%s/src/**/*.cu" % root, recursive=True) + glob.glob("%s/src/**/*.cuh" % root, recursive=True)):
+        with open(path) as f:
+            text = bare(f.read())
+        path = os.path.relpath(path, root)
+        for number, line in enumerate(text.splitlines(), 1):
+            m = re.match(r"(?:template\s*<[^{]*>\s*)?struct\s+(?:alignas\(.*\)\s*)?(\w+)[^;<()]*$", line)
+            if m and first.setdefault(m.group(1), path) != path:
+                complain(path, number, "struct %s is also in %s: name it after what it does here" % (m.group(1), first[m.group(1)]))
+
+
 def compile_alone(root, path, includes):
     command = ["gcc", "-std=gnu17", "-D_GNU_SOURCE", '-DLK_VERSION="0"', "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-x", "c", "-"]
     run = subprocess.run(command + includes, input='#include "%s"\n#include "%s"\n' % (path, path), cwd=root, text=True, capture_output=True)
@@ -160,6 +173,7 @@ def main():
     for path in sorted(os.path.relpath(p, root) for p in glob.glob(root + "/tests/standin/*.[ch]*")):
         with open(os.path.join(root, path)) as f:
             check_cuda(path, f.read())
+    check_structs(root)
     includes = include_flags()
     headers = [p for p in files if p.endswith(".h") and not p.endswith("_body.h")]  # a body is a template, included for what it does
     cuda = has_cuda(includes)

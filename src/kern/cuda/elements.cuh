@@ -169,25 +169,14 @@ template <class T> static lk_status copy_elements(int64_t n, const void *from, v
 }
 
 /* ---- division ---- */
-/* By a number that is the same for all threads; numbers below 2^31 by a product (Granlund & Montgomery 1994, "Division by invariant integers using
- * multiplication", figure 4.1). */
-struct divisor {
-    int64_t by;
-    uint32_t factor;
-    int shift;
-    explicit divisor(int64_t d) : by(d), factor(0), shift(0)
+/* By a number that is the same for all threads. */
+struct divisor : lki_divisor {
+    explicit divisor(int64_t d) : lki_divisor(lki_divisor_make(d))
     {
-        while (shift < 31 && (INT64_C(1) << shift) < d)
-            shift++;
-        if (d < INT64_C(1) << 31) /* 2^32 (2^shift - d) / d + 1 */
-            factor = (uint32_t)((((uint64_t)1 << shift) - (uint64_t)d) * ((uint64_t)1 << 32) / (uint64_t)d + 1);
     }
     __device__ int64_t quotient(int64_t i) const
     {
-        if ((uint64_t)i >> 31 != 0 || (uint64_t)by >> 31 != 0)
-            return i / by;
-        const uint32_t n = (uint32_t)i, high = (uint32_t)((uint64_t)n * factor >> 32);
-        return (int64_t)((high + n) >> shift);
+        return lki_quotient(this, i);
     }
 };
 
