@@ -493,6 +493,7 @@ static const kern_case cases_max_pool[] = {
     {.attr.pool = {.kernel = {7, 7, 7}, .stride = {2, 1, 2}, .pad = {3, 2, 3}},
         .in = {S(2, 3, 5, 6, 4)}}, /* more than 256 taps */
     {.attr.pool = {.kernel = {17, 16}, .stride = {2, 3}, .pad = {8, 7}}, .in = {S(1, 9, 11, 9)}, .ties = true},
+    {.attr.pool = {.kernel = {17, 16}, .stride = {2, 3}, .pad = {8, 7}}, .in = {S(1, 16, 5, 6)}, .ties = true},
 };
 
 static const kern_case cases_avg_pool[] = {
@@ -525,6 +526,7 @@ static const kern_case cases_global_max_pool[] = {
     {.in = {S(3, 5, 9)}},
     {.in = {S(2, 16, 2, 3, 4)}},
     {.in = {S(4, 64, 9, 8)}, .ties = true, .large = true},
+    {.in = {S(1, 3, 71, 70)}, .ties = true, .large = true}, /* in several parts */
 };
 
 static const kern_case cases_upsample[] = {
@@ -535,6 +537,7 @@ static const kern_case cases_upsample[] = {
     {.attr.resize = {.factor = {3, 4}, .linear = true}, .in = {S(2, 9, 2, 1)}, .padding = 1},
     {.attr.resize = {.factor = {5}, .linear = true}, .in = {S(3, 4, 3)}},
     {.attr.resize = {.factor = {2}}, .in = {S(3, 4, 3)}},
+    {.attr.resize = {.factor = {2, 3}}, .in = {S(2, 8, 2, 3)}},
     {.attr.resize = {.factor = {2, 1, 3}, .linear = true}, .in = {S(2, 3, 2, 3, 2)}},
     {.attr.resize = {.factor = {2, 2}, .linear = true}, .in = {S(4, 32, 7, 6)}, .large = true},
 };
@@ -689,9 +692,13 @@ static const kern_case cases_reduce[] = {
     {.attr.reduce = {.axes = 10, .keep = true}, .in = {S(2, 3, 4, 5)}},
     {.attr.reduce = {.mean = true, .axes = 42}, .in = {S(2, 3, 2, 3, 2, 3)}},
     {.attr.reduce = {.mean = true, .axes = 20}, .in = {S(2, 3, 4, 2, 5)}},
+    {.attr.reduce = {.axes = 4}, .in = {S(2, 2, 1500)}, .large = true},
+    {.attr.reduce = {.mean = true, .axes = 2}, .in = {S(1, 9000, 3)}, .large = true}, /* in several parts */
+    {.attr.reduce = {.mean = true, .axes = 10}, .in = {S(2, 3, 8, 24)}},
     {.attr.reduce = {.mean = true, .axes = 2}, .in = {S(6, 5, 7), S(6)}, .ids[1] = {0, 6}, .padding = 2},
     {.attr.reduce = {.axes = 2, .keep = true}, .in = {S(7, 4), S(7)}, .ids[1] = {0, 5}},
     {.attr.reduce = {.mean = true, .axes = 2}, .in = {S(4, 6, 2, 3), S(4)}, .ids[1] = {1, 7}},
+    {.attr.reduce = {.mean = true, .axes = 2}, .in = {S(4, 24), S(4)}, .ids[1] = {0, 25}, .padding = 1},
     {.attr.reduce = {.mean = true, .axes = 2}, .in = {S(5, 100, 48), S(5)}, .ids[1] = {1, 101}, .large = true},
     {.attr.reduce = {.mean = true, .axes = 12}, .in = {S(4, 16, 14, 13)}, .large = true},
 };
@@ -788,6 +795,7 @@ static const kern_case cases_last_step[] = {
     {.attr.last_step = {.reverse = true}, .in = {S(3, 4, 5)}, .padding = 1},
     {.in = {S(6, 3, 17), S(6)}, .ids[1] = {0, 4}, .padding = 1},
     {.attr.last_step = {.reverse = true}, .in = {S(6, 3, 17), S(6)}, .ids[1] = {0, 4}},
+    {.in = {S(4, 5, 16), S(4)}, .ids[1] = {0, 6}},
 };
 
 static const kern_case cases_gru[] = {

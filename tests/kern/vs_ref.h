@@ -209,15 +209,14 @@ Test(vs_ref, wrong_length, .init = setup)
     }
 }
 
-Test(vs_ref, wrong_length_of_a_recurrent_row, .init = setup)
+Test(vs_ref, wrong_length_of_a_row, .init = setup)
 {
-    static const lk_op ops[] = {LK_OP_LSTM, LK_OP_GRU, LK_OP_RNN};
+    static const lk_op ops[] = {LK_OP_LSTM, LK_OP_GRU, LK_OP_RNN, LK_OP_REDUCE, LK_OP_LAST_STEP};
     double x[30] = {0}, w_ih[16] = {0}, w_hh[16] = {0}, bias[8] = {0};
     int64_t length[] = {5, 1, -9}, sample[] = {40, 41, 42};
 
     for (size_t k = 0; k < sizeof ops / sizeof ops[0]; k++) {
         kern_data d = {.spec = {.op = ops[k],
-                           .attr.recurrent = {.units = 2},
                            .n_in = 2,
                            .in = {{3, {3, 5, 2}}, {1, {3}}},
                            .in_dtype = {LK_DT_REAL, LK_DT_I64},
@@ -228,6 +227,10 @@ Test(vs_ref, wrong_length_of_a_recurrent_row, .init = setup)
             .param = {w_ih, w_hh, bias, bias}};
         const kern_opts opts = {.poison = 0xFF, .forward_only = true};
         kern_result r;
+        if (ops[k] == LK_OP_REDUCE)
+            d.spec.attr.reduce.axes = 2;
+        else if (ops[k] != LK_OP_LAST_STEP)
+            d.spec.attr.recurrent.units = 2;
         KERN_OK(lk_op_info(d.spec.op)->infer(&d.spec));
         length[1] = 1;
         KERN_OK(kern_run(tested, &d.spec, &d, &opts, &r)); /* that of a padding row is not looked at */
