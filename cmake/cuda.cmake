@@ -1,11 +1,11 @@
 # The CUDA module, liblockstep_cuda.so, from src/kern/cuda, src/cuda/module and, where NCCL is, src/comm/comm_nccl.c. It is compiled by nvcc for each architecture in
-# CMAKE_CUDA_ARCHITECTURES, which takes minutes: with AUTO it is part of `all` where it can be built, but for builds with sanitizers; with TARGET it is there, but
+# CMAKE_CUDA_ARCHITECTURES, which takes minutes: with AUTO it is part of `all` where it can be built, but for builds with sanitizers; with APART it is there, but
 # not part of `all`.
 # Nothing here fails on a machine without CUDA or without a C++ compiler, but with LK_CUDA=ON.
 #
 # LK_CUDA_INCLUDE is where CUDA's headers are: with them and a C++ compiler the tests run the module on the host (tests/standin).
-set(LK_CUDA AUTO CACHE STRING "the CUDA module: AUTO (if it can be built), ON, TARGET (not part of all), OFF")
-set_property(CACHE LK_CUDA PROPERTY STRINGS AUTO ON TARGET OFF)
+set(LK_CUDA AUTO CACHE STRING "the CUDA module: AUTO (if it can be built), ON, APART (not part of all), OFF")
+set_property(CACHE LK_CUDA PROPERTY STRINGS AUTO ON APART OFF)
 set(LK_NO_CUDA "")
 
 include(CheckLanguage)
@@ -74,7 +74,7 @@ else()
     message(STATUS "The CUDA module is built without NCCL, which was not found")
   endif()
   set_target_properties(lockstep_cuda PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
-  if(LK_CUDA STREQUAL TARGET OR LK_SANITIZE)
+  if(LK_CUDA STREQUAL "APART" OR LK_SANITIZE)
     set_target_properties(lockstep_cuda PROPERTIES EXCLUDE_FROM_ALL ON)
   else()
     include(GNUInstallDirs)
