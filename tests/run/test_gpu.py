@@ -48,6 +48,13 @@ MODELS = {
   - lstm: {units: 24, carry: true}
   - linear: {units: 17}
 """ + TRAIN % ("language_model", "0.01", ""),
+    "both_ways": HEAD % ("tokens", "y", "") + """model:
+  - embedding: {size: 17, units: 16}
+  - gru: {units: 12, bidirectional: true}
+  - rnn: {units: 20}
+  - flatten
+  - linear: {units: 3}
+""" + (TRAIN % ("classify", "0.01", "")).replace("adamw", "muon"),
     "gpt": HEAD % ("tokens", "tokens", ", sequence: {length: 16}") + """model:
   - embedding: {size: 17, units: 32}
   - positions
@@ -152,6 +159,15 @@ class Losses(Gpu):
                 for a, b, c in zip(gpu, cpu, bf16):
                     self.assertLess(abs(a - b), 2e-4 * b, "%s: %s and %s" % (model, gpu, cpu))
                     self.assertLess(abs(c - b), 2e-2 * b, "%s: %s and %s" % (model, bf16, cpu))
+
+    def test_other_recurrent_layers_and_muon(self):
+        self.make_h5("train.h5", "tokens=int64[90,9]:mod17", "y=int64[90]:mod3")
+        words = ["--set", "train.log_every=1 step"]
+        one = self.train("both_ways", 1, "one", *words)
+        cpu = self.losses(self.train("both_ways", 1, "cpu", *words, "--set", "run.device=cpu"))
+        self.assertEqual(self.digest(self.train("both_ways", 3, "three")), self.digest(one))
+        for a, b in zip(self.losses(one), cpu, strict=True):
+            self.assertLess(abs(a - b), 2e-4 * b, "%s and %s" % (one.out, cpu))
 
     def test_evaluates_and_predicts(self):
         self.make_h5("valid.h5", "x=float32[20,12]:rand", "image=float32[20,1,8,8]:rand", "y=int64[20]:mod3", "tokens=int64[300]:mod17")
