@@ -41,6 +41,7 @@ LK_MUST_USE lk_status lk_comm_create_fault(lk_comm *inner, int rank, int64_t cal
  * exchanges in flight. Local. Errors: LK_E_ARG, LK_E_NOMEM. Exchanges fail with what the space says of a lost device, else with
  * LK_E_COMM. */
 LK_MUST_USE lk_status lk_comm_create_staged(lk_comm *inner, const lk_space *space, lk_comm **out);
+bool lk_comm_is_staged(const lk_comm *c);
 /* True when this process was started as a rank of several (or one) by mpirun, srun with PMI, or alike: looks at the
  * environment only (OMPI_COMM_WORLD_SIZE, PMIX_RANK, PMI_RANK, PMI_SIZE; not SLURM_PROCID, which a process without
  * MPI's help has too). */

@@ -66,6 +66,9 @@ LK_MUST_USE lk_status lki_comm_settle(lk_comm *c, lk_status st, const char *file
 /* Memory for the length of one call, kept and grown from call to call so that a step allocates nothing. */
 LK_MUST_USE lk_status lki_comm_scratch(lk_comm *c, int64_t bytes, void **out);
 LK_MUST_USE lk_status lki_comm_reserve(lk_comm *c, int n, const int64_t *counts);
+/* Bytes of pinned memory that a staged communicator takes for these exchanges (counts as in reserve) in flight at the same
+ * time. */
+int64_t lki_comm_staged_bytes(int nranks, int rank, int n, const int64_t *counts);
 /* Gives up an exchange (NULL is fine), and with it the communicator: a message of it could be taken for one of a later
  * exchange. */
 void lki_comm_drop(lk_comm *c, lk_comm_req **req);

@@ -82,17 +82,15 @@ static lk_status left(lk_status st)
 
 /* Where the pieces of an exchange lie in pinned memory, and how much of it they need. `count` [4][nranks] may be NULL.
  * The same piece for several ranks in a row is there once. */
-static int64_t lay(
-    const lk_comm *c, const int64_t *scount, const int64_t *sdispl, const int64_t *rcount, int64_t *count)
+static int64_t lay(int n, int me, const int64_t *scount, const int64_t *sdispl, const int64_t *rcount, int64_t *count)
 {
-    const int n = c->nranks;
     int64_t end = 0, at = 0;
     int before = -1;
 
     if (count != NULL)
         memset(count, 0, 4 * (size_t)n * sizeof *count);
     for (int r = 0; r < n; r++) {
-        if (r == c->rank || scount[r] == 0)
+        if (r == me || scount[r] == 0)
             continue;
         if (before < 0 || scount[r] != scount[before] || sdispl[r] != sdispl[before]) {
             at = end;
@@ -105,7 +103,7 @@ static int64_t lay(
         }
     }
     for (int r = 0; r < n; r++) {
-        if (r == c->rank || rcount[r] == 0)
+        if (r == me || rcount[r] == 0)
             continue;
         if (count != NULL) {
             count[2 * n + r] = rcount[r];
@@ -114,6 +112,15 @@ static int64_t lay(
         end += (rcount[r] + ALIGN - 1) / ALIGN * ALIGN;
     }
     return end;
+}
+
+int64_t lki_comm_staged_bytes(int nranks, int rank, int n, const int64_t *counts)
+{
+    int64_t sum = 0;
+
+    for (int i = 0; i < n; i++, counts += 4 * (int64_t)nranks)
+        sum += lay(nranks, rank, counts, counts + nranks, counts + 2 * nranks, NULL);
+    return sum;
 }
 
 /* ---- requests: given out and taken back, never freed before the communicator ---- */
@@ -233,7 +240,7 @@ static lk_status reserve_staged(lk_comm *c, int n, const int64_t *counts)
 
     for (int i = 0; i < n && st == LK_OK; i++) {
         const int64_t *k = counts + (int64_t)i * 4 * c->nranks;
-        const int64_t bytes = lay(c, k, k + c->nranks, k + 2 * c->nranks, NULL);
+        const int64_t bytes = lay(c->nranks, c->rank, k, k + c->nranks, k + 2 * c->nranks, NULL);
         lk_comm_req *q = NULL;
         if (bytes > 0)
             st = req_get(s, bytes, &q);
@@ -320,7 +327,7 @@ static lk_status alltoallv_start_staged(lk_comm *c, int tag, const void *send, c
 {
     comm_staged *s = (comm_staged *)c;
     const int me = c->rank;
-    const int64_t bytes = lay(c, scount, sdispl, rcount, NULL);
+    const int64_t bytes = lay(c->nranks, me, scount, sdispl, rcount, NULL);
     lk_comm_req *q;
 
     if (scount[me] > 0)
@@ -331,7 +338,7 @@ static lk_status alltoallv_start_staged(lk_comm *c, int tag, const void *send, c
         return LK_OK;
     }
     LK_TRY(left(req_get(s, bytes, &q)));
-    lay(c, scount, sdispl, rcount, q->count);
+    lay(c->nranks, me, scount, sdispl, rcount, q->count);
     q->tag = tag;
     q->recv = recv;
     q->rcount = rcount;
@@ -496,6 +503,11 @@ static const lk_comm_ops ops_staged = {
     .abort = abort_staged,
     .destroy = destroy_staged,
 };
+
+bool lk_comm_is_staged(const lk_comm *c)
+{
+    return c->ops == &ops_staged;
+}
 
 lk_status lk_comm_create_staged(lk_comm *inner, const lk_space *space, lk_comm **out)
 {

@@ -643,7 +643,7 @@ static void set_opts(lk_reduce *r, const lk_reduce_opts *o, const lk_space *spac
 }
 
 lk_status lk_reduce_predict(
-    const lk_reduce_opts *o, const lk_space *space, int nranks, int rank, int64_t *bytes)
+    const lk_reduce_opts *o, const lk_space *space, int nranks, int rank, int64_t *bytes, int64_t *pinned)
 {
     lk_reduce *r = NULL;
 
@@ -651,8 +651,12 @@ lk_status lk_reduce_predict(
     LK_TRY(lk_alloc(sizeof *r, "reduction", &r));
     set_opts(r, o, space, nranks, rank);
     const lk_status st = lay_plan(r, o);
-    if (st == LK_OK)
+    if (st == LK_OK) {
         *bytes = lk_reduce_buffer_bytes(r);
+        *pinned = lki_comm_staged_bytes(nranks, rank, r->n_parts * r->max_open, r->counts);
+        if (nranks > 1)
+            *pinned += lki_comm_staged_bytes(nranks, rank, r->n_buckets, r->gather);
+    }
     lk_reduce_destroy(&r);
     return st;
 }

@@ -78,10 +78,11 @@ LK_MUST_USE lk_status lk_reduce_collect(lk_reduce *r, int root, void *flat);
 double lk_reduce_wait_seconds(const lk_reduce *r);
 /* Bytes of the leaves' buffers and of the receive buffer; where they are not the host's, of what is between sums too. */
 int64_t lk_reduce_buffer_bytes(const lk_reduce *r);
-/* The same for buffers in any space, any rank of any number of ranks, before there is a reduction. Local. Errors: LK_E_ARG,
+/* The same for buffers in any space, any rank of any number of ranks, before there is a reduction. `pinned` gets the most
+ * that a communicator of lk_comm_create_staged takes of pinned host memory for the exchanges. Local. Errors: LK_E_ARG,
  * LK_E_NOMEM. */
 LK_MUST_USE lk_status lk_reduce_predict(
-    const lk_reduce_opts *o, const lk_space *space, int nranks, int rank, int64_t *bytes);
+    const lk_reduce_opts *o, const lk_space *space, int nranks, int rank, int64_t *bytes, int64_t *pinned);
 /* Local. In the middle of a step, with exchanges in flight, it gives them up: the communicator is dead then, and the
  * buffers that others may still read are left to the end of the process. */
 void lk_reduce_destroy(lk_reduce **r);

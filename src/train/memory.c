@@ -59,12 +59,13 @@ static void add_engine(const lk_run *r, const lki_engine *e, int lanes, int work
 static lk_status add_reduction(const lk_run *r, const lki_phase *p, int rank, int workers, lki_memory *m)
 {
     lk_reduce_opts o;
-    int64_t *bucket = NULL, bytes = 0;
+    int64_t *bucket = NULL, bytes = 0, pinned = 0;
 
     LK_TRY(lki_reduce_opts(r, p, workers, &bucket, &o));
-    const lk_status st = lk_reduce_predict(&o, r->backend->space, r->nranks, rank, &bytes);
+    const lk_status st = lk_reduce_predict(&o, r->backend->space, r->nranks, rank, &bytes, &pinned);
     lk_free(bucket);
     worked_on(r, m)[LKI_MEMORY_REDUCTION] += bytes;
+    m->bytes[LKI_MEMORY_REDUCTION] += lk_comm_is_staged(r->wire) ? pinned : 0;
     return st;
 }
 

@@ -169,10 +169,13 @@ static void run(lk_comm *c, const setting *s)
         .leaves = s->leaves,
         .width = s->width,
         .fast = s->fast};
-    const int64_t bytes = lk_mem_bytes();
+    const int64_t bytes = lk_mem_bytes(), pinned_before = late_pinned_bytes();
     CHECK_OK(lk_reduce_create(c, &o, &r));
-    int64_t predicted = 0;
-    CHECK_OK(lk_reduce_predict(&o, lk_comm_space(c), lk_comm_nranks(c), lk_comm_rank(c), &predicted));
+    int64_t predicted = 0, most = 0;
+    CHECK_OK(lk_reduce_predict(&o, lk_comm_space(c), lk_comm_nranks(c), lk_comm_rank(c), &predicted, &most));
+    if (lk_comm_is_staged(c) && pinned_before == 0) /* no memory of other reductions is left */
+        CHECK(late_pinned_bytes() <= most && 3 * late_pinned_bytes() >= most, "%s: %ld bytes pinned, predicted %ld",
+            text, (long)late_pinned_bytes(), (long)most);
     CHECK(lk_reduce_buffer_bytes(r) == predicted, "%s: %ld bytes, predicted %ld", text, (long)lk_reduce_buffer_bytes(r),
         (long)predicted);
     const bool first = s->fast && !lk_comm_space(c)->host; /* an allreduce may keep memory of its own */

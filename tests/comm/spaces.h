@@ -80,6 +80,15 @@ static inline bool late_is_pinned(const void *p, size_t bytes)
     return false;
 }
 
+static inline int64_t late_pinned_bytes(void)
+{
+    int64_t sum = 0;
+
+    for (int i = 0; i < LATE_PINNED; i++)
+        sum += late.pinned[i].at != NULL ? (int64_t)late.pinned[i].bytes : 0;
+    return sum;
+}
+
 static lk_status late_lost(void)
 {
     return LK_FAIL(LK_E_DEVICE, "late: work that was queued has failed");

@@ -245,6 +245,8 @@ int main(void)
     }
     test_copies(c);
     test_allreduce(c);
+    lk_comm_destroy(&c);
+    c = staged_over(mpi);
     test_sums(c, true);
     test_errors(c);
     lk_comm_set_deadline(c, 60); /* the inner communicator takes other ways */
