@@ -1,5 +1,5 @@
 /* The arithmetic of one element, in float, written once for those backends that work on floats element by element: activations and their slopes,
- * what the optimizers do to a weight, and the division that finds the row of an element. C, C++ and CUDA (host and device) compile it; tests/kern/formula.c holds it against ref.
+ * losses, what the optimizers do to a weight, and the division that finds the row of an element. C, C++ and CUDA (host and device) compile it; tests/kern/formula.c holds it against ref.
  *
  * A product that goes into a sum is written as fmaf, so that there is nothing left that one compiler contracts and another does not: the optimizers
  * give the same bits wherever they are compiled and however the elements are cut into runs, the activations but for the library's expf, erfcf,
@@ -138,6 +138,80 @@ static inline LK_HD float lki_formula_act_back(lk_act act, float alpha, float v,
     default:
         return dy;
     }
+}
+
+/* ---- losses: formulas and sources stand in ref/NAME.c ---- */
+
+/* What an element adds to the loss and to the number reported beside it; the slopes of the first by prediction and target. */
+typedef struct lki_formula_loss {
+    float loss, named, dx, dt;
+} lki_formula_loss;
+
+static inline LK_HD lki_formula_loss lki_formula_mse(float x, float t)
+{
+    const float d = x - t;
+    const lki_formula_loss l = {d * d, fabsf(d), 2.0f * d, -2.0f * d};
+    return l;
+}
+
+static inline LK_HD lki_formula_loss lki_formula_mae(float x, float t)
+{
+    const float d = x - t, sign = d > 0.0f ? 1.0f : d < 0.0f ? -1.0f : d;
+    const lki_formula_loss l = {fabsf(d), fabsf(d), sign, -sign};
+    return l;
+}
+
+static inline LK_HD lki_formula_loss lki_formula_huber(float delta, float x, float t)
+{
+    const float d = x - t, size = fabsf(d), slope = size <= delta ? d : d > 0.0f ? delta : d < 0.0f ? -delta : d;
+    const lki_formula_loss l = {size <= delta ? 0.5f * d * d : delta * fmaf(-0.5f, delta, size), size, slope, -slope};
+    return l;
+}
+
+/* Whether x and t are on the same side: the accuracy of bce_logits and hinge. */
+static inline LK_HD float lki_formula_same_side(float x, float t)
+{
+    return (x > 0.0f) == (t > 0.5f) ? 1.0f : 0.0f;
+}
+
+static inline LK_HD lki_formula_loss lki_formula_bce_logits(float positive, float x, float t)
+{
+    const float low = lki_formula_softplus(-x), high = lki_formula_softplus(x), rest = 1.0f - t;
+    const lki_formula_loss l = {fmaf(positive * t, low, rest * high), lki_formula_same_side(x, t),
+        fmaf(-positive * t, lki_formula_sigmoid(-x), rest * lki_formula_sigmoid(x)), fmaf(positive, low, -high)};
+    return l;
+}
+
+static inline LK_HD lki_formula_loss lki_formula_hinge(float x, float t)
+{
+    const float y = fmaf(2.0f, t, -1.0f), m = fmaf(-y, x, 1.0f);
+    const lki_formula_loss l = {lki_formula_relu(m), lki_formula_same_side(x, t), m <= 0.0f ? 0.0f : -y, m <= 0.0f ? 0.0f : -2.0f * x};
+    return l;
+}
+
+/* Of a mean and a log variance, which stand for prediction and target. */
+static inline LK_HD lki_formula_loss lki_formula_kl_normal(float mean, float variance)
+{
+    const float grown = expm1f(variance), kl = 0.5f * fmaf(mean, mean, grown - variance);
+    const lki_formula_loss l = {kl, kl, mean, 0.5f * grown};
+    return l;
+}
+
+static inline LK_HD lki_formula_loss lki_formula_gan(lk_gan_kind kind, lk_gan_role role, float x)
+{
+    const float sign = role == LK_GAN_FAKE ? 1.0f : -1.0f, goal = role == LK_GAN_FAKE ? 0.0f : 1.0f, margin = fmaf(sign, x, 1.0f);
+    lki_formula_loss l = {sign * x, x, sign, 0.0f}; /* wasserstein, and hinge for the generator */
+    if (kind == LK_GAN_NON_SATURATING) {
+        l.loss = lki_formula_softplus(sign * x);
+        l.dx = sign * lki_formula_sigmoid(sign * x);
+    } else if (kind == LK_GAN_LEAST_SQUARES) {
+        l.loss = 0.5f * (x - goal) * (x - goal);
+        l.dx = x - goal;
+    } else if (kind == LK_GAN_HINGE && role != LK_GAN_GENERATOR) {
+        l.loss = lki_formula_relu(margin);
+        l.dx = margin <= 0.0f ? 0.0f : sign;
+    }
+    return l;
 }
 
 /* ---- optimizers: formulas and sources stand in ref/NAME.c ---- */

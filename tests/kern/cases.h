@@ -465,6 +465,8 @@ static const kern_case cases_softmax[] = {
     {.in = {S(3, 16)}, .offset = 1000},
     {.in = {S(3, 12)}, .ties = true},
     {.in = {S(3, 5, 131)}, .padding = 1, .large = true},
+    {.in = {S(3, 2048)}, .large = true},
+    {.in = {S(2, 8203)}, .large = true},
 };
 
 static const kern_case cases_glu[] = {

@@ -114,6 +114,117 @@ Test(formula, nan_stays)
     }
 }
 
+/* ---- losses: one sample of one element, against ref ---- */
+
+typedef struct loss_case {
+    lk_op op;
+    lk_attrs attr;
+    const char *label;
+} loss_case;
+
+#define GAN(kind_, role_) {LK_OP_GAN, {.gan = {.kind = LK_GAN_##kind_, .role = LK_GAN_##role_}}, "gan " #kind_ " " #role_}
+static const loss_case losses[] = {
+    {LK_OP_MSE, {{0}}, "mse"},
+    {LK_OP_MAE, {{0}}, "mae"},
+    {LK_OP_HUBER, {.huber = {.delta = 0.75}}, "huber"},
+    {LK_OP_BCE_LOGITS, {.bce_logits = {.positive = 3}}, "bce_logits"},
+    {LK_OP_HINGE, {{0}}, "hinge"},
+    {LK_OP_KL_NORMAL, {{0}}, "kl_normal"},
+    GAN(NON_SATURATING, REAL),
+    GAN(NON_SATURATING, FAKE),
+    GAN(NON_SATURATING, GENERATOR),
+    GAN(LEAST_SQUARES, REAL),
+    GAN(LEAST_SQUARES, FAKE),
+    GAN(LEAST_SQUARES, GENERATOR),
+    GAN(WASSERSTEIN, REAL),
+    GAN(WASSERSTEIN, FAKE),
+    GAN(WASSERSTEIN, GENERATOR),
+    GAN(HINGE, REAL),
+    GAN(HINGE, FAKE),
+    GAN(HINGE, GENERATOR),
+};
+#undef GAN
+
+static lki_formula_loss loss_of(const loss_case *l, float x, float t)
+{
+    switch (l->op) {
+    case LK_OP_MSE:
+        return lki_formula_mse(x, t);
+    case LK_OP_MAE:
+        return lki_formula_mae(x, t);
+    case LK_OP_HUBER:
+        return lki_formula_huber((float)l->attr.huber.delta, x, t);
+    case LK_OP_BCE_LOGITS:
+        return lki_formula_bce_logits((float)l->attr.bce_logits.positive, x, t);
+    case LK_OP_HINGE:
+        return lki_formula_hinge(x, t);
+    case LK_OP_KL_NORMAL:
+        return lki_formula_kl_normal(x, t);
+    default:
+        return lki_formula_gan(l->attr.gan.kind, l->attr.gan.role, x);
+    }
+}
+
+/* loss, named, dx, dt */
+static void exact_loss(const loss_case *l, double x, double t, double out[4])
+{
+    const lk_kernel *const k = lk_backend_ref.kernel[l->op];
+    const int64_t sample = 0;
+    lk_opspec s = {.op = l->op, .attr = l->attr, .training = true, .n_in = lk_op_info(l->op)->n_in, .in = {{2, {1, 1}}, {2, {1, 1}}}};
+    double metrics[LK_MAX_METRICS];
+    const lk_micro m = {.rows = 1, .valid = 1, .sample = &sample, .grad_scale = 1, .metrics = metrics};
+    lk_call c = {.spec = &s, .micro = &m, .x = {&x, s.n_in > 1 ? &t : NULL}};
+
+    KERN_OK(lk_op_info(l->op)->infer(&s));
+    KERN_OK(k->forward(&c));
+    out[0] = metrics[LK_METRIC_LOSS];
+    out[1] = metrics[LK_METRIC_NAMED];
+    out[3] = 0;
+    c.dx[0] = &out[2];
+    c.dx[1] = s.n_in > 1 ? &out[3] : NULL;
+    KERN_OK(k->backward(&c));
+}
+
+/* A few roundings of the result, and of what it is the difference of. */
+Test(formula, losses)
+{
+    static const float scores[] = {0, 1e-20f, 1e-4f, 0.3f, 0.75f, 1, 1.5f, 7, 30, 80};
+    static const float shares[] = {0, 1e-6f, 0.3f, 0.5f, 0.7f, 1};
+    enum { SCORES = sizeof scores / sizeof scores[0], SHARES = sizeof shares / sizeof shares[0] };
+    static const char *const what[] = {"loss", "named", "slope", "slope of the target"};
+
+    for (size_t l = 0; l < sizeof losses / sizeof losses[0]; l++)
+        for (int i = 0; i < 2 * SCORES; i++) {
+            const bool share = losses[l].op == LK_OP_BCE_LOGITS || losses[l].op == LK_OP_HINGE;
+            for (int j = 0; j < (share ? SHARES : 2 * SCORES); j++) {
+                const float x = i % 2 ? -scores[i / 2] : scores[i / 2], t = share ? shares[j] : j % 2 ? -scores[j / 2] : scores[j / 2];
+                const lki_formula_loss f = loss_of(&losses[l], x, t);
+                const float got[] = {f.loss, f.named, f.dx, f.dt};
+                const double a = fabs((double)x), b = fabs((double)t);
+                /* Terms that may cancel: mean squared and log variance, the two sides of a cross-entropy, 1 and the score. */
+                const double kl = losses[l].op == LK_OP_KL_NORMAL ? b : 0;
+                const double least = losses[l].op == LK_OP_KL_NORMAL ? DBL_EPSILON : 1e-37; /* ref takes 1 from exp(v) */
+                const double terms[] = {losses[l].op == LK_OP_HINGE || losses[l].op == LK_OP_GAN ? 1 + a : kl, kl, 1, share ? 1 + a : 0};
+                double want[4];
+                exact_loss(&losses[l], (double)x, (double)t, want);
+                for (int k = 0; k < 4; k++)
+                    cr_assert(fabs((double)got[k] - want[k]) <= 4 * FLT_EPSILON * (fabs(want[k]) + terms[k]) + least, "%s at %g, %g: %s is %.9g, not %.9g",
+                        losses[l].label, (double)x, (double)t, what[k], (double)got[k], want[k]);
+            }
+        }
+}
+
+Test(formula, losses_keep_nan)
+{
+    for (size_t l = 0; l < sizeof losses / sizeof losses[0]; l++) {
+        double want[4];
+        const lki_formula_loss f = loss_of(&losses[l], NAN, 0.5f);
+        exact_loss(&losses[l], NAN, 0.5, want);
+        cr_assert(isnan(want[0]) && isnan(f.loss), "%s loses a NaN", losses[l].label);
+        cr_assert(isnan(want[2]) == isnan(f.dx), "%s: slope at a NaN is %g, not %g", losses[l].label, (double)f.dx, want[2]);
+    }
+}
+
 /* ---- optimizers: one element, against ref ---- */
 
 static float apply(lk_opt opt, const lki_formula_opt *k, float g, float p, float state[LK_MAX_OPT_STATE])

@@ -15,10 +15,11 @@ static column_values values_of(const lk_opspec *s, const lk_live *live)
 }
 
 /* Saved: mean and 1 / sqrt(var + eps). */
-struct saved_parts {
+struct batch_norm_saved {
     float *mean, *inverse;
 };
-static saved_parts saved_of(const lk_opspec *s, void *saved, size_t *bytes)
+
+static batch_norm_saved saved_of(const lk_opspec *s, void *saved, size_t *bytes)
 {
     *bytes = 0;
     float *const mean = take_piece<float>(saved, bytes, s->in[0].dim[1]);
@@ -56,14 +57,14 @@ static lk_status plan(const lk_opspec *s, lk_kern_plan *out)
 /* ---- forward ---- */
 
 /* From a channel's statistics, those of this microbatch or the running ones, to everything that is made of them. */
-template <class T> struct statistics {
+template <class T> struct batch_norm_statistics {
     typedef moments gathered;
     column_values v;
     const T *x;
     float eps;
     const float *weight, *running_mean, *running_var;
     float *fresh_mean, *fresh_var; /* NULL: nobody asks */
-    saved_parts saved;             /* NULL: not training */
+    batch_norm_saved saved;        /* NULL: not training */
     column_factors f;
 
     __device__ void set(int64_t c, float mean, float var) const
@@ -107,9 +108,9 @@ template <class T> static lk_status forward(const lk_call *c)
     void *room;
     column_factors f = factors_of(s, c->scratch, &room, &bytes);
     const column_values v = values_of(s, c->live);
-    const statistics<T> st = {v, (const T *)c->x[0], (float)a->eps, (const float *)c->param[WEIGHT], (const float *)c->param[RUNNING_MEAN],
+    const batch_norm_statistics<T> st = {v, (const T *)c->x[0], (float)a->eps, (const float *)c->param[WEIGHT], (const float *)c->param[RUNNING_MEAN],
         (const float *)c->param[RUNNING_VAR], (float *)c->dparam[RUNNING_MEAN], (float *)c->dparam[RUNNING_VAR],
-        s->training ? saved_of(s, c->saved, &bytes) : saved_parts{}, f};
+        s->training ? saved_of(s, c->saved, &bytes) : batch_norm_saved{}, f};
 
     LK_TRY(s->training && !a->running ? columns(1, v.rows, v.cols, st, room) : each(v.cols, st));
     f.constant = f.slope = NULL;
@@ -119,13 +120,13 @@ template <class T> static lk_status forward(const lk_call *c)
 
 /* ---- backward ---- */
 
-template <class T> struct gradients {
+template <class T> struct batch_norm_gradients {
     typedef two_sums gathered;
     column_values v;
     const T *x, *dy;
     bool relu, running;
     const float *weight;
-    saved_parts saved;
+    batch_norm_saved saved;
     float *dweight, *dbias; /* NULL: nobody asks */
     column_factors f;
 
@@ -166,7 +167,7 @@ template <class T> static lk_status backward(const lk_call *c)
     void *room;
     column_factors f = factors_of(s, c->scratch, &room, &bytes);
     f.shift = (const float *)c->param[BIAS];
-    const gradients<T> g = {values_of(s, c->live), (const T *)c->x[0], (const T *)c->dy, relu, running, (const float *)c->param[WEIGHT],
+    const batch_norm_gradients<T> g = {values_of(s, c->live), (const T *)c->x[0], (const T *)c->dy, relu, running, (const float *)c->param[WEIGHT],
         saved_of(s, c->saved, &bytes), dweight, dbias, f};
 
     if (dweight || dbias || (dx && !running))

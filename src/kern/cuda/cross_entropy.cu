@@ -19,7 +19,7 @@ struct alignas(16) saved_place {
 };
 
 /* What a kernel knows. */
-template <class T> struct job {
+template <class T> struct place_job {
     lk_attr_cross_entropy a;
     const lk_live *live;
     int node;
@@ -54,7 +54,7 @@ template <class T> struct job {
 };
 
 /* Calls f.take<W>(k, at) for a thread's classes k of place p: W of them, which lie behind one another from place `at` of the arrays. */
-template <int group, class T, class F> static __device__ inline void walk(const job<T> &j, int64_t p, F &f)
+template <int group, class T, class F> static __device__ inline void walk(const place_job<T> &j, int64_t p, F &f)
 {
     if constexpr (group == 1) {
         const int64_t base = p / j.places * j.places * j.classes + p % j.places;
@@ -75,7 +75,7 @@ template <int group, class T, class F> static __device__ inline void walk(const 
 
 /* ---- forward ---- */
 
-template <class T> struct normalizer {
+template <class T> struct place_normalizer {
     const T *x;
     float top, sum;
     int64_t first; /* place of the first `top` */
@@ -98,8 +98,8 @@ template <class T> struct normalizer {
 };
 
 /* sum_k c[k] (lse - x[k]) and sum_k c[k], where c[k] = w[k] (rest + most q[k]); the largest share. */
-template <class T> struct spread {
-    const job<T> *j;
+template <class T> struct place_spread {
+    const place_job<T> *j;
     float top, log_sum;
     float term, sum, share;
     int64_t first;
@@ -123,13 +123,13 @@ template <class T> struct spread {
 
 /* The group's place: what it adds to the metrics, in its first thread. */
 template <int group, class T>
-static __device__ inline loss_sums place_sums(const job<T> &j, int64_t p, int64_t id, saved_place *saved)
+static __device__ inline loss_sums place_sums(const place_job<T> &j, int64_t p, int64_t id, saved_place *saved)
 {
     __shared__ float shared[33];
     __shared__ double shared_sum[33];
     __shared__ int64_t shared_place[33];
     loss_sums own = {};
-    normalizer<T> z = {j.x, -FLT_MAX, 0, 0};
+    place_normalizer<T> z = {j.x, -FLT_MAX, 0, 0};
     double terms = 0, total = 0, weight = 1;
     int64_t right = id;
 
@@ -138,7 +138,7 @@ static __device__ inline loss_sums place_sums(const job<T> &j, int64_t p, int64_
     group_first_largest<group>(&top, &z.first, shared, shared_place);
     const double sum = group_sum<group>((double)(z.sum * expf(z.top - top)), shared_sum), log_sum = log(sum);
     if (j.share || j.rest > 0) {
-        spread<T> all = {&j, top, (float)log_sum, 0, 0, -FLT_MAX, 0};
+        place_spread<T> all = {&j, top, (float)log_sum, 0, 0, -FLT_MAX, 0};
         walk<group>(j, p, all);
         terms = group_sum<group>((double)all.term, shared_sum);
         total = group_sum<group>((double)all.sum, shared_sum);
@@ -163,7 +163,7 @@ static __device__ inline loss_sums place_sums(const job<T> &j, int64_t p, int64_
     return own;
 }
 
-template <int group, class T> static __global__ void forward_kernel(job<T> j, saved_place *saved, loss_sums *part)
+template <int group, class T> static __global__ void forward_kernel(place_job<T> j, saved_place *saved, loss_sums *part)
 {
     const int64_t p = row_number<group>();
     int64_t id;
@@ -176,8 +176,8 @@ template <int group, class T> static __global__ void forward_kernel(job<T> j, sa
 /* ---- backward ---- */
 
 /* dx[k] = factor (exp(x[k] - top) share - c[k]); dq[k] = factor most w[k] (log_sum + (top - x[k])). */
-template <class T> struct slopes {
-    const job<T> *j;
+template <class T> struct place_slopes {
+    const place_job<T> *j;
     bool counts;
     int64_t id;
     saved_place s;
@@ -204,12 +204,12 @@ template <class T> struct slopes {
     }
 };
 
-template <int group, class T> static __global__ void backward_kernel(job<T> j, const saved_place *saved, T *dx, T *dq)
+template <int group, class T> static __global__ void backward_kernel(place_job<T> j, const saved_place *saved, T *dx, T *dq)
 {
     const int64_t p = row_number<group>();
     if (p >= j.count)
         return;
-    slopes<T> f = {&j, false, 0, {}, (float)(j.scale * j.live->grad_scale), dx, dq};
+    place_slopes<T> f = {&j, false, 0, {}, (float)(j.scale * j.live->grad_scale), dx, dq};
     f.counts = j.counts(p, &f.id);
     if (f.counts)
         f.s = saved[p];
@@ -231,13 +231,13 @@ static int group_of(const lk_opspec *s)
     return class_count(&s->in[0]) <= WARP_CLASSES ? 32 : ROW_BLOCK;
 }
 
-template <class T> static job<T> job_of(const lk_call *c)
+template <class T> static place_job<T> job_of(const lk_call *c)
 {
     const lk_opspec *const s = c->spec;
     const lk_attr_cross_entropy *const a = &s->attr.cross_entropy;
     const int64_t k = class_count(&s->in[0]);
     const bool ids = s->in_dtype[1] == LK_DT_I64;
-    job<T> j = {*a, c->live, c->node, k, lk_shape_row(&s->in[0]) / k, lk_shape_count(&s->in[0]) / k};
+    place_job<T> j = {*a, c->live, c->node, k, lk_shape_row(&s->in[0]) / k, lk_shape_count(&s->in[0]) / k};
 
     j.x = (const T *)c->x[0];
     j.share = ids ? NULL : (const T *)c->x[1];
@@ -260,7 +260,7 @@ static lk_status plan(const lk_opspec *s, lk_kern_plan *out)
 
 template <class T> static lk_status forward(const lk_call *c)
 {
-    const job<T> j = job_of<T>(c);
+    const place_job<T> j = job_of<T>(c);
     const int group = group_of(c->spec);
     saved_place *const saved = (saved_place *)c->saved;
     loss_sums *const part = (loss_sums *)c->scratch;
@@ -279,7 +279,7 @@ template <class T> static lk_status backward(const lk_call *c)
     const saved_place *const saved = (const saved_place *)c->saved;
     const int group = group_of(c->spec);
     T *const dx = (T *)c->dx[0], *const dq = (T *)c->dx[1];
-    job<T> j = job_of<T>(c);
+    place_job<T> j = job_of<T>(c);
 
     if (!dx && !dq)
         return LK_OK;

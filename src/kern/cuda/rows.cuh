@@ -93,6 +93,12 @@ template <class T, int group, int width, int held> struct row_part {
             load_run(row + at(k), v);
         }
     }
+    /* In place of what it holds, if it does. */
+    __device__ void keep(int k, const float (&v)[width])
+    {
+        for (int j = 0; held > 0 && j < width; j++)
+            part[k][j] = v[j];
+    }
 };
 
 /* Calls f.run<group, width, held>() that fits rows of n; `aligned`: so are all arrays. */

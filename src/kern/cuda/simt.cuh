@@ -113,7 +113,8 @@ static inline unsigned grid_of(int64_t blocks)
     return (unsigned)blocks; /* shapes are checked: below 2^31 blocks of 256 */
 }
 
-/* Calls f(i) for i in [0, n), a thread each. F is a struct with a __device__ operator()(int64_t) const. */
+/* Calls f(i) for i in [0, n), a thread each. F is a struct with a __device__ operator()(int64_t) const. Structs of two files
+ * must not have the same name: they would be one type, with the functions of either. */
 template <class F> static __global__ void each_kernel(int64_t n, F f)
 {
     const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;

@@ -1,0 +1,22 @@
+/* mae, the formula of ref/mae.c. */
+#include "kern/cuda/element_loss.cuh"
+
+struct mae_element {
+    static constexpr bool sum = false, checked = false;
+    static mae_element of(const lk_attrs *)
+    {
+        return {};
+    }
+    static double share(const lk_attrs *a)
+    {
+        return a->loss.scale;
+    }
+    __device__ lki_formula_loss operator()(float x, float t) const
+    {
+        return lki_formula_mae(x, t);
+    }
+};
+
+template <class T> static constexpr lk_kernel kernel = element_loss<T, mae_element>;
+
+LKI_KERNELS(mae, kernel);
