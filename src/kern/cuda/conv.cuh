@@ -8,17 +8,14 @@
  *
  * so that conv goes down and conv_transpose up, and the gradient of the input goes the other way. Columns are made for so many rows at a
  * time that they stay below COLUMNS_BYTES. Where windows are single places, x is its own columns. A filter for each channel (depthwise) has
- * loops of its own.
+ * loops of its own. What cuDNN has a plan for (conv_cudnn.h: at most two axes, with windows, not depthwise) it does instead.
  *
  * Sums run in an order fixed by the shape: products one chunk after the other, taps in rising order. */
 #ifndef LK_KERN_CUDA_CONV_CUH
 #define LK_KERN_CUDA_CONV_CUH
 
-#include "kern/cuda/cuda_int.h"
-
-extern "C" {
-#include "base/mem.h"
-}
+#include "kern/cuda/conv_cudnn.h"
+#include "kern/formula.h"
 
 #include <inttypes.h>
 
@@ -113,7 +110,7 @@ template <class T, int N> static __device__ inline void store_piece(T *p, const 
 
 static __device__ inline float activated(float v, bool relu)
 {
-    return relu && v <= 0 ? 0 : v; /* NaN stays */
+    return relu ? lki_formula_relu(v) : v;
 }
 
 /* ---- columns ---- */
@@ -335,19 +332,6 @@ template <class T, int N> struct finish_channels {
     }
 };
 
-template <class T, int N> struct mask_gradient {
-    const T *y, *dy;
-    T *dz;
-    __device__ void operator()(int64_t i) const
-    {
-        const piece<T, N> own = load_piece<N>(y + i * N);
-        piece<T, N> g = load_piece<N>(dy + i * N);
-        for (int k = 0; k < N; k++)
-            g.at[k] = to_float(own.at[k]) <= 0 ? from_float<T>(0) : g.at[k];
-        store_piece(dz + i * N, g);
-    }
-};
-
 /* ---- plans ---- */
 /* Of columns at a time: enough for the products to be large, little beside the values of a network. On the host, where shapes are small, so
  * little that there are several chunks. */
@@ -361,10 +345,6 @@ static constexpr int64_t CHUNK_ROWS = 128;
 /* Sizes in `int`, and sums of two of them. */
 static constexpr int64_t MOST = (INT64_C(1) << 30) - 1;
 
-static inline size_t padded_bytes(size_t n)
-{
-    return (n + 255) / 256 * 256;
-}
 static inline size_t larger_size(size_t a, size_t b)
 {
     return a > b ? a : b;
@@ -375,7 +355,7 @@ struct products {
     int64_t n, rows, rest;
     lki_gemm *first, *middle, *last;
 };
-enum conv_part { DOWN, UP, WEIGHTS };
+constexpr lki_conv_part DOWN = LKI_CONV_DOWN, UP = LKI_CONV_UP, WEIGHTS = LKI_CONV_WEIGHTS;
 
 struct convolution {
     window v;
@@ -383,14 +363,17 @@ struct convolution {
     int64_t places_in, places_out, taps;
     int64_t cols;   /* columns of a group: taps c/groups, and zeros to the next 16 bytes */
     bool depthwise, direct; /* direct: x is its own columns */
-    bool plain;     /* the weights are used as they are */
+    bool same_order; /* the parameter lies as weights are wanted, */
+    bool plain;      /* and is used as it is */
     bool fused_bias; /* the products of the way forward add the bias: of type `type`, behind the packed weights where that is not float */
-    bool finish;     /* they leave relu, which must keep a NaN, or the bias, or both, to a kernel of its own */
+    bool left_bias, left_relu; /* they, or cuDNN, leave the bias, or relu, which must keep a NaN, to a kernel of its own */
     /* A chunk of the way up: so many whole samples, or so many places of one along `axis`, which are reached from so many narrow places. */
     int axis;
     int64_t samples, band, reach;
-    products part[3];
-    size_t packed_bytes, bias_at, scratch[3];
+    products part[LKI_CONV_PARTS];
+    lki_conv_cudnn *cudnn[LKI_CONV_PARTS]; /* in place of the products, where it is not NULL */
+    size_t packed_bytes, bias_at, scratch[LKI_CONV_PARTS];
+    size_t sum_at; /* in the scratch of the weights: their gradient, where it is not made in place */
 };
 
 static inline int64_t volume(const int v[LK_MAX_AXES])
@@ -413,11 +396,13 @@ static inline void conv_destroy(void *state)
         return;
     for (products &p : v->part)
         products_destroy(&p);
+    for (lki_conv_cudnn *&p : v->cudnn)
+        lki_conv_cudnn_destroy(&p);
     lk_free(v);
 }
 
 /* Of the addresses where chunks start. */
-static inline int64_t chunk_align(const convolution *v, conv_part part)
+static inline int64_t chunk_align(const convolution *v, lki_conv_part part)
 {
     const int64_t most = 16, others = v->band < v->v.in[v->axis] ? v->places_out / v->v.out[v->axis] : v->samples * v->places_out;
     const int64_t apart = others * v->v.f * (int64_t)lki_type_size(v->type);
@@ -425,7 +410,7 @@ static inline int64_t chunk_align(const convolution *v, conv_part part)
     return part != UP || v->part[UP].n == 1 || (apart & -apart) > most ? most : apart & -apart;
 }
 
-static inline lki_gemm_spec spec_of(const convolution *v, conv_part part, int64_t rows, bool bias, bool add)
+static inline lki_gemm_spec spec_of(const convolution *v, lki_conv_part part, int64_t rows, bool bias, bool add)
 {
     const int64_t c = v->v.c, f = v->v.f, groups = v->v.groups;
     const int64_t lead = v->direct ? c : v->cols, apart = v->direct ? c / groups : rows * v->cols; /* of columns; of groups of them */
@@ -473,11 +458,13 @@ static inline lki_gemm_spec spec_of(const convolution *v, conv_part part, int64_
         s.c = LKI_F32;
         s.add = add;
         break;
+    default:
+        break;
     }
     return s;
 }
 
-static inline lk_status products_create(convolution *v, conv_part part, bool bias)
+static inline lk_status products_create(convolution *v, lki_conv_part part, bool bias)
 {
     products *p = &v->part[part];
     const lki_gemm_spec first = spec_of(v, part, p->rows, bias, false), middle = spec_of(v, part, p->rows, bias, true);
@@ -577,17 +564,91 @@ static inline lk_status window_make(const lk_opspec *s, bool transposed, window 
         out->in[i] = (int)in[i];
         out->out[i] = (int)places[i];
         out->kernel[i] = (int)kernel[i];
-        out->stride[i] = places[i] > 1 ? (int)stride[i] : 1; /* of one place the stride means nothing */
+        out->stride[i] = (int)stride[i];
         out->dilation[i] = kernel[i] > 1 ? (int)dilation[i] : 1;
     }
     return LK_OK;
 }
 
+/* Asks cuDNN for the parts. */
+static inline lk_status ask_cudnn(convolution *v, const bool used[LKI_CONV_PARTS], lki_conv_part forward, bool bias, bool relu)
+{
+    const window *w = &v->v;
+    lki_cudnn_sizes s = {w->batch, w->groups, w->c, w->f, {}, {}, {}, {}, {}, {}};
+
+    if (w->in[AT_D] != 1 || w->out[AT_D] != 1 || w->kernel[AT_D] != 1 || w->before[AT_D] != 0)
+        return LK_OK;
+    for (int i = 0; i < LKI_CUDNN_AXES; i++) {
+        s.in[i] = w->in[AT_H + i];
+        s.out[i] = w->out[AT_H + i];
+        s.kernel[i] = w->kernel[AT_H + i];
+        s.stride[i] = w->stride[AT_H + i];
+        s.dilation[i] = w->dilation[AT_H + i];
+        s.before[i] = w->before[AT_H + i];
+    }
+    for (int i = 0; i < LKI_CONV_PARTS; i++)
+        if (used[i])
+            LK_TRY(lki_conv_cudnn_create(&s, v->type, (lki_conv_part)i, i == forward && bias, i == forward && relu, &v->cudnn[i]));
+    return LK_OK;
+}
+
+static inline bool without_windows(const window *w)
+{
+    for (int i = 0; i < LK_MAX_AXES; i++)
+        if (w->kernel[i] != 1 || w->in[i] != w->out[i] || (w->stride[i] != 1 && w->out[i] != 1) || w->before[i] != 0)
+            return false;
+    return true;
+}
+
+/* What of bias and relu the way forward does itself. */
+static inline void share_out(convolution *v, lki_conv_part forward, bool bias, bool relu)
+{
+    const lki_conv_cudnn *p = v->cudnn[forward];
+    const bool by_products = p == NULL && (forward == DOWN || v->direct); /* else cuDNN, or the kernel that gathers, which does both */
+
+    v->fused_bias = by_products && bias && v->v.groups == 1;
+    v->left_bias = bias && (p != NULL ? !p->bias : by_products && !v->fused_bias);
+    v->left_relu = relu && (p != NULL ? !p->relu : by_products);
+    v->bias_at = lki_part_bytes(v->packed_bytes);
+    if (v->fused_bias && v->type != LKI_F32)
+        v->packed_bytes = v->bias_at + (size_t)(forward == DOWN ? v->v.f : v->v.c) * lki_type_size(v->type);
+}
+
+static inline lk_status conv_fill(convolution *v, const bool used[LKI_CONV_PARTS], lki_conv_part forward, bool bias, bool relu)
+{
+    const window *w = &v->v;
+    const int64_t each_16 = 16 / (int64_t)lki_type_size(v->type), exact = w->c / w->groups * v->taps;
+
+    v->direct = without_windows(w);
+    if (!v->direct)
+        LK_TRY(ask_cudnn(v, used, forward, bias, relu));
+    v->cols = v->direct || v->cudnn[DOWN] != NULL || v->cudnn[UP] != NULL || v->cudnn[WEIGHTS] != NULL ? exact : div_up(exact, each_16) * each_16;
+    v->same_order = v->cols == exact && (v->taps == 1 || w->c == w->groups);
+    v->plain = v->same_order && v->type == LKI_F32;
+    v->packed_bytes = v->plain ? 0 : (size_t)(w->f * v->cols) * lki_type_size(v->type);
+    share_out(v, forward, bias, relu);
+    chunk_rows(v, &v->part[DOWN]);
+    chunk_rows(v, &v->part[WEIGHTS]);
+    chunk_samples(v, &v->part[UP]);
+    for (int i = 0; i < LKI_CONV_PARTS; i++) {
+        if (!used[i])
+            continue;
+        if (v->cudnn[i] == NULL)
+            LK_TRY(products_create(v, (lki_conv_part)i, i == forward && v->fused_bias));
+        const size_t columns = v->direct ? 0 : (size_t)(v->part[i].rows * w->groups * v->cols) * lki_type_size(v->type);
+        v->scratch[i] = lki_part_bytes(v->cudnn[i] != NULL ? v->cudnn[i]->workspace_bytes : columns);
+    }
+    v->sum_at = v->scratch[WEIGHTS];
+    if (used[WEIGHTS] && !v->same_order)
+        v->scratch[WEIGHTS] += (size_t)(w->f * v->cols) * sizeof(float);
+    return LK_OK;
+}
+
 /* `used`: the parts that will be asked for; `forward`, which is the way forward, has bias and relu. */
-static inline lk_status conv_create(lki_type type, const window *w, const bool used[3], conv_part forward, bool bias, bool relu, convolution **out)
+static inline lk_status conv_create(lki_type type, const window *w, const bool used[LKI_CONV_PARTS], lki_conv_part forward, bool bias, bool relu, convolution **out)
 {
     convolution *v = NULL;
-    const int64_t each_16 = 16 / (int64_t)lki_type_size(type);
+    lk_status st = LK_OK;
 
     LK_TRY(lk_alloc(sizeof *v, "convolution", &v));
     v->v = *w;
@@ -595,46 +656,18 @@ static inline lk_status conv_create(lki_type type, const window *w, const bool u
     v->places_in = volume(w->in);
     v->places_out = volume(w->out);
     v->taps = volume(w->kernel);
-    v->cols = w->c / w->groups * v->taps;
     v->depthwise = w->groups > 1 && w->c == w->groups && w->f == w->groups;
     if (v->depthwise) {
         v->packed_bytes = (size_t)(w->c * v->taps) * sizeof(float);
         v->scratch[WEIGHTS] = (size_t)(div_up(w->batch * v->places_out, PART_ROWS) * v->taps * w->c) * sizeof(float);
+    } else {
+        st = conv_fill(v, used, forward, bias, relu);
+    }
+    if (st == LK_OK)
         *out = v;
-        return LK_OK;
-    }
-    v->direct = v->taps == 1;
-    for (int i = 0; i < LK_MAX_AXES; i++)
-        v->direct = v->direct && w->in[i] == w->out[i] && w->stride[i] == 1 && w->before[i] == 0;
-    if (!v->direct)
-        v->cols = div_up(v->cols, each_16) * each_16;
-    const bool same_order = v->cols == w->c / w->groups * v->taps && (v->taps == 1 || w->c == w->groups);
-    v->plain = same_order && type == LKI_F32;
-    v->packed_bytes = v->plain ? 0 : (size_t)(w->f * v->cols) * lki_type_size(type);
-    if (forward == DOWN || v->direct) {
-        v->fused_bias = bias && w->groups == 1;
-        v->finish = relu || (bias && !v->fused_bias);
-    }
-    v->bias_at = padded_bytes(v->packed_bytes);
-    if (v->fused_bias && type != LKI_F32)
-        v->packed_bytes = v->bias_at + (size_t)(forward == DOWN ? w->f : w->c) * lki_type_size(type);
-    chunk_rows(v, &v->part[DOWN]);
-    chunk_rows(v, &v->part[WEIGHTS]);
-    chunk_samples(v, &v->part[UP]);
-    for (int i = 0; i < 3; i++) {
-        if (!used[i])
-            continue;
-        const lk_status st = products_create(v, (conv_part)i, i == forward && v->fused_bias);
-        if (st != LK_OK) {
-            conv_destroy(v);
-            return st;
-        }
-        v->scratch[i] = v->direct ? 0 : padded_bytes((size_t)(v->part[i].rows * w->groups * v->cols) * lki_type_size(type));
-        if (i == WEIGHTS && !same_order)
-            v->scratch[i] += (size_t)(w->f * v->cols) * sizeof(float);
-    }
-    *out = v;
-    return LK_OK;
+    else
+        conv_destroy(v);
+    return st;
 }
 
 /* ---- runs ---- */
@@ -675,17 +708,17 @@ static inline const void *bias_of_products(const convolution *v, const void *w, 
     return v->type == LKI_F32 ? (const void *)bias : (const char *)w + v->bias_at;
 }
 
-/* What the products of the way forward left to be done. */
+/* What was left to be done. */
 template <class T> static lk_status conv_finish(const convolution *v, int64_t places, int64_t c, const float *bias, bool relu, T *y)
 {
     const int64_t n = v->v.batch * places * c;
-    const float *left = v->fused_bias ? NULL : bias;
 
-    if (!v->finish || (left == NULL && !relu))
-        return LK_OK;
+    relu = relu && v->left_relu;
+    if (!v->left_bias || bias == NULL)
+        return relu ? lki_act_forward_cuda(v->type, LK_ACT_RELU, 0, n, y, y) : LK_OK;
     if (c % vec<T>::n == 0 && aligned16(y))
-        return each(n / vec<T>::n, finish_channels<T, vec<T>::n>{c, left, relu, y});
-    return each(n, finish_channels<T, 1>{c, left, relu, y});
+        return each(n / vec<T>::n, finish_channels<T, vec<T>::n>{c, bias, relu, y});
+    return each(n, finish_channels<T, 1>{c, bias, relu, y});
 }
 
 /* y = act(down(x) + bias); bias [f] or NULL */
@@ -698,6 +731,10 @@ template <class T> static lk_status conv_down(const convolution *v, const T *x, 
         return each(g->batch * v->places_out * g->c / vec<T>::n, depthwise_down<T, vec<T>::n>{*g, x, (const float *)w, bias, relu, y});
     if (v->depthwise)
         return each(g->batch * v->places_out * g->c, depthwise_down<T, 1>{*g, x, (const float *)w, bias, relu, y});
+    if (v->cudnn[DOWN] != NULL) {
+        LK_TRY(lki_conv_cudnn_run(v->cudnn[DOWN], x, w, y, v->cudnn[DOWN]->bias ? bias : NULL, scratch));
+        return conv_finish<T>(v, v->places_out, g->f, bias, relu, y);
+    }
     for (int64_t i = 0; i < p->n; i++) {
         const int64_t first = i * p->rows, rows = i == p->n - 1 ? p->rest : p->rows;
         const void *a = x;
@@ -730,6 +767,10 @@ template <class T> static lk_status conv_up(const convolution *v, const T *y, co
         return each(g->batch * v->places_in * g->c / vec<T>::n, depthwise_up<T, vec<T>::n>{*g, y, (const float *)w, bias, relu, x});
     if (v->depthwise)
         return each(g->batch * v->places_in * g->c, depthwise_up<T, 1>{*g, y, (const float *)w, bias, relu, x});
+    if (v->cudnn[UP] != NULL) {
+        LK_TRY(lki_conv_cudnn_run(v->cudnn[UP], x, w, y, v->cudnn[UP]->bias ? bias : NULL, scratch));
+        return conv_finish<T>(v, v->places_in, g->c, bias, relu, x);
+    }
     if (v->direct) {
         LK_TRY(lki_gemm_run(p->last, 1, y, w, x, bias_of_products(v, w, bias)));
         return conv_finish<T>(v, v->places_in, g->c, bias, relu, x);
@@ -764,10 +805,10 @@ template <class T> static lk_status conv_weights(const convolution *v, const T *
         LK_TRY(launch(depthwise_parts<T>, dim3(grid_of(div_up(g->c, TILE) * v->taps * parts)), dim3(TILE, SLICES), 0, *g, rows, x, dy, (float *)scratch));
         return each(v->taps * g->c, add_depthwise{parts, v->taps, g->c, (const float *)scratch, dw});
     }
-    const int64_t part = g->c / g->groups;
-    const size_t columns = v->direct ? 0 : padded_bytes((size_t)(p->rows * g->groups * v->cols) * sizeof(T));
-    float *sum = v->scratch[WEIGHTS] > columns ? (float *)((char *)scratch + columns) : dw;
-    for (int64_t i = 0; i < p->n; i++) {
+    float *sum = v->same_order ? dw : (float *)((char *)scratch + v->sum_at);
+    if (v->cudnn[WEIGHTS] != NULL)
+        LK_TRY(lki_conv_cudnn_run(v->cudnn[WEIGHTS], x, sum, dy, NULL, scratch));
+    for (int64_t i = 0; i < p->n && v->cudnn[WEIGHTS] == NULL; i++) {
         const int64_t first = i * p->rows, rows = i == p->n - 1 ? p->rest : p->rows;
         const void *b = x;
         if (!v->direct) {
@@ -776,22 +817,22 @@ template <class T> static lk_status conv_weights(const convolution *v, const T *
         }
         LK_TRY(lki_gemm_run(products_at(p, i), 1, dy + first * g->f, b, sum, NULL));
     }
-    return sum == dw ? LK_OK : each(g->f * part * v->taps, unpack_weights{part, v->taps, v->cols, sum, dw});
+    return sum == dw ? LK_OK : each(g->f * (g->c / g->groups) * v->taps, unpack_weights{g->c / g->groups, v->taps, v->cols, sum, dw});
 }
 
 /* ---- the operations ---- */
 template <class T, bool transposed> struct conv_operation {
-    static constexpr conv_part ahead = transposed ? UP : DOWN, back = transposed ? DOWN : UP;
+    static constexpr lki_conv_part ahead = transposed ? UP : DOWN, back = transposed ? DOWN : UP;
 
     static size_t mask_bytes(const lk_opspec *s)
     {
-        return s->attr.conv.act == LK_ACT_RELU ? padded_bytes((size_t)lk_shape_count(&s->out) * sizeof(T)) : 0;
+        return s->attr.conv.act == LK_ACT_RELU ? lki_part_bytes((size_t)lk_shape_count(&s->out) * sizeof(T)) : 0;
     }
 
     static lk_status plan(const lk_opspec *s, lk_kern_plan *out)
     {
         const lk_attr_conv *a = &s->attr.conv;
-        const bool used[3] = {ahead == DOWN || s->training, ahead == UP || s->training, s->training};
+        const bool used[LKI_CONV_PARTS] = {ahead == DOWN || s->training, ahead == UP || s->training, s->training};
         window w;
         convolution *v = NULL;
 
@@ -835,15 +876,12 @@ template <class T, bool transposed> struct conv_operation {
         const lk_attr_conv *a = &c->spec->attr.conv;
         const convolution *v = (const convolution *)c->state;
         const int64_t n = lk_shape_count(&c->spec->out);
-        const T *x = (const T *)c->x[0], *y = (const T *)c->y, *dz = (const T *)c->dy;
+        const T *x = (const T *)c->x[0], *dz = (const T *)c->dy;
         void *scratch = (char *)c->scratch + mask_bytes(c->spec);
 
         if (a->act == LK_ACT_RELU) {
-            T *masked = (T *)c->scratch;
-            const int64_t whole = aligned16(y) && aligned16(dz) ? n / vec<T>::n : 0, at = whole * vec<T>::n;
-            LK_TRY(each(whole, mask_gradient<T, vec<T>::n>{y, dz, masked}));
-            LK_TRY(each(n - at, mask_gradient<T, 1>{y + at, dz + at, masked + at}));
-            dz = masked;
+            LK_TRY(lki_act_backward_cuda(v->type, LK_ACT_RELU, 0, n, c->y, dz, c->scratch));
+            dz = (const T *)c->scratch;
         }
         if (c->dparam[0] != NULL)
             LK_TRY(conv_weights<T>(v, transposed ? dz : x, transposed ? x : dz, (float *)c->dparam[0], scratch));

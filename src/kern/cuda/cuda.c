@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/thread.h"
+#include "kern/cuda/conv_cudnn.h"
 #include "kern/cuda/device.h"
 
 #include <inttypes.h>
@@ -294,7 +295,7 @@ bool lk_cuda_peer(int a, int b)
 
 void lk_cuda_library_versions(lk_cuda_versions *out)
 {
-    *out = (lk_cuda_versions){.cublas = (int)cublasLtGetVersion()};
+    *out = (lk_cuda_versions){.cublas = (int)cublasLtGetVersion(), .cudnn = lki_cudnn_version()};
     if (cudaDriverGetVersion(&out->driver) != cudaSuccess)
         out->driver = 0;
     if (cudaRuntimeGetVersion(&out->runtime) != cudaSuccess)

@@ -28,7 +28,7 @@ LK_MUST_USE lk_status lk_cuda_count(int *n);
 LK_MUST_USE lk_status lk_cuda_describe(int i, lk_cuda_gpu *out);
 /* Whether GPU a reads GPU b's memory directly. */
 bool lk_cuda_peer(int a, int b);
-/* Of driver, runtime, cuBLAS. */
+/* Of driver, runtime, cuBLAS, cuDNN. */
 void lk_cuda_library_versions(lk_cuda_versions *out);
 /* This process computes on GPU i from now on; once. Errors: LK_E_UNSUPPORTED (an architecture that the module was not built for), LK_E_DEVICE,
  * LK_E_NOMEM. */
