@@ -169,6 +169,8 @@ class Case(unittest.TestCase):
     def environment(self, env=None, ranks=False):
         e = {k: v for k, v in os.environ.items() if not k.startswith("LOCKSTEP_")}
         e.update(TMPDIR=self.dir, OMP_NUM_THREADS="1")
+        if "LOCKSTEP_TEST_MODULE" in os.environ:  # the whole test on a GPU, or on the stand-in of one
+            e["LOCKSTEP_CUDA_MODULE"] = os.environ["LOCKSTEP_TEST_MODULE"]
         if ranks:  # MPI ends with memory held by modules that it has unloaded, which no suppression can name
             e["ASAN_OPTIONS"] = "detect_leaks=0"
         e.update(env or {})
