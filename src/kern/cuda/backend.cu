@@ -1,121 +1,95 @@
 /* The CUDA backends, one for each type of values, and what they do beside operations: sums of the reduction, statistics, what the optimizer
  * and clipping need. */
-#include "kern/cuda/cuda_int.h"
+#include "kern/cuda/elements.cuh"
 
 /* ---- sums along the tree ---- */
 
-template <lk_sum_form form> struct sum_of {
-    float *to;
-    const float *a, *b, *c, *d;
-    __device__ void operator()(int64_t i) const
+struct sum_of_2 {
+    __device__ void operator()(int64_t, float a, float b, float &to) const
     {
-        if (form == LK_SUM_2)
-            to[i] = a[i] + b[i];
-        else if (form == LK_SUM_3L)
-            to[i] = (a[i] + b[i]) + c[i];
-        else if (form == LK_SUM_3R)
-            to[i] = a[i] + (b[i] + c[i]);
-        else
-            to[i] = (a[i] + b[i]) + (c[i] + d[i]);
+        to = a + b;
     }
 };
-
-/* Four at a time, where all of them are aligned. */
-template <lk_sum_form form> struct sum_of_four {
-    float *to;
-    const float *a, *b, *c, *d;
-    __device__ void operator()(int64_t i) const
+struct sum_of_3_left {
+    __device__ void operator()(int64_t, float a, float b, float c, float &to) const
     {
-        vec<float> x = load_vec(a + 4 * i), y = load_vec(b + 4 * i), z = {}, w = {}, r;
-        if (form != LK_SUM_2)
-            z = load_vec(c + 4 * i);
-        if (form == LK_SUM_4)
-            w = load_vec(d + 4 * i);
-        for (int k = 0; k < 4; k++)
-            r.at[k] = form == LK_SUM_2 ? x.at[k] + y.at[k] : form == LK_SUM_3L ? (x.at[k] + y.at[k]) + z.at[k] : form == LK_SUM_3R ? x.at[k] + (y.at[k] + z.at[k]) : (x.at[k] + y.at[k]) + (z.at[k] + w.at[k]);
-        store_vec(to + 4 * i, r);
+        to = (a + b) + c;
     }
 };
-
-template <lk_sum_form form> static lk_status sum_form(int64_t n, float *to, const float *const from[4])
-{
-    const int used = form == LK_SUM_2 ? 2 : form == LK_SUM_4 ? 4 : 3;
-    const float *p[4] = {};
-    bool aligned = aligned16(to);
-
-    for (int k = 0; k < used; k++) {
-        p[k] = from[k];
-        aligned &= aligned16(p[k]);
+struct sum_of_3_right {
+    __device__ void operator()(int64_t, float a, float b, float c, float &to) const
+    {
+        to = a + (b + c);
     }
-    const int64_t whole = aligned ? n / 4 * 4 : 0;
-    LK_TRY(each(whole / 4, sum_of_four<form>{to, p[0], p[1], p[2], p[3]}));
-    for (int k = 0; k < used; k++)
-        p[k] += whole;
-    return each(n - whole, sum_of<form>{to + whole, p[0], p[1], p[2], p[3]});
-}
+};
+struct sum_of_4 {
+    __device__ void operator()(int64_t, float a, float b, float c, float d, float &to) const
+    {
+        to = (a + b) + (c + d);
+    }
+};
 
 lk_status lki_cuda_sum(lk_sum_form form, int64_t n, float *to, const float *const from[4])
 {
+    const auto a = reads(from[0]), b = reads(from[1]);
+
     switch (form) {
     case LK_SUM_2:
-        return sum_form<LK_SUM_2>(n, to, from);
+        return elements(n, sum_of_2(), a, b, writes(to));
     case LK_SUM_3L:
-        return sum_form<LK_SUM_3L>(n, to, from);
+        return elements(n, sum_of_3_left(), a, b, reads(from[2]), writes(to));
     case LK_SUM_3R:
-        return sum_form<LK_SUM_3R>(n, to, from);
+        return elements(n, sum_of_3_right(), a, b, reads(from[2]), writes(to));
     default:
-        return sum_form<LK_SUM_4>(n, to, from);
+        return elements(n, sum_of_4(), a, b, reads(from[2]), reads(from[3]), writes(to));
     }
 }
 
 /* ---- element by element ---- */
 
 struct fold_statistic {
-    float keep, *old;
-    const float *fresh;
-    __device__ void operator()(int64_t i) const
+    float keep;
+    __device__ void operator()(int64_t, float fresh, float &old) const
     {
-        old[i] = keep * old[i] + fresh[i];
+        old = keep * old + fresh;
     }
 };
 
 static void fold(int64_t n, double keep, void *old, const void *fresh)
 {
-    lki_cuda_defer(each(n, fold_statistic{(float)keep, (float *)old, (const float *)fresh}));
+    lki_cuda_defer(elements(n, fold_statistic{(float)keep}, reads((const float *)fresh), updates((float *)old)));
 }
 
 struct move_mean {
     bool copy;
-    float share, *mean;
-    const float *x;
-    __device__ void operator()(int64_t i) const
+    float share;
+    __device__ void operator()(int64_t, float x, float &mean) const
     {
-        mean[i] = copy ? x[i] : mean[i] + share * (x[i] - mean[i]);
+        mean = copy ? x : mean + share * (x - mean);
     }
 };
 
 static void average(int64_t n, double share, const void *x, void *mean)
 {
-    lki_cuda_defer(each(n, move_mean{share == 1, (float)share, (float *)mean, (const float *)x}));
+    lki_cuda_defer(elements(n, move_mean{share == 1, (float)share}, reads((const float *)x), updates((float *)mean)));
 }
 
 /* As lki_perturbed. */
 struct perturb_gradient {
     lk_perturb p;
-    float *g;
-    __device__ void operator()(int64_t i) const
+    __device__ void operator()(int64_t i, float &g) const
     {
         const double noise = p.deviation > 0 ? p.deviation * random_normal(p.rng.key, p.row, p.first + (uint64_t)i) : 0;
-        double v = (double)g[i] * p.scale;
+        double v = (double)g * p.scale;
         if (p.clip > 0)
             v = v > p.clip ? p.clip : v < -p.clip ? -p.clip : v;
-        g[i] = (float)(v + noise);
+        g = (float)(v + noise);
     }
 };
 
 static void perturb(int64_t n, const lk_perturb *p, void *gradient)
 {
-    lki_cuda_defer(each(n, perturb_gradient{*p, (float *)gradient}));
+    lki_cuda_defer(elements(n, perturb_gradient{*p}, updates((float *)gradient)));
 }
 
 static void cast(lki_type from_type, int64_t n, const void *from, lki_type to_type, void *to)

@@ -110,6 +110,32 @@ template <class F> static lk_status columns(int64_t batch, int64_t rows, int64_t
     return launch(columns_kernel<parts, F>, dim3(column_blocks(last)), dim3(LKI_BLOCK), 0, last, between, f);
 }
 
+/* ---- a sum ---- */
+struct one_sum {
+    double sum;
+    static __device__ one_sum none()
+    {
+        return {0};
+    }
+    __device__ void add(const one_sum &o)
+    {
+        sum += o.sum;
+    }
+};
+/* Of f.value(row): in runs of floats, the runs in double. */
+template <class F> static __device__ inline one_sum sum_values(const F &f, int64_t first, int64_t end, int64_t step)
+{
+    one_sum all = one_sum::none();
+    for (int64_t r = first; r < end;) {
+        const int64_t stop = min(end, r + COLUMN_RUN * step);
+        float sum = 0;
+        for (; r < stop; r += step)
+            sum += f.value(r);
+        all.sum += (double)sum;
+    }
+    return all;
+}
+
 /* ---- two sums at once ---- */
 struct two_sums {
     double a, b;

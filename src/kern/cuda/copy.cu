@@ -227,7 +227,7 @@ void lki_steps(int n, const int64_t *size, int64_t *out)
 
 lk_status lki_copy_cuda(size_t element, int64_t n, const void *from, void *to)
 {
-    return from == to ? LK_OK : LK_CUDA(cudaMemcpyAsync(to, from, (size_t)n * element, cudaMemcpyDeviceToDevice, lki_cuda_device.queue));
+    return from == to ? LK_OK : lk_space_copy(&lki_space_cuda, to, from, (size_t)n * element, LK_COPY_WITHIN);
 }
 
 lk_status lki_walk_copy(size_t element, const lki_walk *given, const void *from, void *to)

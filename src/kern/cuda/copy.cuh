@@ -17,8 +17,6 @@ void lki_steps(int n, const int64_t *size, int64_t *out);
 LK_MUST_USE lk_status lki_walk_copy(size_t element, const lki_walk *w, const void *from, void *to);
 /* to [batch][cols][rows] = from [batch][rows][cols], apart. */
 LK_MUST_USE lk_status lki_turn(size_t element, int64_t batch, int64_t rows, int64_t cols, const void *from, void *to);
-/* n elements in a row; to may be from. */
-LK_MUST_USE lk_status lki_copy_cuda(size_t element, int64_t n, const void *from, void *to);
 
 /* A part of `size` places from place `at` of an array of `whole`, all in the order in memory. */
 struct lki_box {

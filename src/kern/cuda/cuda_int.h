@@ -104,6 +104,10 @@ LK_MUST_USE lk_status lki_act_forward_cuda(lki_type t, lk_act act, double alpha,
 /* dx [n] = dy f'(x); v is y where lki_act_by_output(act), else x; dx may be dy. */
 LK_MUST_USE lk_status lki_act_backward_cuda(lki_type t, lk_act act, double alpha, int64_t n, const void *v, const void *dy, void *dx);
 
+/* ---- copy.cu ---- */
+/* n elements of so many bytes; `to` may be `from`. */
+LK_MUST_USE lk_status lki_copy_cuda(size_t element, int64_t n, const void *from, void *to);
+
 /* ---- sums.cu ---- */
 /* out[c] = sum over rows of x [rows,cols], in an order fixed by the shape; `scratch` [lki_column_sums_scratch] in the space. */
 size_t lki_column_sums_scratch(int64_t rows, int64_t cols);

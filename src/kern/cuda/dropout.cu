@@ -53,7 +53,7 @@ template <class T> static lk_status apply(const lk_call *c, const void *x, void 
     const double rate = s->attr.dropout.rate;
 
     if (!drops(s))
-        return copy_elements<T>(n, x, y);
+        return lki_copy_cuda(sizeof(T), n, x, y);
     const bool last = lk_shape_spatial(&s->out) && s->in_layout == LK_LAYOUT_NHWC;
     const int64_t channels = last ? s->out.dim[1] : 1;
     const drop_elements f = {.live = c->live,

@@ -162,12 +162,6 @@ template <class F, class... A> static lk_status elements(int64_t n, F f, A... a)
                  : LK_OK;
 }
 
-/* to [n] = from [n], which may be the same place. */
-template <class T> static lk_status copy_elements(int64_t n, const void *from, void *to)
-{
-    return from == to ? LK_OK : lk_space_copy(&lki_space_cuda, to, from, (size_t)n * sizeof(T), LK_COPY_WITHIN);
-}
-
 /* ---- division ---- */
 /* By a number that is the same for all threads. */
 struct divisor : lki_divisor {

@@ -67,7 +67,7 @@ static inline fold_groups fold_places(const lk_opspec *s)
     const lk_shape *x = &s->in[0];
     const int64_t area = lki_shape_area(x), plain[] = {x->dim[0] * x->dim[1], area}, last[] = {x->dim[0], area, x->dim[1]};
 
-    return s->in_layout == LK_LAYOUT_NHWC ? fold_groups_make(3, last, 2) : fold_groups_make(2, plain, 2);
+    return lk_shape_spatial(x) && s->in_layout == LK_LAYOUT_NHWC ? fold_groups_make(3, last, 2) : fold_groups_make(2, plain, 2);
 }
 
 /* ---- forward: columns.cuh, where a column is an output ---- */
@@ -112,18 +112,6 @@ template <class F> static lk_status fold(const fold_groups *g, const F &f, void 
 }
 
 /* ---- sums ---- */
-struct fold_sum {
-    double sum;
-    static __device__ fold_sum none()
-    {
-        return {0};
-    }
-    __device__ void add(const fold_sum &o)
-    {
-        sum += o.sum;
-    }
-};
-
 /* How many places of group 1 count, and what the sum is multiplied by. */
 struct fold_part {
     int64_t places;
@@ -138,9 +126,19 @@ struct fold_whole {
     }
 };
 
+/* Number r of those that become an output. */
+template <class T> struct fold_element {
+    const fold_groups *g;
+    const T *from; /* the first */
+    __device__ float value(int64_t r) const
+    {
+        return to_float(from[g->of_place(r)]);
+    }
+};
+
 /* y = sum of x times a share. */
 template <class T, class W> struct fold_shares {
-    typedef fold_sum gathered;
+    typedef one_sum gathered;
     fold_groups g;
     W which;
     int64_t row; /* outputs of an index along group 0 */
@@ -151,22 +149,11 @@ template <class T, class W> struct fold_shares {
         digit(output, row);
         return which.of(output);
     }
-    /* Runs of floats are added up in double. */
-    __device__ fold_sum take(int64_t output, int64_t first, int64_t end, int64_t step) const
+    __device__ one_sum take(int64_t output, int64_t first, int64_t end, int64_t step) const
     {
-        const T *from = x + g.of_output(output);
-        fold_sum all = {0};
-        end = min(end, part_of(output).places);
-        for (int64_t r = first; r < end;) {
-            const int64_t stop = min(end, r + COLUMN_RUN * step);
-            float sum = 0;
-            for (; r < stop; r += step)
-                sum += to_float(from[g.of_place(r)]);
-            all.sum += (double)sum;
-        }
-        return all;
+        return sum_values(fold_element<T>{&g, x + g.of_output(output)}, first, min(end, part_of(output).places), step);
     }
-    __device__ void store(int64_t output, const fold_sum &v) const
+    __device__ void store(int64_t output, const one_sum &v) const
     {
         y[output] = from_float<T>((float)(v.sum * (double)part_of(output).share));
     }

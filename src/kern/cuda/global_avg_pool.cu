@@ -11,7 +11,7 @@ static lk_status plan(const lk_opspec *s, lk_kern_plan *out)
     const fold_groups g = fold_places(s);
 
     *out = {};
-    out->scratch_forward = fold_scratch<fold_sum>(&g);
+    out->scratch_forward = fold_scratch<one_sum>(&g);
     return LK_OK;
 }
 

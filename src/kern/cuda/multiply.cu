@@ -1,6 +1,6 @@
 /* multiply: y = x0 x1 of one shape, or of [B,C,...] and a number for each channel of each sample. Backward: dx0 = dy x1, dx1 = dy x0, in the second
  * form summed over a channel's places, in float, in an order fixed by the shape. */
-#include "kern/cuda/elements.cuh"
+#include "kern/cuda/fold.cuh"
 
 /* Where the channel of element i of [B,C,places] stands in [B,C]. */
 struct gate_places {
@@ -48,44 +48,30 @@ struct multiply_backward {
 };
 
 /* ---- sums of a channel's places ---- */
-enum { ROWS = LKI_BLOCK / 32, LANES = 8 };
-
-/* [rows,places]: a warp a row. */
-template <class T> static __global__ void sum_gate_rows(int64_t rows, int64_t places, const T *x, const T *dy, T *out)
-{
-    const int lane = threadIdx.x % 32;
-    const int64_t row = (int64_t)blockIdx.x * ROWS + threadIdx.x / 32;
-    float sum = 0;
-
-    if (row >= rows)
-        return;
-    for (int64_t i = row * places + lane; i < (row + 1) * places; i += 32)
-        sum += to_float(x[i]) * to_float(dy[i]);
-    sum = warp_sum(sum);
-    if (lane == 0)
-        out[row] = from_float<T>(sum);
-}
-
-/* [B,places,C]: 32 channels of a sample a block, each summed by LANES threads every LANES-th place, then those in rising order. */
-template <class T> static __global__ void sum_gate_columns(int64_t places, int64_t channels, const T *x, const T *dy, T *out)
-{
-    __shared__ float part[LANES][32];
-    const int64_t tiles = (channels + 31) / 32, b = blockIdx.x / tiles, c = blockIdx.x % tiles * 32 + threadIdx.x;
-    float sum = 0;
-
-    if (c < channels)
-        for (int64_t p = threadIdx.y; p < places; p += LANES) {
-            const int64_t i = (b * places + p) * channels + c;
-            sum += to_float(x[i]) * to_float(dy[i]);
-        }
-    part[threadIdx.y][threadIdx.x] = sum;
-    __syncthreads();
-    if (threadIdx.y != 0 || c >= channels)
-        return;
-    for (int k = 1; k < LANES; k++)
-        sum += part[k][threadIdx.x];
-    out[b * channels + c] = from_float<T>(sum);
-}
+template <class T> struct gate_product {
+    const fold_groups *g;
+    const T *x, *dy; /* at the first place */
+    __device__ float value(int64_t r) const
+    {
+        const int64_t at = g->of_place(r);
+        return to_float(x[at]) * to_float(dy[at]);
+    }
+};
+template <class T> struct gate_sums {
+    typedef one_sum gathered;
+    fold_groups g;
+    const T *x, *dy;
+    T *out;
+    __device__ one_sum take(int64_t output, int64_t first, int64_t end, int64_t step) const
+    {
+        const int64_t at = g.of_output(output);
+        return sum_values(gate_product<T>{&g, x + at, dy + at}, first, end, step);
+    }
+    __device__ void store(int64_t output, const one_sum &v) const
+    {
+        out[output] = from_float<T>((float)v.sum);
+    }
+};
 
 /* ---- the operation ---- */
 static bool by_channel(const lk_opspec *s)
@@ -97,6 +83,16 @@ static gate_places gates_of(const lk_opspec *s)
 {
     const int64_t channels = s->in[0].dim[1], sample = lk_shape_row(&s->in[0]);
     return {lk_shape_spatial(&s->in[0]) && s->in_layout == LK_LAYOUT_NHWC, divisor(sample / channels), divisor(channels), divisor(sample)};
+}
+
+static lk_status plan(const lk_opspec *s, lk_kern_plan *out)
+{
+    *out = lk_kern_plan{};
+    if (s->training && by_channel(s)) {
+        const fold_groups g = fold_places(s);
+        out->scratch_backward = fold_scratch<one_sum>(&g);
+    }
+    return LK_OK;
 }
 
 template <class T> static lk_status forward(const lk_call *c)
@@ -113,24 +109,20 @@ template <class T> static lk_status forward(const lk_call *c)
 template <class T> static lk_status backward(const lk_call *c)
 {
     const lk_opspec *const s = c->spec;
-    const int64_t n = lk_shape_count(&s->out), rows = s->in[0].dim[0];
+    const int64_t n = lk_shape_count(&s->out);
     const T *const x0 = (const T *)c->x[0], *const x1 = (const T *)c->x[1], *const dy = (const T *)c->dy;
     T *const dx0 = (T *)c->dx[0], *const dx1 = (T *)c->dx[1];
 
     if (!by_channel(s))
         return dx0 == NULL && dx1 == NULL ? LK_OK : elements(n, multiply_backward(), reads(x0), reads(x1), reads(dy), writes(dx0), writes(dx1));
-    const gate_places where = gates_of(s);
-    const int64_t channels = where.channels.by, places = where.places.by;
     if (dx1 != NULL) { /* first: dx0 may be dy */
-        if (where.last)
-            LK_TRY(launch(sum_gate_columns<T>, dim3(grid_of(rows * div_up(channels, 32))), dim3(32, LANES), 0, places, channels, x0, dy, dx1));
-        else
-            LK_TRY(launch(sum_gate_rows<T>, dim3(grid_of(div_up(rows * channels, ROWS))), dim3(LKI_BLOCK), 0, rows * channels, places, x0, dy, dx1));
+        const fold_groups g = fold_places(s);
+        LK_TRY(fold(&g, gate_sums<T>{g, x0, dy, dx1}, c->scratch));
     }
-    return dx0 == NULL ? LK_OK : elements(n, multiply_forward(), reads(dy), gate_array<T>{x1, where}, writes(dx0));
+    return dx0 == NULL ? LK_OK : elements(n, multiply_forward(), reads(dy), gate_array<T>{x1, gates_of(s)}, writes(dx0));
 }
 
 template <class T>
 static constexpr lk_kernel kernel = {
-    .in_place = true, .in_place_dx = true, .forward = forward<T>, .backward = backward<T>};
+    .in_place = true, .in_place_dx = true, .plan = plan, .forward = forward<T>, .backward = backward<T>};
 LKI_KERNELS(multiply, kernel);

@@ -71,7 +71,7 @@ template <class T> static lk_status backward(const lk_call *c)
         if (unused > 0)
             LK_TRY(lk_space_zero(&lki_space_cuda, dw + n, (size_t)unused * sizeof *dw));
     }
-    return c->dx[0] == NULL ? LK_OK : copy_elements<T>(lk_shape_count(in), c->dy, c->dx[0]);
+    return c->dx[0] == NULL ? LK_OK : lki_copy_cuda(sizeof(T), lk_shape_count(in), c->dy, c->dx[0]);
 }
 
 template <class T>

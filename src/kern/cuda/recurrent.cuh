@@ -410,11 +410,6 @@ template <class T, class Cell> static lk_status recurrent_forward(const lk_call 
     return LK_OK;
 }
 
-static lk_status recurrent_copy(int64_t n, const float *from, float *to)
-{
-    return lk_space_copy(&lki_space_cuda, to, from, (size_t)n * sizeof(float), LK_COPY_WITHIN);
-}
-
 template <class T, class Cell> static lk_status recurrent_weight_gradients(const lk_call *c, const recurrent_room<T, Cell> &r)
 {
     const recurrent_products *const p = (const recurrent_products *)c->state;
@@ -432,10 +427,10 @@ template <class T, class Cell> static lk_status recurrent_weight_gradients(const
     LK_TRY(lki_column_sums_cuda(lki_type_of<T>::value, r.rows * r.steps, r.cols, r.dgates, r.sums, r.sums_scratch));
     for (int i = 0; db_ih != NULL && i < Cell::gates;) {
         const column_run<Cell> run = column_run_at<Cell>(i);
-        LK_TRY(recurrent_copy(run.count * r.units, r.sums + run.first * r.units, db_ih + run.block * r.units));
+        LK_TRY(lki_copy_cuda(sizeof(float), run.count * r.units, r.sums + run.first * r.units, db_ih + run.block * r.units));
         i += run.count;
     }
-    return db_hh != NULL ? recurrent_copy(r.in_gates, r.sums + r.first_hh, db_hh) : LK_OK;
+    return db_hh != NULL ? lki_copy_cuda(sizeof(float), r.in_gates, r.sums + r.first_hh, db_hh) : LK_OK;
 }
 
 template <class T, class Cell> static lk_status recurrent_backward(const lk_call *c)

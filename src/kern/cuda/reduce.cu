@@ -34,7 +34,7 @@ lk_status plan(const lk_opspec *s, lk_kern_plan *out)
     const fold_groups g = groups_of(s);
 
     *out = {};
-    out->scratch_forward = fold_scratch<fold_sum>(&g);
+    out->scratch_forward = fold_scratch<one_sum>(&g);
     return LK_OK;
 }
 

@@ -1,5 +1,5 @@
 /* reshape: the same numbers in the same order, in place where the plan likes. */
-#include "kern/cuda/copy.cuh"
+#include "kern/cuda/cuda_int.h"
 
 template <class T> static lk_status forward(const lk_call *c)
 {

@@ -110,7 +110,7 @@ static inline int64_t div_up(int64_t a, int64_t b)
 }
 static inline unsigned grid_of(int64_t blocks)
 {
-    return (unsigned)blocks; /* shapes are checked: below 2^31 blocks of 256 */
+    return blocks <= INT32_MAX ? (unsigned)blocks : UINT32_MAX; /* more cannot be launched: an error there */
 }
 
 /* Calls f(i) for i in [0, n), a thread each. F is a struct with a __device__ operator()(int64_t) const. Structs of two files
@@ -126,19 +126,13 @@ template <class F> static lk_status each(int64_t n, F f)
     return n > 0 ? launch(each_kernel<F>, dim3(grid_of(div_up(n, LKI_BLOCK))), dim3(LKI_BLOCK), 0, n, f) : LK_OK;
 }
 
-/* Takes the last digit off i >= 0, which counts in `size`: returns i % size and leaves i / size. In 32 bits where they fit, since a
- * division in 64 costs several times as much. */
+/* Takes the last digit off i, which counts in `size`: returns i % size and leaves i / size. (Where both fit into 32 bits, nvcc's code divides in 32.) */
 static __device__ inline int64_t digit(int64_t &i, int64_t size)
 {
-    int64_t q;
+    const int64_t last = i % size;
 
-    if (((i | size) >> 32) == 0)
-        q = (uint32_t)i / (uint32_t)size;
-    else
-        q = i / size;
-    const int64_t r = i - q * size;
-    i = q;
-    return r;
+    i /= size;
+    return last;
 }
 
 /* ---- sums in a fixed order ---- */
