@@ -86,31 +86,23 @@ typedef struct room {
     float *dk, *dv; /* [run][keys][width] */
 } room;
 
-static void *cut(char *base, size_t *bytes, int64_t n, size_t size)
-{
-    void *const at = base != NULL ? base + *bytes : NULL;
-    *bytes += ((size_t)n * size + 255) / 256 * 256;
-    return at;
-}
-
 static room room_make(const plan_state *p, int run, size_t size, bool back, void *base)
 {
     const int64_t rows = (int64_t)run * p->a.group * p->queries, q = rows * p->blocks * p->width, k = (int64_t)run * p->keys * p->width;
-    char *const at = (char *)base;
     room r = {};
 
-    r.q = cut(at, &r.bytes, q, size);
-    r.k = cut(at, &r.bytes, k, size);
-    r.v = cut(at, &r.bytes, k, size);
-    r.s = (float *)cut(at, &r.bytes, rows * p->keys, sizeof(float));
-    r.p = cut(at, &r.bytes, rows * p->keys, size);
+    r.q = take_piece<char>(base, &r.bytes, q * (int64_t)size);
+    r.k = take_piece<char>(base, &r.bytes, k * (int64_t)size);
+    r.v = take_piece<char>(base, &r.bytes, k * (int64_t)size);
+    r.s = take_piece<float>(base, &r.bytes, rows * p->keys);
+    r.p = take_piece<char>(base, &r.bytes, rows * p->keys * (int64_t)size);
     if (!back)
         return r;
-    r.dy = cut(at, &r.bytes, q, size);
-    r.ds = (float *)cut(at, &r.bytes, rows * p->keys, sizeof(float));
-    r.dp = cut(at, &r.bytes, rows * p->keys, size);
-    r.dk = (float *)cut(at, &r.bytes, k, sizeof(float));
-    r.dv = (float *)cut(at, &r.bytes, k, sizeof(float));
+    r.dy = take_piece<char>(base, &r.bytes, q * (int64_t)size);
+    r.ds = take_piece<float>(base, &r.bytes, rows * p->keys);
+    r.dp = take_piece<char>(base, &r.bytes, rows * p->keys * (int64_t)size);
+    r.dk = take_piece<float>(base, &r.bytes, k);
+    r.dv = take_piece<float>(base, &r.bytes, k);
     return r;
 }
 
@@ -238,7 +230,7 @@ template <class T> static lk_status plan(const lk_opspec *s, lk_kern_plan *out)
 /* A block of queries of a run of units: rows [units][heads of a unit][queries], a warp each, of n numbers. */
 typedef struct score_rows {
     attention_shape a;
-    attention_rows rows;
+    row_lengths rows;
     attention_drop drop;
     int first, run, queries, block, n;
 } score_rows;
@@ -263,7 +255,7 @@ static __device__ inline score_row score_row_of(const score_rows &r)
     o.i = r.block * r.queries + in_unit % r.queries;
     o.query = o.there && o.b < r.a.batch && o.i < r.a.t;
     if (o.query) {
-        const int keys = keys_of(r.rows, o.b, r.a.s);
+        const int keys = (int)r.rows.of(o.b);
         o.seen = r.a.causal && o.i + 1 < keys ? o.i + 1 : keys;
     }
     return o;
@@ -281,7 +273,7 @@ template <class T, bool drop> static __global__ void softmax_rows(score_rows r, 
     s += o.at * r.n;
     p += o.at * r.n;
     for (int j = QUAD * lane; j < o.seen; j += 32 * QUAD) {
-        const pack<float, QUAD> v = load_pack<QUAD>(s + j);
+        const vec<float, QUAD> v = load_vec<QUAD>(s + j);
         float top = high;
         for (int k = 0; k < QUAD; k++)
             if (j + k < o.seen && !(v.at[k] <= top))
@@ -298,11 +290,11 @@ template <class T, bool drop> static __global__ void softmax_rows(score_rows r, 
         lse[((int64_t)o.b * r.a.heads + o.head) * r.a.t + o.i] = o.seen > 0 ? top + logf(sum) : 0.0f;
 
     for (int j = QUAD * lane; j < r.n; j += 32 * QUAD) {
-        pack<T, QUAD> out;
+        vec<T, QUAD> out;
         for (int k = 0; k < QUAD; k++)
             out.at[k] = from_float<T>(0);
         if (j < o.seen) {
-            const pack<float, QUAD> v = load_pack<QUAD>(s + j);
+            const vec<float, QUAD> v = load_vec<QUAD>(s + j);
             words4 w = {};
             if (drop)
                 w = probability_words(r.drop, r.a, r.rows.live, o.b, o.head, o.i, j);
@@ -310,7 +302,7 @@ template <class T, bool drop> static __global__ void softmax_rows(score_rows r, 
                 if (j + k < o.seen)
                     out.at[k] = from_float<T>(expf(v.at[k] - top) * factor * (drop ? kept(r.drop, w.at[k]) : 1.0f));
         }
-        store_pack(p + j, out);
+        store_vec(p + j, out);
     }
 }
 
@@ -331,12 +323,12 @@ static __global__ void gradient_rows(score_rows r, const float *lse, const float
     p += o.at * r.n;
     dp += o.at * r.n;
     for (int j = QUAD * lane; j < r.n; j += 32 * QUAD) {
-        pack<T, QUAD> out;
+        vec<T, QUAD> out;
         for (int k = 0; k < QUAD; k++)
             out.at[k] = from_float<T>(0);
         if (j < o.seen) {
-            const pack<float, QUAD> v = load_pack<QUAD>(s + j);
-            pack<float, QUAD> dv = load_pack<QUAD>(ds + j);
+            const vec<float, QUAD> v = load_vec<QUAD>(s + j);
+            vec<float, QUAD> dv = load_vec<QUAD>(ds + j);
             words4 w = {};
             if (drop)
                 w = probability_words(r.drop, r.a, r.rows.live, o.b, o.head, o.i, j);
@@ -347,22 +339,22 @@ static __global__ void gradient_rows(score_rows r, const float *lse, const float
                 mean += e * dv.at[k];
             }
             if (drop)
-                store_pack(ds + j, dv);
+                store_vec(ds + j, dv);
         }
-        store_pack(p + j, out);
+        store_vec(p + j, out);
     }
     mean = warp_sum(mean);
     for (int j = QUAD * lane; j < r.n; j += 32 * QUAD) {
-        pack<T, QUAD> out;
+        vec<T, QUAD> out;
         for (int k = 0; k < QUAD; k++)
             out.at[k] = from_float<T>(0);
         if (j < o.seen) {
-            const pack<float, QUAD> v = load_pack<QUAD>(s + j);
-            const pack<float, QUAD> dv = load_pack<QUAD>(ds + j);
+            const vec<float, QUAD> v = load_vec<QUAD>(s + j);
+            const vec<float, QUAD> dv = load_vec<QUAD>(ds + j);
             for (int k = 0; k < QUAD && j + k < o.seen; k++)
                 out.at[k] = from_float<T>(expf(v.at[k] - log_sum) * (dv.at[k] - mean));
         }
-        store_pack(dp + j, out);
+        store_vec(dp + j, out);
     }
 }
 
@@ -371,7 +363,7 @@ template <class T> struct pass {
     const lk_call *c;
     const plan_state *p;
     room r;
-    attention_rows rows;
+    row_lengths rows;
     attention_drop drop;
     rotary_table table;
     int first; /* unit of the run */
@@ -379,7 +371,7 @@ template <class T> struct pass {
     pass(const lk_call *call, bool back) : c(call), p((const plan_state *)call->state), table{}, first(0)
     {
         r = room_make(p, p->run, sizeof(T), back, c->scratch);
-        rows = attention_rows_of(c, p->h);
+        rows = attention_keys_of(c, p->h);
         drop = attention_drop_of(c);
         table = rotary_table_of(p->h, p->turns);
     }

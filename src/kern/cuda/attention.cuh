@@ -3,20 +3,7 @@
 #ifndef LK_KERN_CUDA_ATTENTION_CUH
 #define LK_KERN_CUDA_ATTENTION_CUH
 
-#include "kern/cuda/cuda_int.h"
-
-/* n neighbours as one access. */
-template <class T, int n> struct alignas(sizeof(T) * n) pack {
-    T at[n];
-};
-template <int n, class T> static __device__ inline pack<T, n> load_pack(const T *p)
-{
-    return *reinterpret_cast<const pack<T, n> *>(p);
-}
-template <class T, int n> static __device__ inline void store_pack(T *p, const pack<T, n> &v)
-{
-    *reinterpret_cast<pack<T, n> *>(p) = v;
-}
+#include "kern/cuda/lengths.cuh"
 
 /* What attention works on: `group` heads of queries share a head of keys; such a head of a sample is a unit, of which there are batch times
  * kv_heads. */
@@ -31,32 +18,10 @@ static inline attention_shape attention_shape_of(const lk_opspec *spec, const lk
         spec->attr.attention.causal};
 }
 
-/* Who is a sample, and how long it is. */
-typedef struct attention_rows {
-    const lk_live *live;
-    const int64_t *length; /* [batch], or NULL */
-} attention_rows;
-
-/* Keys of sample b that count; one that is wrong is told by note_length. */
-static __device__ inline int keys_of(const attention_rows &rows, int b, int s)
+/* Keys of each sample that count. */
+static inline row_lengths attention_keys_of(const lk_call *c, const lki_heads &h)
 {
-    if (b >= rows.live->valid)
-        return 0;
-    if (rows.length == NULL)
-        return s;
-    const int64_t own = rows.length[b];
-    return own < 0 ? 0 : own < s ? (int)own : s;
-}
-
-static inline attention_rows attention_rows_of(const lk_call *c, const lki_heads &h)
-{
-    return {c->live, h.lengths_in < 0 ? NULL : (const int64_t *)c->x[h.lengths_in]};
-}
-
-static __device__ inline void note_length(const attention_rows &rows, int node, int b, int s)
-{
-    if (rows.length != NULL && b < rows.live->valid && (rows.length[b] < 0 || rows.length[b] > s))
-        note_fault(rows.live, LK_FAULT_LENGTH, node, b, rows.length[b], s);
+    return row_lengths_of(c, h.lengths_in, h.s);
 }
 
 /* ---- dropout ---- */
@@ -143,7 +108,7 @@ static __device__ inline float turned(const rotary_table &table, float side, int
 /* n elements a thread: packed to rows of their own, turned; 0 in what is beyond the sequence, the keys that count (`keys`), or d. */
 template <class T, int n> struct bring_heads {
     attention_shape a;
-    attention_rows rows;
+    row_lengths rows;
     bool keys; /* else queries, all of which count */
     int node;
     packed_heads<const T> from;
@@ -155,22 +120,22 @@ template <class T, int n> struct bring_heads {
         const uint32_t wide = (uint32_t)(own.width / n), at = (uint32_t)i;
         const own_place p = own_place_of(own, from.of, a.kv_heads, at / wide);
         const int e = (int)(at % wide) * n;
-        pack<T, n> v;
+        vec<T, n> v;
 
         for (int k = 0; k < n; k++)
             v.at[k] = from_float<T>(0);
         if (keys && e == 0 && p.place == 0 && p.head == 0 && p.b < a.batch)
-            note_length(rows, node, p.b, a.s);
-        if (e < a.d && p.b < a.batch && p.place < (keys ? keys_of(rows, p.b, a.s) : from.places)) {
+            rows.check(p.b, node);
+        if (e < a.d && p.b < a.batch && p.place < (keys ? (int)rows.of(p.b) : from.places)) {
             const T *const head = from.base + ((int64_t)p.b * from.places + p.place) * from.row + from.at + (int64_t)p.head * a.d;
-            v = load_pack<n>(head + e);
+            v = load_vec<n>(head + e);
             if (table.cosine != NULL) {
-                const pack<T, n> other = load_pack<n>(head + (e < a.d / 2 ? e + a.d / 2 : e - a.d / 2));
+                const vec<T, n> other = load_vec<n>(head + (e < a.d / 2 ? e + a.d / 2 : e - a.d / 2));
                 for (int k = 0; k < n; k++)
                     v.at[k] = from_float<T>(turned(table, 1, a.d, p.place, e + k, to_float(v.at[k]), to_float(other.at[k])));
             }
         }
-        store_pack(to + i * n, v);
+        store_vec(to + i * n, v);
     }
 };
 
@@ -191,18 +156,18 @@ template <class F, class T, int n> struct take_heads {
         if (e >= a.d || p.b >= a.batch || p.place >= to.places)
             return;
         const F *const head = from + (int64_t)r * own.width;
-        pack<F, n> v = {}, other = {};
-        pack<T, n> out;
+        vec<F, n> v = {}, other = {};
+        vec<T, n> out;
         if (p.place < filled) {
-            v = load_pack<n>(head + e);
+            v = load_vec<n>(head + e);
             if (table.cosine != NULL)
-                other = load_pack<n>(head + (e < a.d / 2 ? e + a.d / 2 : e - a.d / 2));
+                other = load_vec<n>(head + (e < a.d / 2 ? e + a.d / 2 : e - a.d / 2));
         }
         for (int k = 0; k < n; k++) {
             const float x = to_float(v.at[k]);
             out.at[k] = from_float<T>(table.cosine != NULL ? turned(table, -1, a.d, p.place, e + k, x, to_float(other.at[k])) : x);
         }
-        store_pack(to.base + ((int64_t)p.b * to.places + p.place) * to.row + to.at + (int64_t)p.head * a.d + e, out);
+        store_vec(to.base + ((int64_t)p.b * to.places + p.place) * to.row + to.at + (int64_t)p.head * a.d + e, out);
     }
 };
 

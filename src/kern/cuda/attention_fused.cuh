@@ -24,7 +24,7 @@ enum {
 
 template <class T> struct fused_input {
     attention_shape a;
-    attention_rows rows;
+    row_lengths rows;
     attention_drop drop;
     rotary_table table;
     float scale;
@@ -54,13 +54,13 @@ static __device__ inline void load_tile(
     for (int i = threadIdx.x; i < TILE * quads; i += FUSED_THREADS) {
         const int r = i / quads, e = i % quads * 4, place = first + r;
         const T *const v = from + (int64_t)place * row;
-        pack<float, 4> own = {}, partner = {};
+        vec<float, 4> own = {}, partner = {};
         if (place < end && fours && e < d) {
-            const pack<T, 4> x = load_pack<4>(v + e);
+            const vec<T, 4> x = load_vec<4>(v + e);
             for (int k = 0; k < 4; k++)
                 own.at[k] = to_float(x.at[k]);
             if (table.cosine != NULL) {
-                const pack<T, 4> y = load_pack<4>(v + (e < d / 2 ? e + d / 2 : e - d / 2));
+                const vec<T, 4> y = load_vec<4>(v + (e < d / 2 ? e + d / 2 : e - d / 2));
                 for (int k = 0; k < 4; k++)
                     partner.at[k] = to_float(y.at[k]);
             }
@@ -74,7 +74,7 @@ static __device__ inline void load_tile(
         if (table.cosine != NULL && place < end)
             for (int k = 0; k < 4 && e + k < d; k++)
                 own.at[k] = turned(table, 1, d, place, e + k, own.at[k], partner.at[k]);
-        store_pack(tile + (other ? other_slot(r) : r) * tile_row<parts> + e, own);
+        store_vec(tile + (other ? other_slot(r) : r) * tile_row<parts> + e, own);
     }
 }
 
@@ -88,7 +88,7 @@ static __device__ inline void store_tile(
     for (int i = threadIdx.x; i < TILE * quads; i += FUSED_THREADS) {
         const int r = i / quads, e = i % quads * 4, place = first + r;
         const float *const v = tile + r * tile_row<parts>;
-        pack<T, 4> out;
+        vec<T, 4> out;
         if (place >= end || e >= d)
             continue;
         for (int k = 0; k < 4 && e + k < d; k++) {
@@ -97,7 +97,7 @@ static __device__ inline void store_tile(
                 table.cosine != NULL ? turned(table, -1, d, place, at, v[at], v[at < d / 2 ? at + d / 2 : at - d / 2]) : v[at]);
         }
         if (fours)
-            store_pack(to + (int64_t)place * row + e, out);
+            store_vec(to + (int64_t)place * row + e, out);
         else
             for (int k = 0; k < 4 && e + k < d; k++)
                 to[(int64_t)place * row + e + k] = out.at[k];
@@ -118,11 +118,11 @@ template <int parts> static __device__ inline void dots(float (&out)[OWN][OTHER]
         for (int k = 0; k < OTHER; k++)
             out[u][k] = 0;
     for (int e = 0; e < d; e += 4) {
-        pack<float, 4> a[OWN];
+        vec<float, 4> a[OWN];
         for (int u = 0; u < OWN; u++)
-            a[u] = load_pack<4>(own + own_row(u) * tile_row<parts> + e);
+            a[u] = load_vec<4>(own + own_row(u) * tile_row<parts> + e);
         for (int k = 0; k < OTHER; k++) {
-            const pack<float, 4> b = load_pack<4>(other + (lane + k * LANES) * tile_row<parts> + e);
+            const vec<float, 4> b = load_vec<4>(other + (lane + k * LANES) * tile_row<parts> + e);
             for (int u = 0; u < OWN; u++)
                 for (int c = 0; c < 4; c++)
                     out[u][k] = fmaf(a[u].at[c], b.at[c], out[u][k]);
@@ -146,12 +146,12 @@ template <int parts> static __device__ inline void mix(sums<parts> &sum, const f
     const int lane = threadIdx.x % LANES;
 
     for (int j = 0; j < TILE; j += 4) {
-        pack<float, 4> w[OWN];
+        vec<float, 4> w[OWN];
         for (int u = 0; u < OWN; u++)
-            w[u] = load_pack<4>(weights + own_row(u) * WEIGHT_ROW + j);
+            w[u] = load_vec<4>(weights + own_row(u) * WEIGHT_ROW + j);
         for (int i = 0; i < 4; i++)
             for (int p = 0; p < parts; p++) {
-                const pack<float, 4> v = load_pack<4>(other + (j + i) * tile_row<parts> + p * COLUMNS + 4 * lane);
+                const vec<float, 4> v = load_vec<4>(other + (j + i) * tile_row<parts> + p * COLUMNS + 4 * lane);
                 for (int u = 0; u < OWN; u++)
                     for (int c = 0; c < 4; c++)
                         sum.at[u][p][c] = fmaf(w[u].at[i], v.at[c], sum.at[u][p][c]);
@@ -166,10 +166,10 @@ template <int parts> static __device__ inline void lay_down(const sums<parts> &s
 
     for (int u = 0; u < OWN; u++)
         for (int p = 0; p < parts; p++) {
-            pack<float, 4> v;
+            vec<float, 4> v;
             for (int c = 0; c < 4; c++)
                 v.at[c] = sum.at[u][p][c] * factor[u];
-            store_pack(tile + own_row(u) * tile_row<parts> + p * COLUMNS + 4 * lane, v);
+            store_vec(tile + own_row(u) * tile_row<parts> + p * COLUMNS + 4 * lane, v);
         }
 }
 
@@ -214,13 +214,13 @@ template <class T, int parts, bool drop> static __global__ void fused_forward(fu
     float *const key_tile = own + tile_floats<parts>, *const value_tile = key_tile + tile_floats<parts>, *const weights = value_tile + tile_floats<parts>;
     const attention_shape &a = in.a;
     const fused_place p = fused_place_of(a.t, a.heads);
-    const int lane = threadIdx.x % LANES, keys = keys_of(in.rows, p.b, a.s), end = seen_of(a, keys, min(p.first + TILE, a.t) - 1);
+    const int lane = threadIdx.x % LANES, keys = (int)in.rows.of(p.b), end = seen_of(a, keys, min(p.first + TILE, a.t) - 1);
     const T *const k = in.k + (int64_t)p.b * a.s * in.kv_row + p.head / a.group * a.d, *const v = in.v + (k - in.k);
     sums<parts> sum = {};
     float high[OWN], total[OWN] = {}, factor[OWN];
 
     if (p.head == 0 && p.first == 0 && threadIdx.x == 0)
-        note_length(in.rows, node, p.b, a.s);
+        in.rows.check(p.b, node);
     for (int u = 0; u < OWN; u++)
         high[u] = -INFINITY;
     load_tile<parts, false>(own, in.q + (int64_t)p.b * a.t * in.q_row + p.head * a.d, in.q_row, p.first, a.t, a.d, in.fours, in.table);
@@ -283,7 +283,7 @@ static __global__ void fused_back_queries(fused_input<T> in, const T *dy, const 
     float *const weights = value_tile + tile_floats<parts>, *const gradients = weights + weight_floats;
     const attention_shape &a = in.a;
     const fused_place p = fused_place_of(a.t, a.heads);
-    const int lane = threadIdx.x % LANES, keys = keys_of(in.rows, p.b, a.s), end = seen_of(a, keys, min(p.first + TILE, a.t) - 1);
+    const int lane = threadIdx.x % LANES, keys = (int)in.rows.of(p.b), end = seen_of(a, keys, min(p.first + TILE, a.t) - 1);
     const T *const k = in.k + (int64_t)p.b * a.s * in.kv_row + p.head / a.group * a.d, *const v = in.v + (k - in.k);
     const int64_t y_row = (int64_t)a.heads * a.d, q_at = (int64_t)p.b * a.t * in.q_row + p.head * a.d;
     const int64_t stat = ((int64_t)p.b * a.heads + p.head) * a.t;
@@ -349,7 +349,7 @@ static __global__ void fused_back_keys(fused_input<T> in, const T *dy, const flo
     float *const weights = dy_tile + tile_floats<parts>, *const gradients = weights + weight_floats;
     const attention_shape &a = in.a;
     const fused_place p = fused_place_of(a.s, a.kv_heads);
-    const int lane = threadIdx.x % LANES, keys = keys_of(in.rows, p.b, a.s);
+    const int lane = threadIdx.x % LANES, keys = (int)in.rows.of(p.b);
     const int64_t y_row = (int64_t)a.heads * a.d, kv_at = (int64_t)p.b * a.s * in.kv_row + p.head * a.d;
     sums<parts> of_keys = {}, of_values = {};
     const float one[OWN] = {1, 1}, scale[OWN] = {in.scale, in.scale};
@@ -415,7 +415,7 @@ template <class T> static fused_input<T> fused_input_of(const lk_call *c, const 
     const T *const q = (const T *)c->x[0], *const kv = (const T *)c->x[h.kv_in];
     const bool fours = a.d % (turns != NULL ? 8 : 4) == 0 && aligned16(q) && aligned16(kv) && aligned16(c->y) && aligned16(c->dy) && aligned16(c->dx[0]) && aligned16(c->dx[h.kv_in]);
 
-    return {a, attention_rows_of(c, h), attention_drop_of(c), rotary_table_of(h, turns), (float)h.scale, fours, q, kv + h.k_at, kv + h.v_at, h.q_row, h.kv_row};
+    return {a, attention_keys_of(c, h), attention_drop_of(c), rotary_table_of(h, turns), (float)h.scale, fours, q, kv + h.k_at, kv + h.v_at, h.q_row, h.kv_row};
 }
 
 template <int parts> static size_t fused_bytes(int tiles, int weights)

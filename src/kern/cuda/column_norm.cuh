@@ -170,12 +170,4 @@ template <class T, bool relu> static lk_status column_norm_pass(const column_val
     return columns_pass<T, relu, 1>(v, f, x, dy, to);
 }
 
-/* Pieces of scratch, each on a multiple of 256 bytes: *at goes on behind n of them. With at NULL they are only counted. */
-template <class V> static V *take_piece(void *scratch, size_t *at, int64_t n)
-{
-    V *const p = scratch ? (V *)((char *)scratch + *at) : NULL;
-    *at += ((size_t)n * sizeof(V) + 255) / 256 * 256;
-    return p;
-}
-
 #endif

@@ -118,7 +118,6 @@ static lk_status wait_for(cudaError_t (*query)(void *what), void *what)
         const cudaError_t e = query(what);
         if (e != cudaErrorNotReady)
             return lki_cuda_status(e, "a kernel or copy that was queued", __FILE__, __LINE__, __func__);
-        (void)cudaGetLastError(); /* or the next launch is told "not ready" */
         if (d->watch != NULL && ++asked % 256 == 0)
             LK_TRY(d->watch(d->watch_arg));
         sched_yield();
@@ -202,8 +201,6 @@ static lk_status mark_test(lk_mark *m, bool *reached)
     const cudaError_t e = answer(cudaEventQuery((cudaEvent_t)m));
 
     *reached = e == cudaSuccess;
-    if (e == cudaErrorNotReady)
-        (void)cudaGetLastError(); /* or the next launch is told "not ready" */
     return e == cudaErrorNotReady ? LK_OK : lki_cuda_status(e, "a kernel or copy that was queued", __FILE__, __LINE__, __func__);
 }
 

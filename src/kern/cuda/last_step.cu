@@ -6,6 +6,7 @@ namespace {
 /* A thread takes `width` channels of a step. */
 template <class T, int width> struct take_step {
     row_lengths lengths;
+    int node;
     bool reverse;
     int64_t steps, runs; /* of channels */
     const T *x;
@@ -15,6 +16,7 @@ template <class T, int width> struct take_step {
         int64_t row = i;
         const int64_t run = digit(row, runs), n = lengths.of(row), at = reverse ? 0 : n - 1;
         vec<T, width> v;
+        lengths.check(row, node);
         for (int k = 0; k < width; k++)
             v.at[k] = from_float<T>(0);
         if (n > 0)
@@ -25,6 +27,7 @@ template <class T, int width> struct take_step {
 
 template <class T, int width> struct give_step {
     row_lengths lengths;
+    int node;
     bool reverse;
     int64_t steps, runs;
     const T *dy;
@@ -34,6 +37,7 @@ template <class T, int width> struct give_step {
         int64_t row = i;
         const int64_t run = digit(row, runs), step = digit(row, steps), n = lengths.of(row);
         vec<T, width> v;
+        lengths.check(row, node);
         for (int k = 0; k < width; k++)
             v.at[k] = from_float<T>(0);
         if (n > 0 && step == (reverse ? 0 : n - 1))
@@ -47,7 +51,7 @@ template <template <class, int> class F, class T, int width> lk_status run(const
 {
     const int64_t steps = c->spec->in[0].dim[1], runs = c->spec->in[0].dim[2] / width;
 
-    return each(n / width, F<T, width>{row_lengths_of(c, 1, steps, 0), c->spec->attr.last_step.reverse, steps, runs, (const T *)from, (T *)to});
+    return each(n / width, F<T, width>{row_lengths_of(c, 1, steps), c->node, c->spec->attr.last_step.reverse, steps, runs, (const T *)from, (T *)to});
 }
 
 template <template <class, int> class F, class T> lk_status run_in_runs(const lk_call *c, int64_t n, const void *from, void *to)

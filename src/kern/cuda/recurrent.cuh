@@ -25,6 +25,7 @@
 #define LK_KERN_CUDA_RECURRENT_CUH
 
 #include "kern/cuda/elements.cuh"
+#include "kern/cuda/lengths.cuh"
 
 #include <type_traits>
 
@@ -68,13 +69,6 @@ template <class T, class Cell> struct recurrent_room {
     void *sums_scratch;
     size_t backward_bytes;
 
-    template <class V> static V *take(char *base, size_t *at, int64_t n)
-    {
-        V *const p = base == NULL ? NULL : (V *)(base + *at);
-        *at += lki_part_bytes((size_t)n * sizeof(V));
-        return p;
-    }
-
     /* Sizes alone where a buffer is NULL. `forward`: what is in scratch; it holds what is kept too if that is not saved. */
     recurrent_room(const lk_opspec *s, bool forward, const void *packed, void *saved, void *scratch)
     {
@@ -89,29 +83,29 @@ template <class T, class Cell> struct recurrent_room {
 
         char *const in_packed = (char *)packed, *const in_scratch = (char *)scratch;
         size_t at = 0;
-        ih = take<T>(in_packed, &at, packs_ih ? in_gates * channels : 0);
-        hh = take<T>(in_packed, &at, packs_hh ? in_gates * units : 0);
-        bias = take<float>(in_packed, &at, cols);
+        ih = take_piece<T>(in_packed, &at, packs_ih ? in_gates * channels : 0);
+        hh = take_piece<T>(in_packed, &at, packs_hh ? in_gates * units : 0);
+        bias = take_piece<float>(in_packed, &at, cols);
         packed_bytes = at;
 
         at = 0;
-        state = take<float>(forward ? in_scratch : NULL, &at, rows * Cell::states * units);
+        state = take_piece<float>(forward ? in_scratch : NULL, &at, rows * Cell::states * units);
         forward_bytes = at;
 
         char *const kept = s->training ? (char *)saved : in_scratch == NULL ? NULL : in_scratch + forward_bytes;
         at = 0;
-        gates = take<float>(kept, &at, all * cols);
-        before = take<T>(kept, &at, all * units);
-        c_before = take<float>(kept, &at, Cell::states == 2 ? all * units : 0);
+        gates = take_piece<float>(kept, &at, all * cols);
+        before = take_piece<T>(kept, &at, all * units);
+        c_before = take_piece<float>(kept, &at, Cell::states == 2 ? all * units : 0);
         kept_bytes = at;
 
         char *const behind = forward ? NULL : in_scratch;
         at = 0;
-        dgates = take<T>(behind, &at, all * cols);
-        dh = take<float>(behind, &at, rows * units);
-        dc = take<float>(behind, &at, Cell::states == 2 ? rows * units : 0);
-        sums = take<float>(behind, &at, cols);
-        sums_scratch = take<char>(behind, &at, (int64_t)lki_column_sums_scratch(all, cols));
+        dgates = take_piece<T>(behind, &at, all * cols);
+        dh = take_piece<float>(behind, &at, rows * units);
+        dc = take_piece<float>(behind, &at, Cell::states == 2 ? rows * units : 0);
+        sums = take_piece<float>(behind, &at, cols);
+        sums_scratch = take_piece<char>(behind, &at, (int64_t)lki_column_sums_scratch(all, cols));
         backward_bytes = at;
     }
     const void *ih_of(const lk_call *c) const
@@ -263,27 +257,6 @@ template <class T, class Cell> static lk_status recurrent_pack(const lk_call *c)
 }
 
 /* ---- steps ---- */
-/* Steps of each row, on the device. */
-struct recurrent_lengths {
-    const lk_live *live;
-    const int64_t *length; /* [B]; NULL: all */
-    int64_t steps;
-    __device__ bool has(int64_t b, int64_t t) const
-    {
-        return b < live->valid && (length == NULL || t < length[b]);
-    }
-    __device__ void check(int64_t b, int node) const
-    {
-        if (b < live->valid && length != NULL && (length[b] < 0 || length[b] > steps))
-            note_fault(live, LK_FAULT_LENGTH, node, b, length[b], steps);
-    }
-};
-
-static recurrent_lengths recurrent_lengths_of(const lk_call *c)
-{
-    return {c->live, c->spec->n_in > 1 ? (const int64_t *)c->x[1] : NULL, c->spec->in[0].dim[1]};
-}
-
 /* The columns that W_ih gives nothing to start from. */
 struct recurrent_fill {
     divisor by_width;
@@ -300,7 +273,7 @@ struct recurrent_fill {
 /* States before the first step, at time `t`. */
 template <class T, class Cell> struct recurrent_begin {
     divisor by_units;
-    recurrent_lengths lengths;
+    row_lengths lengths;
     int node;
     bool carried;
     int64_t t;
@@ -312,7 +285,7 @@ template <class T, class Cell> struct recurrent_begin {
         float *const own = state + b * Cell::states * units + j;
         for (int k = 0; k < Cell::states && !carried; k++)
             own[k * units] = 0;
-        before[(b * lengths.steps + t) * units + j] = from_float<T>(own[0]);
+        before[(b * lengths.most + t) * units + j] = from_float<T>(own[0]);
         if (j == 0)
             lengths.check(b, node);
     }
@@ -320,16 +293,16 @@ template <class T, class Cell> struct recurrent_begin {
 
 template <class T, class Cell> struct recurrent_step {
     divisor by_units;
-    recurrent_lengths lengths;
+    row_lengths lengths;
     bool relu;
     int64_t t, next; /* times; next -1: this is the last one */
     float *gates, *c_before, *state;
     T *before, *y;
     __device__ void operator()(int64_t i) const
     {
-        const int64_t units = by_units.by, b = by_units.quotient(i), j = i - b * units, row = b * lengths.steps + t;
+        const int64_t units = by_units.by, b = by_units.quotient(i), j = i - b * units, row = b * lengths.most + t;
         float *const own = state + b * Cell::states * units + j, *const gate = gates + row * Cell::cols * units + j;
-        const bool there = lengths.has(b, t);
+        const bool there = t < lengths.of(b);
         float h = own[0], c = Cell::states == 2 ? own[units] : 0;
 
         if (Cell::states == 2)
@@ -347,13 +320,13 @@ template <class T, class Cell> struct recurrent_step {
         }
         y[row * units + j] = from_float<T>(there ? h : 0.0f);
         if (next >= 0)
-            before[(b * lengths.steps + next) * units + j] = from_float<T>(h);
+            before[(b * lengths.most + next) * units + j] = from_float<T>(h);
     }
 };
 
 template <class T, class Cell> struct recurrent_step_back {
     divisor by_units;
-    recurrent_lengths lengths;
+    row_lengths lengths;
     bool relu;
     int64_t t;
     const float *gates, *c_before;
@@ -362,12 +335,12 @@ template <class T, class Cell> struct recurrent_step_back {
     float *dh, *dc;
     __device__ void operator()(int64_t i) const
     {
-        const int64_t units = by_units.by, b = by_units.quotient(i), j = i - b * units, row = b * lengths.steps + t;
+        const int64_t units = by_units.by, b = by_units.quotient(i), j = i - b * units, row = b * lengths.most + t;
         const float *const gate = gates + row * Cell::cols * units + j;
         T *const dgate = dgates + row * Cell::cols * units + j;
         float g[Cell::cols] = {};
 
-        if (lengths.has(b, t)) {
+        if (t < lengths.of(b)) {
             float d = dh[i] + to_float(dy[row * units + j]), dc_own = Cell::states == 2 ? dc[i] : 0;
             for (int k = 0; k < Cell::cols; k++)
                 g[k] = gate[k * units];
@@ -394,7 +367,7 @@ template <class T, class Cell> static lk_status recurrent_forward(const lk_call 
     const lk_opspec *const s = c->spec;
     const recurrent_room<T, Cell> r(s, true, c->packed, c->saved, c->scratch);
     const recurrent_products *const p = (const recurrent_products *)c->state;
-    const recurrent_lengths lengths = recurrent_lengths_of(c);
+    const row_lengths lengths = row_lengths_of(c, 1, r.steps);
     const divisor by_units(r.units);
     float *const state = c->carry != NULL ? (float *)c->carry : r.state;
 
@@ -438,7 +411,7 @@ template <class T, class Cell> static lk_status recurrent_backward(const lk_call
     const lk_opspec *const s = c->spec;
     const recurrent_room<T, Cell> r(s, false, c->packed, c->saved, c->scratch);
     const recurrent_products *const p = (const recurrent_products *)c->state;
-    const recurrent_lengths lengths = recurrent_lengths_of(c);
+    const row_lengths lengths = row_lengths_of(c, 1, r.steps);
     const divisor by_units(r.units);
 
     LK_TRY(lk_space_zero(&lki_space_cuda, r.dh, (size_t)(r.rows * r.units) * sizeof(float)));

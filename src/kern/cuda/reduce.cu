@@ -16,17 +16,19 @@ fold_whole whole_of(const lk_opspec *s, const fold_groups *g)
 
 struct fold_lengths {
     row_lengths lengths;
+    int node;
     bool mean;
     __device__ fold_part of(int64_t row) const
     {
-        const int64_t n = lengths.of(row);
+        const int64_t n = row < lengths.live->valid ? lengths.of(row) : lengths.most;
+        lengths.check(row, node);
         return {n, mean && n > 0 ? 1.0f / (float)n : 1.0f};
     }
 };
 
 fold_lengths lengths_of(const lk_call *c, const fold_groups *g)
 {
-    return {row_lengths_of(c, 1, g->count, g->count), c->spec->attr.reduce.mean};
+    return {row_lengths_of(c, 1, g->count), c->node, c->spec->attr.reduce.mean};
 }
 
 lk_status plan(const lk_opspec *s, lk_kern_plan *out)

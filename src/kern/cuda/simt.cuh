@@ -102,6 +102,17 @@ static lk_status launch(void (*k)(P...), dim3 grid, dim3 block, size_t shared, A
 }
 #endif
 
+/* ---- buffers ---- */
+/* Room for n elements, *at bytes behind the beginning of a buffer, and *at goes on behind them. Of no buffer (NULL) the bytes are only counted. */
+template <class V> static V *take_piece(void *buffer, size_t *at, int64_t n)
+{
+    V *const piece = buffer != NULL ? (V *)((char *)buffer + *at) : NULL;
+
+    *at += lki_part_bytes((size_t)n * sizeof(V));
+    return piece;
+}
+
+/* ---- grids ---- */
 enum { LKI_BLOCK = 256 };
 
 static inline int64_t div_up(int64_t a, int64_t b)
