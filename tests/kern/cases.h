@@ -454,6 +454,8 @@ static const kern_case cases_group_norm[] = {
     {.attr.norm = {.eps = 1e-5, .groups = 2}, .in = {S(3, 34, 3, 2)}, .offset = -100},
     {.attr.norm = {.eps = 1e-5, .groups = 4}, .in = {S(4, 32, 9, 10)}, .padding = 1, .large = true},
     {.attr.norm = {.eps = 1e-5, .groups = 66}, .in = {S(2, 66, 8, 12)}, .large = true},
+    {.attr.norm = {.eps = 1e-5, .groups = 2}, .in = {S(2, 4, 2, 3, 1, 2)}}, /* no places in the sense of layouts */
+    {.attr.norm = {.eps = 1e-5, .groups = 1}, .in = {S(2, 40, 17, 33)}, .offset = 100, .large = true}, /* above 512 places */
 };
 
 static const kern_case cases_softmax[] = {

@@ -6,6 +6,8 @@
 #include "kern/cuda/columns.cuh"
 #include "kern/cuda/elements.cuh"
 
+#include <algorithm>
+
 /* Element (b, r, c) of T values lies at b rows cols + r row_step + c col_step. Of the rows of a matrix those of valid samples count, `sample` rows each;
  * live NULL: all. */
 struct column_values {
