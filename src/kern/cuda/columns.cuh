@@ -11,14 +11,6 @@
 
 #include "kern/cuda/cuda_int.h"
 
-/* Pieces of scratch, each on a multiple of 256 bytes: *at goes on behind n of them. With at NULL they are only counted. */
-template <class V> static V *take_piece(void *scratch, size_t *at, int64_t n)
-{
-    V *const p = scratch ? (V *)((char *)scratch + *at) : NULL;
-    *at += ((size_t)n * sizeof(V) + 255) / 256 * 256;
-    return p;
-}
-
 /* Rows that a thread takes one after the other before the block's threads are joined, and chunks at most. */
 enum { COLUMN_RUN = 32, COLUMN_CHUNKS = 256 };
 
