@@ -4,11 +4,15 @@
 # LK_CUDA_TEST_MODULE is the target that tests of the module load: this one, or, with -DLK_TEST_GPU=ON on a machine with a GPU, the module itself; empty where
 # neither can be had.
 option(LK_TEST_GPU "run the CUDA tests on a GPU" OFF)
+option(LK_CUDA_TESTS "test the CUDA module on the host (with sanitizers its sources take minutes each to compile: OFF in those presets)" ON)
 set(LK_CUDA_TEST_MODULE "")
 if(LK_TEST_GPU)
   set(LK_CUDA_TEST_MODULE lockstep_cuda)
-elseif(LK_CUDA_INCLUDE AND CMAKE_CXX_COMPILER)
+elseif(LK_CUDA_INCLUDE AND CMAKE_CXX_COMPILER AND LK_CUDA_TESTS)
   set(LK_CUDA_TEST_MODULE lockstep_cuda_standin)
+endif()
+if(NOT LK_CUDA_TESTS)
+  return()
 endif()
 if(NOT LK_CUDA_INCLUDE OR NOT CMAKE_CXX_COMPILER)
   message(STATUS "No tests of the CUDA module: they need CUDA's headers (cublasLt.h; LK_CUDA_INCLUDE) and a C++ compiler")
