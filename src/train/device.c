@@ -1,9 +1,9 @@
 /* What a run computes on, and what its gradients travel over: decided once, the same on all ranks. */
 #include "train/run_int.h"
 
-#include "base/log.h"
 #include "cuda/cuda.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -70,7 +70,7 @@ lk_status lki_device_open(lk_run *r)
             LK_TRY(st == LK_OK ? LK_OK : LK_FAIL(LK_E_CONFIG, "%s", lk_err_last()->message));
         if (st != LK_OK) {
             if (found)
-                lk_log(LK_LOG_INFO, "training on the CPU: %s", lk_err_last()->message);
+                snprintf(r->no_gpu, sizeof r->no_gpu, "%.*s", (int)sizeof r->no_gpu - 1, lk_err_last()->message);
             module = NULL;
         }
     }

@@ -261,6 +261,8 @@ static void say_header(const lk_run *r)
         snprintf(device, sizeof device, "%s on a GPU each, %s of activations", lki_precision_name(r), arena);
     lk_log(LK_LOG_INFO, "%s: %s weights, %" PRId64 " samples, batch %" PRId64 " in %d microbatches, %d rank%s (%s), %s, reduction %s", r->config->run.name, count, lk_dataset_samples(r->train_data), r->config->train.batch, r->leaves, r->nranks, r->nranks == 1 ? "" : "s", lk_comm_name(r->wire), device,
         r->config->train.reduction == LK_REDUCTION_FAST ? "fast (bits depend on the number of ranks)" : "exact");
+    if (r->no_gpu[0] != 0)
+        lk_log(LK_LOG_INFO, "training on the CPU: %s", r->no_gpu);
 }
 
 /* What is watched must be there. */

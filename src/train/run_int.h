@@ -91,6 +91,7 @@ struct lk_run {
     int64_t classes;
     const lk_backend *backend;
     bool on_gpu;
+    char no_gpu[256]; /* why not, where one could have been; "" else */
     int gpu_index;
     lk_cuda_gpu gpu; /* of this rank, if on_gpu */
     lk_pool *pool;

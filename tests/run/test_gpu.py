@@ -214,7 +214,7 @@ class Trouble(Gpu):
         result = self.train("mlp", 1, "run", STANDIN_DEVICES="0")
         self.check_code(result, lockstep.INPUT)
         self.check_one_line(result, "run.device is cuda, but no GPU can be used")
-        result = self.train("mlp", 1, "run", "--set", "run.device=auto", STANDIN_DEVICES="0")
+        result = self.run_it("train", "run.yaml", "--run-dir", "run", "--set", "run.device=auto", env=self.env(STANDIN_DEVICES="0"))
         self.check_code(result, lockstep.OK)
         self.assertEqual(len(re.findall("training on the CPU", result.err)), 1, str(result))
 
