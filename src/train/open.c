@@ -194,6 +194,8 @@ static lk_status open_dir(lk_run *r)
     LK_TRY(lk_comm_agree(r->comm, r->rank == 0 ? prepare_dir(r) : LK_OK));
     LK_TRY(lk_comm_agree(r->comm, r->rank == 0 ? next_attempt(r, &attempt) : LK_OK));
     LK_TRY(lk_comm_bcast(r->comm, 0, &attempt, sizeof attempt));
+    /* No rank has a record before all can: the launcher takes one that has for one that died. */
+    LK_TRY(lk_comm_agree(r->comm, LK_OK));
     LK_TRY(lk_comm_agree(r->comm, open_record(r, attempt)));
     lk_record_note(r->record, LK_PHASE_OPEN, 0, 0);
     return LK_OK;
