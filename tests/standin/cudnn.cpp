@@ -5,8 +5,9 @@
  * what it needs, or used before; shapes that do not fit each other; tensors of one graph that share an id; data that are missing or not aligned.
  * Stricter than the library: what a plan was made of must live as long as it does.
  *
- * The heuristic's answers hold what must not be taken, in front of what may: see engines. Some graphs have no engine at all, as on a device: anything
- * behind a convolution needs channels in fours, gradients of weights in groups have none, forward passes in groups one in the fallback mode alone.
+ * The heuristic's answers hold what must not be taken, in front of what may: see engines. It counts more than it then gives, as the library does. Some
+ * graphs have no engine at all: anything behind a convolution needs channels in fours; a convolution alone writes the type of its factors (as the library's
+ * engines do); gradients of weights in groups have none, forward passes in groups one in the fallback mode alone.
  *
  * STANDIN_FAIL: cudnnCreate, cudnnBackendFinalize, cudnnBackendExecute, with a number of cudnnStatus_t. */
 #include "standin/standin.h"
@@ -35,6 +36,7 @@ namespace {
 
 constexpr int AXES = 2, DIMS = 2 + AXES; /* tensors are n c h w; filters k c r s */
 constexpr int64_t WORKSPACE = 4096;
+constexpr int64_t UNWORKABLE = 3; /* configurations that a heuristic counts and does not give */
 
 std::mutex lock;
 std::string last_message;
@@ -82,8 +84,7 @@ enum engine {
     COARSE,   /* factors with 10 bits, or, where they have no more, with 3 */
     WINOGRAD, /* errs by a share of what it sums */
     GREEDY,   /* wants more memory than there is */
-    LOOSE,    /* relu of NaN is 0 */
-    STRICT,   /* it is NaN; takes results with channels in eights */
+    GOOD,
     ENGINES
 };
 const std::vector<cudnnBackendNumericalNote_t> notes[ENGINES] = {
@@ -93,7 +94,6 @@ const std::vector<cudnnBackendNumericalNote_t> notes[ENGINES] = {
     {CUDNN_NUMERICAL_NOTE_WINOGRAD, CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6},
     {},
     {},
-    {CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP},
 };
 
 /* ---- descriptors ---- */
@@ -210,7 +210,7 @@ struct tensor {
 struct step {
     cudnnBackendDescriptorType_t type;
     tensor x, w, y; /* of a convolution; pointwise: in, summand, out */
-    bool sum;       /* pointwise: w is added; else relu */
+    bool sum;       /* pointwise: w is added; else nothing is done */
     float alpha;
     int64_t stride[AXES], dilation[AXES], before[AXES], after[AXES];
     const tensor &out() const
@@ -337,7 +337,7 @@ cudnnStatus_t check_convolution(const descriptor *d)
 cudnnStatus_t check_pointwise(const descriptor *d)
 {
     const cudnnPointwiseMode_t mode = d->ref(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR)->get<cudnnPointwiseMode_t>(CUDNN_ATTR_POINTWISE_MODE);
-    if (mode != CUDNN_POINTWISE_ADD && mode != CUDNN_POINTWISE_RELU_FWD)
+    if (mode != CUDNN_POINTWISE_ADD && mode != CUDNN_POINTWISE_IDENTITY)
         return decline(CUDNN_STATUS_NOT_SUPPORTED, "pointwise mode %d is not known here", (int)mode);
     if ((mode == CUDNN_POINTWISE_ADD) != d->has(CUDNN_ATTR_OPERATION_POINTWISE_BDESC))
         return refuse(CUDNN_STATUS_BAD_PARAM, "pointwise mode %d and %s b", (int)mode, d->has(CUDNN_ATTR_OPERATION_POINTWISE_BDESC) ? "a" : "no");
@@ -394,15 +394,17 @@ cudnnStatus_t answer(descriptor *d)
     const bool groups = steps[0].x.dim[1] != steps[0].w.dim[1];
     if (convolutions.count(steps[0].type) == 0)
         return decline(CUDNN_STATUS_NOT_SUPPORTED_GRAPH_PATTERN, "a graph begins with a convolution here");
-    if (steps.size() > 1 && steps.back().out().dim[1] % 4 != 0)
+    const bool weights = steps[0].type == CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR;
+    if (steps.size() > 1 && !weights && steps.back().out().dim[1] % 4 != 0)
         return decline(CUDNN_STATUS_NOT_SUPPORTED_GRAPH_PATTERN, "%" PRId64 " channels, with something behind the convolution", steps.back().out().dim[1]);
     d->graph = graph;
-    if (groups && steps[0].type == CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR)
+    const tensor &factor = weights ? steps[0].x : steps[0].w, &out = steps[0].out();
+    if ((groups && weights) || (steps.size() == 1 && out.type != factor.type))
         return CUDNN_STATUS_SUCCESS;
     if (groups && steps[0].type == CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR && !fallback)
         d->results = {UNFIT, HASTY};
     else
-        d->results = {UNFIT, HASTY, COARSE, WINOGRAD, GREEDY, LOOSE, STRICT};
+        d->results = {UNFIT, HASTY, COARSE, WINOGRAD, GREEDY, GOOD};
     return CUDNN_STATUS_SUCCESS;
 }
 
@@ -411,8 +413,6 @@ cudnnStatus_t check_plan(const descriptor *d)
     const descriptor *const config = d->ref(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG);
     if (config->which == UNFIT)
         return decline(CUDNN_STATUS_NOT_SUPPORTED_ARCH_MISMATCH, "engine %d does not run on this device", (int)config->which);
-    if (config->which == STRICT && steps_of(config->graph).back().out().dim[1] % 8 != 0)
-        return decline(CUDNN_STATUS_NOT_SUPPORTED_SHAPE, "engine %d takes channels in eights", (int)config->which);
     return CUDNN_STATUS_SUCCESS;
 }
 
@@ -586,9 +586,6 @@ struct program {
                     const int64_t at[DIMS] = {s.w.dim[0] == 1 ? 0 : n, s.w.dim[1] == 1 ? 0 : c, s.w.dim[2] == 1 ? 0 : h, s.w.dim[3] == 1 ? 0 : w};
                     v[i] += b[(size_t)(((at[0] * s.w.dim[2] + at[2]) * s.w.dim[3] + at[3]) * s.w.dim[1] + at[1])];
                 });
-            } else {
-                for (float &f : v)
-                    f = which == STRICT ? (f <= 0 ? 0 : f) : (f > 0 ? f : 0);
             }
             write(s.y, std::move(v));
         }
@@ -801,6 +798,10 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const p, cudnnBa
     const descriptor *const d = (const descriptor *)p;
     if (!d->done)
         return refuse(CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED, "attribute %d is read of a descriptor (type %d) that is not finalized", (int)name, (int)d->type);
+    if (d->type == CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR && name == CUDNN_ATTR_ENGINEHEUR_RESULTS && type == CUDNN_TYPE_BACKEND_DESCRIPTOR && asked == 0) {
+        *n = (int64_t)d->results.size() + UNWORKABLE;
+        return CUDNN_STATUS_SUCCESS;
+    }
     if (d->type == CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR && name == CUDNN_ATTR_ENGINEHEUR_RESULTS && type == CUDNN_TYPE_BACKEND_DESCRIPTOR)
         return hand_out(d, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, d->results, asked, n, values);
     if (d->type == CUDNN_BACKEND_ENGINECFG_DESCRIPTOR && name == CUDNN_ATTR_ENGINECFG_ENGINE && type == CUDNN_TYPE_BACKEND_DESCRIPTOR)

@@ -570,7 +570,7 @@ static inline lk_status window_make(const lk_opspec *s, bool transposed, window 
     return LK_OK;
 }
 
-/* Asks cuDNN for the parts. */
+/* Asks cuDNN for the parts; with the bias, unless relu follows, which takes a kernel of its own that adds it as well. */
 static inline lk_status ask_cudnn(convolution *v, const bool used[LKI_CONV_PARTS], lki_conv_part forward, bool bias, bool relu)
 {
     const window *w = &v->v;
@@ -588,7 +588,7 @@ static inline lk_status ask_cudnn(convolution *v, const bool used[LKI_CONV_PARTS
     }
     for (int i = 0; i < LKI_CONV_PARTS; i++)
         if (used[i])
-            LK_TRY(lki_conv_cudnn_create(&s, v->type, (lki_conv_part)i, i == forward && bias, i == forward && relu, &v->cudnn[i]));
+            LK_TRY(lki_conv_cudnn_create(&s, v->type, (lki_conv_part)i, i == forward && bias && !relu, &v->cudnn[i]));
     return LK_OK;
 }
 
@@ -608,7 +608,7 @@ static inline void share_out(convolution *v, lki_conv_part forward, bool bias, b
 
     v->fused_bias = by_products && bias && v->v.groups == 1;
     v->left_bias = bias && (p != NULL ? !p->bias : by_products && !v->fused_bias);
-    v->left_relu = relu && (p != NULL ? !p->relu : by_products);
+    v->left_relu = relu && (p != NULL || by_products);
     v->bias_at = lki_part_bytes(v->packed_bytes);
     if (v->fused_bias && v->type != LKI_F32)
         v->packed_bytes = v->bias_at + (size_t)(forward == DOWN ? v->v.f : v->v.c) * lki_type_size(v->type);

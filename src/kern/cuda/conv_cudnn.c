@@ -1,8 +1,8 @@
-/* Convolutions over cuDNN's graph interface ("backend API"): an operation graph of the convolution, with a sum of the bias and relu behind it where asked,
- * to which the library's heuristic names engine configurations, best first; a configuration and a device make a plan.
+/* Convolutions over cuDNN's graph interface ("backend API"): an operation graph of the convolution, and of a sum with the bias behind it where asked, to
+ * which the library's heuristic names engine configurations, best first; a configuration and a device make a plan.
  *
- * Which configurations are taken is decided by what the library notes about their numbers. Relu is left to cuDNN only where the engine is noted to keep
- * NaN, since a run that diverges must show it. */
+ * Which configurations are taken is decided by what the library notes about their numbers. Relu is not left to cuDNN: a run that diverges must show it, and
+ * of cuDNN 9.19's engines only the slowest is noted to keep a NaN. */
 #include "kern/cuda/conv_cudnn.h"
 
 #ifdef LK_HAVE_CUDNN
@@ -166,10 +166,10 @@ static lk_status convolution(lki_conv_cudnn *p, lki_conv_part part, cudnnBackend
     return LK_CUDNN(cudnnBackendFinalize(*out));
 }
 
-/* to = from + b, or to = relu(from) where b is NULL; in float. */
+/* to = from + b, or to = from where b is NULL; in float. */
 static lk_status pointwise(lki_conv_cudnn *p, cudnnBackendDescriptor_t from, cudnnBackendDescriptor_t b, cudnnBackendDescriptor_t to, cudnnBackendDescriptor_t *out)
 {
-    const cudnnPointwiseMode_t mode = b != NULL ? CUDNN_POINTWISE_ADD : CUDNN_POINTWISE_RELU_FWD;
+    const cudnnPointwiseMode_t mode = b != NULL ? CUDNN_POINTWISE_ADD : CUDNN_POINTWISE_IDENTITY;
     const cudnnDataType_t compute = CUDNN_DATA_FLOAT;
     cudnnBackendDescriptor_t what;
 
@@ -186,42 +186,57 @@ static lk_status pointwise(lki_conv_cudnn *p, cudnnBackendDescriptor_t from, cud
     return LK_CUDNN(cudnnBackendFinalize(*out));
 }
 
-/* The convolution, then what the plan does behind it. */
-static lk_status graph(lki_conv_cudnn *p, const lki_cudnn_sizes *s, const int64_t after[LKI_CUDNN_AXES], lki_type t, lki_conv_part part, cudnnBackendDescriptor_t *out)
+/* The values that a part writes, as a tensor. */
+static lk_status result(lki_conv_cudnn *p, int64_t id, lki_type t, cudnnBackendDescriptor_t *out)
 {
-    cudnnBackendDescriptor_t x, w, y, v, bias, step[3], ops[3];
-    const bool up = part == LKI_CONV_UP;
-    const int behind = p->bias + p->relu;
-    int n = 0;
+    const lki_cudnn_sizes *const s = &p->sizes;
 
-    /* What the convolution writes is one of the graph's own where something is done to it; the last thing done writes the result. */
-    LK_TRY(tensor(p, up && behind > 0 ? ID_INNER : ID_X, up && behind > 0 ? LKI_F32 : t, s->batch, s->c, s->in[0], s->in[1], &x));
-    LK_TRY(tensor(p, ID_W, part == LKI_CONV_WEIGHTS ? LKI_F32 : t, s->f, s->c / s->groups, s->kernel[0], s->kernel[1], &w));
-    LK_TRY(tensor(p, !up && behind > 0 ? ID_INNER : ID_Y, !up && behind > 0 ? LKI_F32 : t, s->batch, s->f, s->out[0], s->out[1], &y));
+    switch (p->part) {
+    case LKI_CONV_UP:
+        return tensor(p, id, t, s->batch, s->c, s->in[0], s->in[1], out);
+    case LKI_CONV_WEIGHTS:
+        return tensor(p, id, t, s->f, s->c / s->groups, s->kernel[0], s->kernel[1], out);
+    default:
+        return tensor(p, id, t, s->batch, s->f, s->out[0], s->out[1], out);
+    }
+}
+
+/* The convolution; then, from what it leaves in float, the sum with the bias, or, since engines that do nothing else write their factors' type, what they
+ * sum of 16-bit factors as it is. */
+static lk_status graph(lki_conv_cudnn *p, const int64_t after[LKI_CUDNN_AXES], cudnnBackendDescriptor_t *out)
+{
+    const lki_cudnn_sizes *const s = &p->sizes;
+    const bool down = p->part == LKI_CONV_DOWN, up = p->part == LKI_CONV_UP, weights = p->part == LKI_CONV_WEIGHTS;
+    const bool behind = p->bias || (weights && p->type != LKI_F32);
+    const int64_t id = up ? ID_X : weights ? ID_W : ID_Y;
+    cudnnBackendDescriptor_t x, w, y, own, v, bias = NULL, last, ops[2];
+
+    LK_TRY(result(p, behind ? ID_INNER : id, behind || weights ? LKI_F32 : p->type, &own));
+    x = y = w = own;
+    if (!up)
+        LK_TRY(tensor(p, ID_X, p->type, s->batch, s->c, s->in[0], s->in[1], &x));
+    if (!weights)
+        LK_TRY(tensor(p, ID_W, p->type, s->f, s->c / s->groups, s->kernel[0], s->kernel[1], &w));
+    if (!down)
+        LK_TRY(tensor(p, ID_Y, p->type, s->batch, s->f, s->out[0], s->out[1], &y));
     LK_TRY(windows(p, s, after, &v));
-    LK_TRY(convolution(p, part, x, w, y, v, &ops[n++]));
-    step[0] = up ? x : y;
-    for (int i = 1; i <= behind; i++) {
-        const int64_t id = i < behind ? ID_INNER + i : up ? ID_X : ID_Y;
-        const lki_type own = i < behind ? LKI_F32 : t;
-        LK_TRY(up ? tensor(p, id, own, s->batch, s->c, s->in[0], s->in[1], &step[i]) : tensor(p, id, own, s->batch, s->f, s->out[0], s->out[1], &step[i]));
-        if (i == 1 && p->bias)
+    LK_TRY(convolution(p, p->part, x, w, y, v, &ops[0]));
+    if (behind) {
+        if (p->bias)
             LK_TRY(tensor(p, ID_BIAS, LKI_F32, 1, up ? s->c : s->f, 1, 1, &bias));
-        LK_TRY(pointwise(p, step[i - 1], i == 1 && p->bias ? bias : NULL, step[i], &ops[n++]));
+        LK_TRY(result(p, id, weights ? LKI_F32 : p->type, &last));
+        LK_TRY(pointwise(p, own, bias, last, &ops[1]));
     }
     LK_TRY(make(p, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, out));
     LK_TRY(set(*out, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &library));
-    LK_TRY(set(*out, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, n, ops));
+    LK_TRY(set(*out, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, behind ? 2 : 1, ops));
     return LK_CUDNN(cudnnBackendFinalize(*out));
 }
 
 /* ---- choice ---- */
 
-static bool acceptable(const lki_conv_cudnn *p, lki_type t, int64_t n, const cudnnBackendNumericalNote_t *notes)
+static bool acceptable(const lki_conv_cudnn *p, int64_t n, const cudnnBackendNumericalNote_t *notes)
 {
-    const bool tf32 = t == LKI_F32 && lki_cuda_device.tf32;
-    bool keeps_nan = false;
-
     for (int64_t i = 0; i < n; i++)
         switch (notes[i]) {
         case CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC:
@@ -233,23 +248,20 @@ static bool acceptable(const lki_conv_cudnn *p, lki_type t, int64_t n, const cud
         case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13:
             return false;
         case CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS:
-            if (!tf32)
+            if (!p->tf32)
                 return false;
             break;
-        case CUDNN_NUMERICAL_NOTE_TENSOR_CORE:
-            if (t == LKI_F32 && !tf32)
+        case CUDNN_NUMERICAL_NOTE_TENSOR_CORE: /* which have no other floats than tf32 */
+            if (p->type == LKI_F32 && !p->tf32)
                 return false;
-            break;
-        case CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP:
-            keeps_nan = true;
             break;
         default:
             break;
         }
-    return keeps_nan || !p->relu;
+    return true;
 }
 
-static lk_status judge(lki_conv_cudnn *p, lki_type t, cudnnBackendDescriptor_t config, bool *good)
+static lk_status judge(lki_conv_cudnn *p, cudnnBackendDescriptor_t config, bool *good)
 {
     cudnnBackendNumericalNote_t notes[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
     cudnnBackendDescriptor_t engine;
@@ -258,7 +270,7 @@ static lk_status judge(lki_conv_cudnn *p, lki_type t, cudnnBackendDescriptor_t c
     LK_TRY(make(p, CUDNN_BACKEND_ENGINE_DESCRIPTOR, &engine));
     LK_TRY(LK_CUDNN(cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &n, &engine)));
     LK_TRY(LK_CUDNN(cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &n, notes)));
-    *good = acceptable(p, t, n < CUDNN_NUMERICAL_NOTE_TYPE_COUNT ? n : CUDNN_NUMERICAL_NOTE_TYPE_COUNT, notes);
+    *good = acceptable(p, n < CUDNN_NUMERICAL_NOTE_TYPE_COUNT ? n : CUDNN_NUMERICAL_NOTE_TYPE_COUNT, notes);
     return LK_OK;
 }
 
@@ -290,7 +302,7 @@ static lk_status try_config(lki_conv_cudnn *p, cudnnBackendDescriptor_t config)
 }
 
 /* Sets p->plan if there is one. */
-static lk_status choose(lki_conv_cudnn *p, lki_type t, cudnnBackendDescriptor_t of, cudnnBackendHeurMode_t mode)
+static lk_status choose(lki_conv_cudnn *p, cudnnBackendDescriptor_t of, cudnnBackendHeurMode_t mode)
 {
     cudnnBackendDescriptor_t heuristic, config[MOST_CONFIGS];
     int64_t n = 0, got = 0;
@@ -308,7 +320,7 @@ static lk_status choose(lki_conv_cudnn *p, lki_type t, cudnnBackendDescriptor_t 
     for (int64_t i = 0; i < n && i < got && p->plan == NULL; i++) {
         const int before = p->n_own;
         bool good = false;
-        LK_TRY(judge(p, t, config[i], &good));
+        LK_TRY(judge(p, config[i], &good));
         if (good)
             LK_TRY(try_config(p, config[i]));
         if (p->plan == NULL && p->n_own > before) /* its engine */
@@ -317,30 +329,51 @@ static lk_status choose(lki_conv_cudnn *p, lki_type t, cudnnBackendDescriptor_t 
     return LK_OK;
 }
 
-static lk_status build(lki_conv_cudnn *p, const lki_cudnn_sizes *s, const int64_t after[LKI_CUDNN_AXES], lki_type t, lki_conv_part part)
+static lk_status build(lki_conv_cudnn *p, const int64_t after[LKI_CUDNN_AXES])
 {
     cudnnBackendDescriptor_t of;
 
-    LK_TRY(graph(p, s, after, t, part, &of));
-    const lk_status st = choose(p, t, of, CUDNN_HEUR_MODE_A);
+    LK_TRY(graph(p, after, &of));
+    const lk_status st = choose(p, of, CUDNN_HEUR_MODE_A);
     if (p->plan != NULL || (st != LK_OK && st != LK_E_UNSUPPORTED))
         return st;
-    return choose(p, t, of, CUDNN_HEUR_MODE_FALLBACK);
+    return choose(p, of, CUDNN_HEUR_MODE_FALLBACK);
 }
 
-/* *out is NULL where cuDNN has nothing. */
-static lk_status attempt(const lki_cudnn_sizes *s, const int64_t after[LKI_CUDNN_AXES], lki_type t, lki_conv_part part, bool bias, bool relu, lki_conv_cudnn **out)
+static void drop_descriptors(lki_conv_cudnn *p)
 {
-    lki_conv_cudnn *p = NULL;
+    while (p->n_own > 0)
+        cudnnBackendDestroyDescriptor(p->own[--p->n_own]);
+}
 
-    LK_TRY(lk_alloc(sizeof *p, "convolution by cuDNN", &p));
+/* p->plan stays NULL where cuDNN has nothing. */
+static lk_status plan_with(lki_conv_cudnn *p, bool bias)
+{
+    int64_t after[LKI_CUDNN_AXES];
+
+    if (!padding_behind(&p->sizes, after))
+        return LK_OK;
     p->bias = bias;
-    p->relu = relu;
-    const lk_status st = build(p, s, after, t, part);
+    const lk_status st = build(p, after);
     if (p->plan == NULL)
-        lki_conv_cudnn_destroy(&p);
-    *out = p;
+        drop_descriptors(p);
     return st == LK_E_UNSUPPORTED ? LK_OK : st;
+}
+
+/* ---- plans ---- */
+
+static lki_conv_cudnn *plans; /* all that are in use */
+
+static bool alike(const lki_conv_cudnn *p, const lki_conv_cudnn *q)
+{
+    const lki_cudnn_sizes *const a = &p->sizes, *const b = &q->sizes;
+
+    if (p->type != q->type || p->part != q->part || p->tf32 != q->tf32 || p->asked_bias != q->asked_bias || a->batch != b->batch || a->groups != b->groups || a->c != b->c || a->f != b->f)
+        return false;
+    for (int i = 0; i < LKI_CUDNN_AXES; i++)
+        if (a->in[i] != b->in[i] || a->out[i] != b->out[i] || a->kernel[i] != b->kernel[i] || a->stride[i] != b->stride[i] || a->dilation[i] != b->dilation[i] || a->before[i] != b->before[i])
+            return false;
+    return true;
 }
 
 static lk_status open_library(void)
@@ -350,20 +383,35 @@ static lk_status open_library(void)
     return LK_CUDNN(cudnnSetStream(library, lki_cuda_device.queue));
 }
 
-lk_status lki_conv_cudnn_create(const lki_cudnn_sizes *s, lki_type t, lki_conv_part part, bool bias, bool relu, lki_conv_cudnn **out)
+lk_status lki_conv_cudnn_create(const lki_cudnn_sizes *s, lki_type t, lki_conv_part part, bool bias, lki_conv_cudnn **out)
 {
     const char *const wish = getenv("LOCKSTEP_CUDNN");
-    int64_t after[LKI_CUDNN_AXES];
+    const lki_conv_cudnn asked = {.sizes = *s, .type = t, .part = part, .tf32 = t == LKI_F32 && lki_cuda_device.tf32, .asked_bias = bias, .users = 1};
+    lki_conv_cudnn *p;
 
     *out = NULL;
-    if ((wish != NULL && strcmp(wish, "0") == 0) || !padding_behind(s, after))
+    if (wish != NULL && strcmp(wish, "0") == 0)
         return LK_OK;
+    for (p = plans; p != NULL && !alike(p, &asked);)
+        p = p->next;
+    if (p != NULL) {
+        p->users++;
+        *out = p;
+        return LK_OK;
+    }
     LK_TRY(open_library());
-    LK_TRY(attempt(s, after, t, part, bias, relu, out));
-    if (*out == NULL && bias && relu)
-        LK_TRY(attempt(s, after, t, part, true, false, out));
-    if (*out == NULL && (bias || relu))
-        LK_TRY(attempt(s, after, t, part, false, false, out));
+    LK_TRY(lk_alloc(sizeof *p, "convolution by cuDNN", &p));
+    *p = asked;
+    lk_status st = plan_with(p, bias);
+    if (st == LK_OK && p->plan == NULL && bias)
+        st = plan_with(p, false);
+    if (p->plan == NULL) {
+        lk_free(p);
+        return st;
+    }
+    p->next = plans;
+    plans = p;
+    *out = p;
     return LK_OK;
 }
 
@@ -371,12 +419,15 @@ void lki_conv_cudnn_destroy(lki_conv_cudnn **pp)
 {
     lki_conv_cudnn *const p = *pp;
 
-    if (p == NULL)
-        return;
-    while (p->n_own > 0)
-        cudnnBackendDestroyDescriptor(p->own[--p->n_own]);
-    lk_free(p);
     *pp = NULL;
+    if (p == NULL || --p->users > 0)
+        return;
+    lki_conv_cudnn **at = &plans;
+    while (*at != p)
+        at = &(*at)->next;
+    *at = p->next;
+    drop_descriptors(p);
+    lk_free(p);
 }
 
 int lki_cudnn_version(void)
@@ -386,9 +437,9 @@ int lki_cudnn_version(void)
 
 #else
 
-lk_status lki_conv_cudnn_create(const lki_cudnn_sizes *s, lki_type t, lki_conv_part part, bool bias, bool relu, lki_conv_cudnn **out)
+lk_status lki_conv_cudnn_create(const lki_cudnn_sizes *s, lki_type t, lki_conv_part part, bool bias, lki_conv_cudnn **out)
 {
-    (void)s, (void)t, (void)part, (void)bias, (void)relu;
+    (void)s, (void)t, (void)part, (void)bias;
     *out = NULL;
     return LK_OK;
 }
