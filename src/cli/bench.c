@@ -169,7 +169,7 @@ typedef struct products_opts {
 } products_opts;
 
 static const lk_field products_rows[] = {
-    LK_FIELD(products_opts, precision, LK_T_ENUM, .def = "bf16", .choices = "fp32|tf32|bf16|fp16", .help = "Numbers that are multiplied."),
+    LK_FIELD(products_opts, precision, LK_T_ENUM, .def = "bf16", .choices = LK_PRECISION_CHOICES, .help = "Numbers that are multiplied."),
     LK_FIELD(products_opts, size, LK_T_INT, .def = "8192", .min = 16, .max = 65536, .help = "Rows and columns of the matrices."),
     LKI_JSON_ROW(products_opts),
 };
@@ -178,7 +178,6 @@ static const lk_table products_table = LK_TABLE(products_opts, "lockstep bench p
 
 static lk_status say_products(const products_opts *o)
 {
-    static const char *const names[] = {"fp32", "tf32", "bf16", "fp16"};
     const lk_cuda_module *m = NULL;
     lk_cuda_gpu gpu;
     double rate;
@@ -190,8 +189,8 @@ static lk_status say_products(const products_opts *o)
     LK_TRY(m->describe(0, &gpu));
     LK_TRY(m->product_rate((lk_precision)o->precision, o->size, &rate));
     if (o->json)
-        return lki_print_json(json_pack("{s:s, s:s, s:s, s:I, s:f}", "name", "products", "gpu", gpu.name, "precision", names[o->precision], "size", (json_int_t)o->size, "gflops", rate / 1e9));
-    lk_buf_printf(&b, "%s: %.1f TFLOP/s in products of %" PRId64 " x %" PRId64 " matrices, %s\n", gpu.name, rate / 1e12, o->size, o->size, names[o->precision]);
+        return lki_print_json(json_pack("{s:s, s:s, s:s, s:I, s:f}", "name", "products", "gpu", gpu.name, "precision", lk_precision_name((lk_precision)o->precision), "size", (json_int_t)o->size, "gflops", rate / 1e9));
+    lk_buf_printf(&b, "%s: %.1f TFLOP/s in products of %" PRId64 " x %" PRId64 " matrices, %s\n", gpu.name, rate / 1e12, o->size, o->size, lk_precision_name((lk_precision)o->precision));
     const lk_status st = lki_print(&b);
     lk_buf_fini(&b);
     return st;

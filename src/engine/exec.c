@@ -13,8 +13,9 @@
 typedef struct recording {
     const void *weights, *packed, *grads, *carry;
     int slot;
-    int uses;
-    lk_work **work; /* [n_pieces]; NULL until the second use: a first run brings libraries and kernels in */
+    int uses; /* recorded at the second: a first run brings libraries and kernels in */
+    bool recorded;
+    lk_work **work; /* [n_pieces] */
 } recording;
 
 enum { MAX_RECORDINGS = 256 };
@@ -52,6 +53,7 @@ struct lk_exec {
     int n_pieces;
     recording *rec;
     int n_rec;
+    lk_work **works; /* of all recordings */
     float *output; /* in the space: predictions as floats */
 };
 
@@ -187,6 +189,7 @@ static lk_status create_slots(lk_exec *e, int slots)
     e->n_keys = count_keys(p, e->key);
     LK_TRY(create_pieces(e));
     LK_TRY(lk_alloc_array(MAX_RECORDINGS, sizeof *e->rec, "recorded work", &e->rec));
+    LK_TRY(lk_alloc_array((int64_t)MAX_RECORDINGS * e->n_pieces, sizeof(lk_work *), "recorded work", &e->works));
     if (reads_out(p) && p->backend->value_size != p->backend->real_size)
         LK_TRY(lk_space_alloc(e->space, (size_t)lk_shape_count(&p->output_shape) * sizeof(float), "predictions", &e->output));
     return LK_OK;
@@ -220,11 +223,8 @@ void lk_exec_destroy(lk_exec **ep)
 
     if (e == NULL)
         return;
-    for (int i = 0; i < e->n_rec; i++) {
-        for (int k = 0; e->rec[i].work != NULL && k < e->n_pieces; k++)
-            lk_work_destroy(e->space, &e->rec[i].work[k]);
-        lk_free(e->rec[i].work);
-    }
+    for (int i = 0; i < e->n_rec * e->n_pieces; i++)
+        lk_work_destroy(e->space, &e->works[i]);
     for (int i = 0; i < e->n_slots; i++) {
         lk_space_free(e->space, e->slot[i].device);
         lk_space_free_pinned(e->space, e->slot[i].pinned);
@@ -239,6 +239,7 @@ void lk_exec_destroy(lk_exec **ep)
     lk_free(e->key);
     lk_free(e->piece);
     lk_free(e->rec);
+    lk_free(e->works);
     lk_free(e);
     *ep = NULL;
 }
@@ -409,6 +410,7 @@ static recording *find_recording(lk_exec *e, const lk_exec_run_args *a)
     if (e->n_rec == MAX_RECORDINGS)
         return NULL;
     e->rec[e->n_rec] = want;
+    e->rec[e->n_rec].work = e->works + e->n_rec * e->n_pieces;
     return &e->rec[e->n_rec++];
 }
 
@@ -416,13 +418,13 @@ static lk_status record(lk_exec *e, const lk_exec_run_args *a, recording *r)
 {
     lk_status st = LK_OK;
 
-    LK_TRY(lk_alloc_array(e->n_pieces, sizeof *r->work, "recorded work", &r->work));
     for (int k = 0, from = 0; k < e->n_pieces && st == LK_OK; from = e->piece[k++]) {
         LK_TRY(lk_space_record_begin(e->space));
         st = run_range(e, a, from, e->piece[k]);
         const lk_status ended = lk_space_record_end(e->space, &r->work[k]);
         st = st != LK_OK ? st : ended;
     }
+    r->recorded = st == LK_OK;
     return st;
 }
 
@@ -434,7 +436,7 @@ static lk_status run_device(lk_exec *e, const lk_exec_run_args *a)
     if (r != NULL && r->uses++ == 1)
         LK_TRY(record(e, a, r));
     for (int k = 0, from = 0; k < e->n_pieces; from = e->piece[k++]) {
-        LK_TRY(r != NULL && r->work != NULL ? lk_space_replay(e->space, r->work[k]) : run_range(e, a, from, e->piece[k]));
+        LK_TRY(r != NULL && r->recorded ? lk_space_replay(e->space, r->work[k]) : run_range(e, a, from, e->piece[k]));
         if (k == 0)
             LK_TRY(bring_out(e, a));
         else if (a->after != NULL)
@@ -466,18 +468,18 @@ lk_status lk_exec_run(lk_exec *e, const lk_exec_run_args *a)
     return e->space->host ? run_range(e, a, 0, e->plan->n_instr) : run_device(e, a);
 }
 
-lk_status lk_exec_finish(lk_exec *e, const lk_exec_run_args *a)
+lk_status lk_exec_finish(lk_exec *e, int number, const lk_micro *micro)
 {
     const lk_plan *p = e->plan;
     int64_t fault[LK_FAULT_WORDS];
 
-    if (e->space->host || e->slot[a->slot].empty)
+    if (e->space->host || e->slot[number].empty)
         return LK_OK;
-    const slot *s = &e->slot[a->slot];
+    const slot *s = &e->slot[number];
     LK_TRY(lk_mark_wait(e->space, s->mark));
-    memcpy(a->micro->metrics, s->pinned + e->at.metrics, (size_t)p->n_losses * LK_MAX_METRICS * sizeof(double));
+    memcpy(micro->metrics, s->pinned + e->at.metrics, (size_t)p->n_losses * LK_MAX_METRICS * sizeof(double));
     memcpy(fault, s->pinned + e->at.fault, sizeof fault);
-    const lk_status st = lk_fault_status(a->micro, fault);
+    const lk_status st = lk_fault_status(micro, fault);
     return st == LK_OK ? LK_OK : lk_err_prefix(st, "layer %s: ", p->node[fault[LK_FAULT_NODE]].name);
 }
 

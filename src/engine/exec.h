@@ -30,9 +30,9 @@ LK_MUST_USE lk_status lk_exec_create(const lk_plan *p, int slots, lk_exec **out)
 /* Forward, and backward if the plan trains. A microbatch without valid rows gives zero gradients and zero metrics without running. Does not allocate
  * on the host. Errors: LK_E_DATA with layer and sample; LK_E_DEVICE. */
 LK_MUST_USE lk_status lk_exec_run(lk_exec *e, const lk_exec_run_args *a);
-/* Once for each run that succeeded, with the same arguments: waits until the forward pass is done and fills the metrics. On the host there is nothing left to
+/* Once for each run that succeeded, with its slot and microbatch: waits until the forward pass is done and fills the metrics. On the host there is nothing left to
  * do. Errors: LK_E_DATA, what a device found wrong with the data; LK_E_DEVICE. */
-LK_MUST_USE lk_status lk_exec_finish(lk_exec *e, const lk_exec_run_args *a);
+LK_MUST_USE lk_status lk_exec_finish(lk_exec *e, int slot, const lk_micro *micro);
 /* Seconds per instruction are added up when profiling is on: [n_instr]; NULL turns it off. */
 void lk_exec_profile(lk_exec *e, double *seconds);
 void *lk_exec_arena(lk_exec *e);

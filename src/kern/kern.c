@@ -204,6 +204,13 @@ lk_status lki_id_fail(const lk_micro *m, int64_t row, int64_t id, int64_t size)
         LK_E_DATA, "sample %" PRId64 ": id %" PRId64 " is outside [0, %" PRId64 ")", m->sample[row], id, size);
 }
 
+const char *lk_precision_name(lk_precision p)
+{
+    static const char *const names[LK_PRECISIONS] = {"fp32", "tf32", "bf16", "fp16"};
+
+    return names[p];
+}
+
 lk_status lki_length_fail(const lk_micro *m, int64_t row, int64_t length, int64_t most)
 {
     return LK_FAIL(

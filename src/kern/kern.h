@@ -395,6 +395,13 @@ typedef struct lk_perturb {
 } lk_perturb;
 
 /* ---- backends ---- */
+/* Types of values that a backend computes with; weights, gradients and optimizer state stay float32. tf32: values of float32 whose products round
+ * their factors to 10 bits. */
+typedef enum lk_precision { LK_PRECISION_FP32, LK_PRECISION_TF32, LK_PRECISION_BF16, LK_PRECISION_FP16, LK_PRECISIONS } lk_precision;
+#define LK_PRECISION_CHOICES "fp32|tf32|bf16|fp16"
+/* "bf16" */
+const char *lk_precision_name(lk_precision p);
+
 /* All arrays lie in `space`. Weights, gradients, optimizer state are arrays of numbers of real_size, values of REAL of value_size. */
 typedef struct lk_backend {
     const char *name;

@@ -281,7 +281,7 @@ static const lk_field train_rows[] = {
     LK_FIELD(lk_train_opts, init_from, LK_T_TABLE, .def = "", .sub = &init_from_table,
         .help = "A checkpoint of another run whose weights this one starts from."),
     LK_FIELD(lk_train_opts, lr, LK_T_TABLE, .sub = &lr_table, .help = "Learning rate: a number, or a map."),
-    LK_FIELD(lk_train_opts, precision, LK_T_ENUM, .def = "fp32", .choices = "fp32|tf32|bf16|fp16",
+    LK_FIELD(lk_train_opts, precision, LK_T_ENUM, .def = "fp32", .choices = LK_PRECISION_CHOICES,
         .help = "Numbers that a GPU computes with: of activations and products. Weights, gradients of weights and the optimizer's state "
                 "stay fp32. tf32: products round their factors to 10 bits; fp16: the loss is scaled so that gradients do not vanish, "
                 "and a step whose gradient is not finite is left out. The CPU computes in fp32."),

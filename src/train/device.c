@@ -8,8 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const precision_names[LK_PRECISIONS] = {"fp32", "tf32", "bf16", "fp16"};
-
 /* Without a driver the module is not even loaded: its libraries take longer than a short run. A module that is named by hand is. */
 static lk_status find_driver(void)
 {
@@ -78,7 +76,7 @@ lk_status lki_device_open(lk_run *r)
         r->backend = &lk_backend_cpu;
         r->wire = r->comm;
         if (r->config->train.precision != LK_PRECISION_FP32 && r->mode != LK_RUN_PLAN)
-            return LK_FAIL(LK_E_CONFIG, "%s: train.precision is %s, which is for GPUs: the CPU computes in fp32", lk_config_where(r->config, "train.precision", where, sizeof where), precision_names[r->config->train.precision]);
+            return LK_FAIL(LK_E_CONFIG, "%s: train.precision is %s, which is for GPUs: the CPU computes in fp32", lk_config_where(r->config, "train.precision", where, sizeof where), lk_precision_name((lk_precision)r->config->train.precision));
         return LK_OK;
     }
     r->on_gpu = true;
@@ -89,9 +87,4 @@ void lki_device_close(lk_run *r)
 {
     if (r->wire != r->comm)
         lk_comm_destroy(&r->wire);
-}
-
-const char *lki_precision_name(const lk_run *r)
-{
-    return precision_names[r->config->train.precision];
 }

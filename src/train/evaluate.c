@@ -11,13 +11,11 @@ typedef struct eval_wave {
     int first, n;
 } eval_wave;
 
-/* What lane `lane` is run with. */
-static lk_exec_run_args lane_args(const lk_run *r, const lki_eval_batch *e, int lane, lk_micro *micro)
+static lk_micro lane_micro(const lk_run *r, const lki_eval_batch *e, int lane)
 {
     const lk_lane_batch *b = &e->batch->lane[lane];
-    lk_exec_run_args args = {.micro = micro, .slot = lane, .weights = e->weights, .packed = r->evaluator.packed};
 
-    *micro = (lk_micro){
+    return (lk_micro){
         .rows = r->rows,
         .valid = b->valid,
         .sample = b->sample,
@@ -25,10 +23,6 @@ static lk_exec_run_args lane_args(const lk_run *r, const lki_eval_batch *e, int 
         .grad_scale = 1.0,
         .metrics = e->sums + lane * e->lane_sums,
     };
-    if (r->eval_carry != NULL)
-        args.carry = r->eval_carry + lane * r->evaluator.plan->carry_bytes;
-    memcpy(args.input, b->field, sizeof args.input);
-    return args;
 }
 
 static lk_status eval_lane(void *arg, int worker, int i)
@@ -36,10 +30,14 @@ static lk_status eval_lane(void *arg, int worker, int i)
     const eval_wave *w = arg;
     const lki_eval_batch *e = w->e;
     const int lane = w->first + i;
-    lk_exec *exec = w->r->evaluator.exec[worker];
-    lk_micro micro;
-    const lk_exec_run_args args = lane_args(w->r, e, lane, &micro);
+    lk_run *r = w->r;
+    lk_exec *exec = r->evaluator.exec[worker];
+    const lk_micro micro = lane_micro(r, e, lane);
+    lk_exec_run_args args = {.micro = &micro, .slot = lane, .weights = e->weights, .packed = r->evaluator.packed};
 
+    if (r->eval_carry != NULL)
+        args.carry = r->eval_carry + lane * r->evaluator.plan->carry_bytes;
+    memcpy(args.input, e->batch->lane[lane].field, sizeof args.input);
     LK_TRY(lk_exec_run(exec, &args));
     if (e->output != NULL && micro.valid > 0)
         LK_TRY(lk_exec_output(exec, e->output + lane * e->lane_output));
@@ -52,9 +50,8 @@ static lk_status finish_lanes(lk_run *r, const lki_eval_batch *e)
     lk_status st = LK_OK;
 
     for (int lane = 0; lane < r->n_lanes; lane++) {
-        lk_micro micro;
-        const lk_exec_run_args args = lane_args(r, e, lane, &micro);
-        const lk_status one = lk_exec_finish(r->evaluator.exec[0], &args);
+        const lk_micro micro = lane_micro(r, e, lane);
+        const lk_status one = lk_exec_finish(r->evaluator.exec[0], lane, &micro);
 
         if (st == LK_OK)
             st = one;

@@ -260,7 +260,7 @@ static void say_header(const lk_run *r)
     lk_format_bytes((double)r->phase[0].trainer.plan->arena_bytes, arena, sizeof arena);
     snprintf(device, sizeof device, "%d thread%s, %s of activations a thread", lk_pool_size(r->pool), lk_pool_size(r->pool) == 1 ? "" : "s", arena);
     if (r->on_gpu)
-        snprintf(device, sizeof device, "%s on a GPU each, %s of activations", lki_precision_name(r), arena);
+        snprintf(device, sizeof device, "%s on a GPU each, %s of activations", lk_precision_name((lk_precision)r->config->train.precision), arena);
     lk_log(LK_LOG_INFO, "%s: %s weights, %" PRId64 " samples, batch %" PRId64 " in %d microbatches, %d rank%s (%s), %s, reduction %s", r->config->run.name, count, lk_dataset_samples(r->train_data), r->config->train.batch, r->leaves, r->nranks, r->nranks == 1 ? "" : "s", lk_comm_name(r->wire), device,
         r->config->train.reduction == LK_REDUCTION_FAST ? "fast (bits depend on the number of ranks)" : "exact");
     if (r->no_gpu[0] != 0)

@@ -142,8 +142,6 @@ struct lk_run {
 /* device.c: sets backend and wire. Collective. Errors: LK_E_CONFIG where the config asks for what is not there. */
 LK_MUST_USE lk_status lki_device_open(lk_run *r);
 void lki_device_close(lk_run *r);
-/* "bf16" */
-const char *lki_precision_name(const lk_run *r);
 
 /* data.c: datasets; then, when the model is known, what a batch holds and in which order samples come. Local. */
 LK_MUST_USE lk_status lki_data_open(lk_run *r);

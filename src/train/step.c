@@ -18,6 +18,7 @@ typedef struct wave {
     const lk_batch *batch;
     int first, n;        /* lanes of this rank, from 0 */
     bool last;
+    int stat_count;      /* microbatches of the step, on all ranks, that have samples */
     int next_bucket;     /* the last wave sends buckets from the last to the first */
     lk_status comm;      /* what the exchange said; only worker 0 touches it */
     _Atomic int *done;   /* [workers] last instruction each has finished */
@@ -55,22 +56,11 @@ static void after_instr(void *arg, int instr)
         h->w->comm = lk_reduce_poll(h->w->phase->reduce);
 }
 
-/* What lane `lane` is run with, but for its state and what is called meanwhile. */
-static lk_exec_run_args lane_args(lk_run *r, lki_phase *p, const lk_batch *batch, int lane, lk_micro *micro)
+static lk_micro lane_micro(lk_run *r, const lk_batch *batch, int lane)
 {
     const lk_lane_batch *b = &batch->lane[lane];
-    lk_exec_run_args args = {
-        .micro = micro,
-        .slot = lane,
-        .weights = r->weights,
-        .packed = p->trainer.packed,
-        .grads = lk_reduce_leaf(p->reduce, r->first_lane + lane),
-        .stat_index = r->first_lane + lane, /* padding is in the last lanes, so the non-empty ones are numbered without gaps */
-        .stat_count = lki_nonempty_lanes(r, batch->step),
-    };
 
-    memcpy(args.input, b->field, sizeof args.input);
-    *micro = (lk_micro){
+    return (lk_micro){
         .rows = r->rows,
         .valid = b->valid,
         .sample = b->sample,
@@ -79,19 +69,29 @@ static lk_exec_run_args lane_args(lk_run *r, lki_phase *p, const lk_batch *batch
         .grad_scale = lki_loss_scale(r) / (double)batch->samples,
         .metrics = r->rows_sent + (int64_t)lane * LKI_COLS,
     };
-    return args;
 }
 
 static lk_status run_lane(void *arg, int worker, int i)
 {
     wave *w = arg;
-    lk_micro micro;
-    lk_exec_run_args args = lane_args(w->r, w->phase, w->batch, w->first + i, &micro);
+    lk_run *r = w->r;
+    const int lane = w->first + i;
+    const lk_micro micro = lane_micro(r, w->batch, lane);
     hook h = {w, worker};
-    lk_status st = lki_carry_lane(w->r, w->phase, w->first + i, &args.carry);
+    lk_exec_run_args args = {
+        .micro = &micro,
+        .slot = lane,
+        .weights = r->weights,
+        .packed = w->phase->trainer.packed,
+        .grads = lk_reduce_leaf(w->phase->reduce, r->first_lane + lane),
+        .stat_index = r->first_lane + lane, /* padding is in the last lanes, so the non-empty ones are numbered without gaps */
+        .stat_count = w->stat_count,
+        .after = w->last ? after_instr : NULL,
+        .after_arg = &h,
+    };
+    lk_status st = lki_carry_lane(r, w->phase, lane, &args.carry);
 
-    args.after = w->last ? after_instr : NULL;
-    args.after_arg = &h;
+    memcpy(args.input, w->batch->lane[lane].field, sizeof args.input);
     if (st == LK_OK)
         st = lk_exec_run(w->phase->trainer.exec[worker], &args);
 
@@ -104,7 +104,7 @@ static lk_status run_lane(void *arg, int worker, int i)
 static lk_status run_lanes(lk_run *r, lki_phase *p, const lk_batch *b, lk_status *local, lk_err *why)
 {
     const int width = lk_pool_size(r->pool);
-    wave w = {.r = r, .phase = p, .batch = b, .next_bucket = p->trainer.plan->n_buckets - 1, .done = r->done};
+    wave w = {.r = r, .phase = p, .batch = b, .next_bucket = p->trainer.plan->n_buckets - 1, .done = r->done, .stat_count = lki_nonempty_lanes(r, b->step)};
 
     *local = LK_OK;
     for (w.first = 0; w.first < r->n_lanes; w.first += width) {
@@ -134,10 +134,9 @@ static lk_status run_lanes(lk_run *r, lki_phase *p, const lk_batch *b, lk_status
 static void finish_lanes(lk_run *r, lki_phase *p, const lk_batch *b, lk_status *local, lk_err *why)
 {
     for (int lane = 0; lane < r->n_lanes && *local == LK_OK; lane++) {
-        lk_micro micro;
-        const lk_exec_run_args args = lane_args(r, p, b, lane, &micro);
+        const lk_micro micro = lane_micro(r, b, lane);
 
-        *local = lk_exec_finish(p->trainer.exec[0], &args);
+        *local = lk_exec_finish(p->trainer.exec[0], lane, &micro);
         if (*local != LK_OK)
             lk_err_take(why);
     }

@@ -4,7 +4,6 @@ in each precision; losses beside the CPU's; what goes wrong on a device ends all
 import json
 import os
 import re
-import signal
 import unittest
 
 import lockstep

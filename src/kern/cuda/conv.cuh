@@ -96,18 +96,6 @@ template <class F> static __device__ inline void each_window(const window &v, co
 }
 
 /* N neighbouring channels as one access: 1, or as many as 16 bytes hold. */
-template <class T, int N> struct alignas(N * sizeof(T)) piece {
-    T at[N];
-};
-template <int N, class T> static __device__ inline piece<T, N> load_piece(const T *p)
-{
-    return *reinterpret_cast<const piece<T, N> *>(p);
-}
-template <class T, int N> static __device__ inline void store_piece(T *p, const piece<T, N> &v)
-{
-    *reinterpret_cast<piece<T, N> *>(p) = v;
-}
-
 static __device__ inline float activated(float v, bool relu)
 {
     return relu ? lki_formula_relu(v) : v;
@@ -134,7 +122,7 @@ template <class T, int N> static __global__ void columns_kernel(window v, int64_
     col += (group * rows + row) * cols + column;
     for (place p(v.out, first + row); row < end; row++, p.next(v.out), col += cols) {
         const int64_t at = behind ? -1 : wide_place(v, p, t);
-        store_piece(col, at < 0 ? piece<T, N>{} : load_piece<N>(x + at * v.c));
+        store_vec(col, at < 0 ? vec<T, N>{} : load_vec<N>(x + at * v.c));
     }
 }
 
@@ -160,7 +148,7 @@ template <class T, int N> struct gather_columns {
         float at[N];
         __device__ void operator()(int tap, int64_t row)
         {
-            const piece<T, N> own = load_piece<N>(col + row * cols + tap * part);
+            const vec<T, N> own = load_vec<N>(col + row * cols + tap * part);
             for (int k = 0; k < N; k++)
                 at[k] += to_float(own.at[k]);
         }
@@ -170,13 +158,13 @@ template <class T, int N> struct gather_columns {
         const int part = v.c / v.groups, channel = (int)(i % (v.c / N)) * N, group = channel / part;
         const place p(v.in, i / (v.c / N));
         sum s = {col + group * rows * cols + channel % part, cols, part, {}};
-        piece<T, N> out;
+        vec<T, N> out;
         for (int k = 0; k < N; k++)
             s.at[k] = bias != NULL ? bias[channel + k] : 0;
         each_window(v, p, s);
         for (int k = 0; k < N; k++)
             out.at[k] = from_float<T>(activated(s.at[k], relu));
-        store_piece(x + i * N, out);
+        store_vec(x + i * N, out);
     }
 };
 
@@ -192,7 +180,7 @@ template <class T, int N> struct depthwise_down {
         const int channel = (int)(i % (v.c / N)) * N;
         const place p(v.out, i / (v.c / N));
         float sum[N];
-        piece<T, N> out;
+        vec<T, N> out;
         int t[LK_MAX_AXES];
         const float *tap = w + channel;
         for (int k = 0; k < N; k++)
@@ -203,13 +191,13 @@ template <class T, int N> struct depthwise_down {
                     const int64_t at = wide_place(v, p, t);
                     if (at < 0)
                         continue;
-                    const piece<T, N> own = load_piece<N>(x + at * v.c + channel);
+                    const vec<T, N> own = load_vec<N>(x + at * v.c + channel);
                     for (int k = 0; k < N; k++)
                         sum[k] += tap[k] * to_float(own.at[k]);
                 }
         for (int k = 0; k < N; k++)
             out.at[k] = from_float<T>(activated(sum[k], relu));
-        store_piece(y + i * N, out);
+        store_vec(y + i * N, out);
     }
 };
 
@@ -226,7 +214,7 @@ template <class T, int N> struct depthwise_up {
         float at[N];
         __device__ void operator()(int tap, int64_t row)
         {
-            const piece<T, N> own = load_piece<N>(y + row * c);
+            const vec<T, N> own = load_vec<N>(y + row * c);
             for (int k = 0; k < N; k++)
                 at[k] += w[(int64_t)tap * c + k] * to_float(own.at[k]);
         }
@@ -236,13 +224,13 @@ template <class T, int N> struct depthwise_up {
         const int channel = (int)(i % (v.c / N)) * N;
         const place p(v.in, i / (v.c / N));
         sum s = {y + channel, w + channel, v.c, {}};
-        piece<T, N> out;
+        vec<T, N> out;
         for (int k = 0; k < N; k++)
             s.at[k] = bias != NULL ? bias[channel + k] : 0;
         each_window(v, p, s);
         for (int k = 0; k < N; k++)
             out.at[k] = from_float<T>(activated(s.at[k], relu));
-        store_piece(x + i * N, out);
+        store_vec(x + i * N, out);
     }
 };
 
@@ -325,10 +313,10 @@ template <class T, int N> struct finish_channels {
     __device__ void operator()(int64_t i) const
     {
         const int64_t channel = i * N % c;
-        piece<T, N> own = load_piece<N>(y + i * N);
+        vec<T, N> own = load_vec<N>(y + i * N);
         for (int k = 0; k < N; k++)
             own.at[k] = from_float<T>(activated(to_float(own.at[k]) + (bias != NULL ? bias[channel + k] : 0), relu));
-        store_piece(y + i * N, own);
+        store_vec(y + i * N, own);
     }
 };
 

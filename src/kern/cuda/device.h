@@ -4,10 +4,6 @@
 
 #include "kern/kern.h"
 
-/* Types of values that a backend computes with; weights, gradients and optimizer state stay float32. tf32: values of float32 whose products round
- * their factors to 10 bits. */
-typedef enum lk_precision { LK_PRECISION_FP32, LK_PRECISION_TF32, LK_PRECISION_BF16, LK_PRECISION_FP16, LK_PRECISIONS } lk_precision;
-
 #define LK_CUDA_NAME 256
 #define LK_CUDA_BUS 24
 typedef struct lk_cuda_gpu {
