@@ -27,7 +27,7 @@ static const lk_field rows[] = {
     LKI_JSON_ROW(predict_opts),
 };
 static const lk_table table =
-    LK_TABLE(predict_opts, "lockstep predict", "Writes what a checkpoint makes of data.valid, or of noise.", rows);
+    LK_TABLE(predict_opts, "lockstep predict", "Writes what a checkpoint makes of data.valid, whose target need not be there, or of noise.", rows);
 
 /* With --json the run itself has printed the event. */
 static lk_status say(const lk_predict_result *r, const char *path)

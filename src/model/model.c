@@ -87,6 +87,11 @@ static lk_status build_network(assembly *a, const char *name, int *value)
 }
 
 /* ---- inputs ---- */
+bool lk_model_reads_target(int objective)
+{
+    return objective == LK_OBJECTIVE_SEQ2SEQ;
+}
+
 static lk_status add_input(assembly *a, const char *name, const char *key, const lk_shape *sample, lk_model_feed feed)
 {
     const int n = a->graph->n_values;
@@ -136,7 +141,7 @@ static lk_status add_inputs(assembly *a)
     else if (c->train.objective == LK_OBJECTIVE_SEQ2SEQ)
         LK_TRY(add_shifted(a));
     else
-        LK_TRY(add_input(a, "target", "data.target", &target, (lk_model_feed){.field = 1, .ids = classes && !mixed}));
+        LK_TRY(add_input(a, "target", "data.target", &target, (lk_model_feed){.field = a->in->no_target ? LK_FEED_NOTHING : 1, .ids = classes && !mixed}));
     for (int i = 0; i < a->in->n_more; i++)
         LK_TRY(add_input(a, a->in->more[i].name, "data.fields", &a->in->more[i].sample, (lk_model_feed){.field = 2 + i, .ids = a->in->more[i].whole}));
     if (c->train.objective != LK_OBJECTIVE_SEQ2SEQ)

@@ -15,13 +15,15 @@ typedef struct lk_model_field {
 typedef struct lk_model_input {
     lk_shape sample, target_sample; /* of data.input and data.target */
     bool whole, target_whole;
+    bool no_target;       /* it is not read (lk_model_reads_target): the input "target" is fed with nothing, and has the shape that the loss wants */
     lk_model_field more[LK_MAX_INPUTS]; /* data.fields */
     int n_more;
 } lk_model_input;
 
 /* What a graph input is to be filled with. */
+enum { LK_FEED_NOTHING = -1 };
 typedef struct lk_model_feed {
-    int field;            /* 0 data.input, 1 data.target, then data.fields */
+    int field;            /* 0 data.input, 1 data.target, then data.fields; LK_FEED_NOTHING: zeros, what comes of them is not looked at */
     bool ids;             /* whole numbers */
     int64_t first, count; /* count above 0: only these elements of the sample */
 } lk_model_feed;
@@ -58,6 +60,8 @@ typedef struct lk_model {
  * Errors, with nothing left behind: LK_E_CONFIG with file:line:column, layer and shapes (unknown layer or option with
  * the nearest known, name taken, shapes that do not fit); LK_E_SHAPE where samples have too many dimensions. */
 LK_MUST_USE lk_status lk_model_build(const lk_config *c, const lk_model_input *in, lk_model *out);
+/* Whether predictions of a model with this objective depend on data.target (seq2seq: a decoder reads it). */
+bool lk_model_reads_target(int objective);
 void lk_model_fini(lk_model *m);
 /* Applies train.groups and train.init to the parameters of the graphs of a model, by patterns of their names; with n 0 the lists are only
  * checked. Errors: LK_E_CONFIG with file:line:column; a pattern that matches nothing is one. */

@@ -54,6 +54,15 @@ static int class_axis(int objective, const lk_shape *y)
     return objective == LK_OBJECTIVE_SEGMENT ? 1 : y->ndim - 1;
 }
 
+static lk_shape without_axis(const lk_shape *s, int axis)
+{
+    lk_shape out = {.ndim = s->ndim - 1};
+
+    for (int i = 0; i < out.ndim; i++)
+        out.dim[i] = s->dim[i < axis ? i : i + 1];
+    return out;
+}
+
 static lk_status check_classes(const lki_builder *b, const lk_config *c, int output)
 {
     const lk_shape *y = &b->graph->value[output].shape;
@@ -82,6 +91,8 @@ static lk_status class_loss(lki_builder *b, const lk_config *c, int output, int 
     m->classes = y.dim[class_axis(t->objective, &y)];
     if (lk_is_mixed(&c->data.mix))
         g->value[target].shape = y; /* shares of classes */
+    else if (m->feed[1].field == LK_FEED_NOTHING)
+        g->value[target].shape = without_axis(&y, class_axis(t->objective, &y));
     if (t->class_weights.n > 0 && t->class_weights.n != m->classes)
         return LK_FAIL(LK_E_CONFIG, "%s: train.class_weights: %d numbers, but the model tells apart %" PRId64 " classes",
             lk_config_where(c, "train.class_weights", where, sizeof where), t->class_weights.n, m->classes);
@@ -131,11 +142,11 @@ static lk_status real_loss(lki_builder *b, const lk_config *c, int output, int t
     return lk_graph_add(b->graph, &d, NULL);
 }
 
-static lk_status target_loss(lki_builder *b, const lk_config *c, int output, int target)
+static lk_status target_loss(lki_builder *b, const lk_config *c, int output, int target, const lk_model *m)
 {
     lk_value *v = b->graph->value;
 
-    if (same_elements(&v[output].shape, &v[target].shape))
+    if (m->feed[1].field == LK_FEED_NOTHING || same_elements(&v[output].shape, &v[target].shape))
         v[target].shape = v[output].shape;
     return real_loss(b, c, output, target, 1);
 }
@@ -189,7 +200,7 @@ lk_status lki_add_losses(lki_builder *b, const lk_config *c, int output, const i
     switch (c->train.objective) {
     case LK_OBJECTIVE_REGRESS:
     case LK_OBJECTIVE_MULTILABEL:
-        return target_loss(b, c, output, input[1]);
+        return target_loss(b, c, output, input[1], m);
     case LK_OBJECTIVE_AUTOENCODE:
         return input_loss(b, c, output, input[0]);
     case LK_OBJECTIVE_VAE:

@@ -10,14 +10,23 @@
 
 /* ---- opening ---- */
 
-/* Rows as steps in time; what stands beside the input is cut as the input is. Adopts the series. */
-static lk_status cut_windows(const lk_data_opts *d, lk_dataset *series, lk_dataset **out)
+/* Predictions are made where nothing is known yet: what only a loss would read need not be there. The input takes its place among the fields. */
+static bool reads_target(const lk_run *r)
 {
+    return !r->predicts || lk_model_reads_target(r->config->train.objective);
+}
+
+/* Rows as steps in time; what stands beside the input is cut as the input is. Adopts the series. */
+static lk_status cut_windows(const lk_run *r, lk_dataset *series, lk_dataset **out)
+{
+    const lk_data_opts *d = &r->config->data;
     const lk_sequence_opts *s = &d->sequence;
     lk_windows_opts o = {.stride = s->stride, .n_fields = 2 + d->fields.n};
 
     for (int f = 0; f < o.n_fields; f++)
         o.field[f] = (lk_window_field){.field = f, .length = s->length};
+    if (!reads_target(r))
+        return lk_dataset_create_windows(series, &o, out);
     o.field[1].ahead = s->ahead;
     o.field[1].length = s->target_length;
     if (s->columns.n > 0)
@@ -28,7 +37,7 @@ static lk_status cut_windows(const lk_data_opts *d, lk_dataset *series, lk_datas
 static lk_status open_files(const lk_run *r, const lk_strings *patterns, lk_dataset **out)
 {
     const lk_data_opts *d = &r->config->data;
-    const char *fields[LK_LOADER_FIELDS] = {d->input, d->target};
+    const char *fields[LK_LOADER_FIELDS] = {d->input, reads_target(r) ? d->target : d->input};
     lk_dataset *series = NULL;
 
     for (int i = 0; i < d->fields.n; i++)
@@ -38,7 +47,7 @@ static lk_status open_files(const lk_run *r, const lk_strings *patterns, lk_data
         *out = series;
         return LK_OK;
     }
-    return cut_windows(d, series, out);
+    return cut_windows(r, series, out);
 }
 
 /* Validation data must look like training data. */
@@ -89,7 +98,7 @@ lk_status lki_data_check_target(const lk_run *r, const lk_dataset *d)
 {
     const lk_field_info *f = lk_dataset_field(d, 1);
 
-    if (!lk_objective_has_classes(r->config->train.objective))
+    if (!lk_objective_has_classes(r->config->train.objective) || !reads_target(r))
         return LK_OK;
     if (r->config->train.objective == LK_OBJECTIVE_CLASSIFY && f->ndim != 0)
         return LK_FAIL(LK_E_CONFIG, "%s: field \"%s\" has rank %d; class ids need rank 1, one number a sample",
@@ -116,6 +125,7 @@ lk_model_input lki_data_input(const lk_run *r)
         .target_sample = sample_shape(t),
         .whole = lk_elem_is_integer(x->type),
         .target_whole = lk_elem_is_integer(t->type),
+        .no_target = !reads_target(r),
         .n_more = r->config->data.fields.n};
 
     for (int i = 0; i < in.n_more; i++) {
@@ -156,7 +166,7 @@ static lk_status check_labels(const lk_run *r, lk_dataset *d)
 
 lk_status lki_data_check_labels(const lk_run *r)
 {
-    if (r->classes == 0 || r->rank != 0 || r->config->data.synthetic.input.n > 0)
+    if (r->classes == 0 || r->rank != 0 || !reads_target(r) || r->config->data.synthetic.input.n > 0)
         return LK_OK;
     if (r->train_data != NULL)
         LK_TRY(check_labels(r, r->train_data));
@@ -317,7 +327,6 @@ lk_loader_opts lki_loader_opts(const lk_run *r, bool training)
     lk_loader_opts o = {
         .data = training ? r->train_data : r->valid_data,
         .sampler = training ? r->train_sampler : r->valid_sampler,
-        .n_fields = r->n_fields,
         .first_lane = r->first_lane,
         .n_lanes = r->n_lanes,
         .epoch = training ? r->cursor.epoch : 0,
@@ -331,6 +340,7 @@ lk_loader_opts lki_loader_opts(const lk_run *r, bool training)
     };
 
     for (int f = 0; f < r->n_fields; f++)
-        o.field[f] = r->field[f];
+        if (r->field[f].field != LK_FEED_NOTHING)
+            o.field[o.n_fields++] = r->field[f];
     return o;
 }

@@ -23,9 +23,9 @@ typedef struct predictor {
     int64_t labels;  /* class ids a prediction; 0: no classifier */
     lk_shape picture; /* [C,H,W], with args->grid */
     lk_loader *loader; /* without draws */
-    lk_lane_batch *lane; /* with draws, [n_lanes], and what it points to */
-    int64_t *sample;     /* [n_lanes][rows] */
-    char *zeros;         /* the largest input */
+    lk_lane_batch *lane; /* [n_lanes] what goes in, and what that points to */
+    int64_t *sample;     /* [n_lanes][rows], with draws */
+    char *zeros;         /* the largest input that is fed with nothing */
     float *mine;  /* [n_lanes][rows][width] */
     double *sums; /* [n_lanes][LKI_SUMS] */
     int64_t *exchange; /* [4][nranks] counts and places */
@@ -100,22 +100,27 @@ static lk_status open_writer(predictor *p)
     return lk_writer_create(p->args->out, p->samples, field, p->labels > 0 ? 2 : 1, &p->writer);
 }
 
+static bool fed_nothing(const predictor *p, int input)
+{
+    return p->draws || p->r->model.feed[input].field == LK_FEED_NOTHING;
+}
+
 static lk_status open_inputs(predictor *p)
 {
     const lk_run *r = p->r;
     int64_t largest = 0;
 
-    if (!p->draws) {
-        const lk_loader_opts opts = lki_loader_opts(r, false);
-        return lk_loader_create(&opts, &p->loader);
-    }
     for (int i = 0; i < r->model.n_feeds; i++) {
         const int64_t n = lk_shape_row(&r->model.predicted->value[i].shape);
-        largest = n > largest ? n : largest;
+        if (fed_nothing(p, i) && n > largest)
+            largest = n;
     }
-    LK_TRY(lk_alloc_array(r->n_lanes, sizeof *p->lane, "microbatches of noise", &p->lane));
-    LK_TRY(lk_alloc_array(r->n_lanes * r->rows, sizeof *p->sample, "ids of samples", &p->sample));
-    return lk_alloc_array(largest * r->rows, sizeof(int64_t), "inputs of noise", &p->zeros);
+    LK_TRY(lk_alloc_array(r->n_lanes, sizeof *p->lane, "microbatches to predict", &p->lane));
+    LK_TRY(lk_alloc_array(largest * r->rows, sizeof(int64_t), "inputs of zeros", &p->zeros));
+    if (p->draws)
+        return lk_alloc_array(r->n_lanes * r->rows, sizeof *p->sample, "ids of samples", &p->sample);
+    const lk_loader_opts opts = lki_loader_opts(r, false);
+    return lk_loader_create(&opts, &p->loader);
 }
 
 static lk_status open_local(predictor *p, lk_predict_result *out)
@@ -234,20 +239,38 @@ static void draw_batch(predictor *p, int64_t step, lk_batch *b)
     *b = (lk_batch){.step = step, .samples = lk_sampler_step_samples(&p->order, step), .lane = p->lane};
 }
 
+/* What the loader has, and zeros where it has nothing. */
+static void complete_batch(predictor *p, const lk_batch *loaded, lk_batch *b)
+{
+    const lk_run *r = p->r;
+
+    for (int i = 0; i < r->n_lanes; i++) {
+        int from = 0;
+
+        p->lane[i] = loaded->lane[i];
+        for (int k = 0; k < r->model.n_feeds; k++)
+            p->lane[i].field[k] = fed_nothing(p, k) ? p->zeros : loaded->lane[i].field[from++];
+    }
+    *b = *loaded;
+    b->lane = p->lane;
+}
+
 static lk_status predict_step(predictor *p, int64_t step)
 {
     lk_run *r = p->r;
     lki_eval_batch e = {.weights = r->weights, .sums = p->sums, .lane_sums = LKI_SUMS, .output = p->mine, .lane_output = r->rows * p->width};
-    lk_batch drawn;
+    const lk_batch *loaded = NULL;
+    lk_batch b;
 
+    e.batch = &b;
     if (p->draws) {
-        draw_batch(p, step, &drawn);
-        e.batch = &drawn;
+        draw_batch(p, step, &b);
         return lki_evaluate_batch(r, &e);
     }
-    LK_TRY(lk_loader_map(p->loader, &e.batch));
+    LK_TRY(lk_loader_map(p->loader, &loaded));
+    complete_batch(p, loaded, &b);
     const lk_status st = lki_evaluate_batch(r, &e);
-    lk_loader_unmap(p->loader, &e.batch);
+    lk_loader_unmap(p->loader, &loaded);
     return st;
 }
 

@@ -3,6 +3,7 @@ import json
 import math
 import os
 import re
+import shutil
 import struct
 import subprocess
 import unittest
@@ -189,6 +190,43 @@ train: {%s, batch: 16, microbatches: 4, epochs: 2, lr: 0.01}
         config = self.write("run.yaml", self.MADE_UP % ("[flatten, {gaussian: 3}, {linear: 20}]", "objective: vae, loss: bce"))
         self.trained(config)
         self.assertEqual(self.predict("a.h5", config=config)["samples"], 48)
+
+    def test_what_is_to_be_predicted_need_not_be_known(self):
+        """Data without the target field gives the same predictions as with it; what lies in it is not looked at."""
+        self.make_h5("p.h5", "x=float32[70,6]:rand", "y=int64[70]:mod3", "z=float32[70,2]:rand", "s=int64[70,6]:mod3", "t=int64[70,1,6]:mod3")
+        self.make_h5("x.h5", "x=float32[70,6]:rand")
+        self.make_h5("wrong.h5", "x=float32[70,6]:rand", "y=float32[70,5]:rand", "z=float32[70,9]:rand", "s=int64[70]:rand", "t=int64[70,6]:rand")
+        for objective, target, model in (("classify", "y", "[{linear: 3}]"), ("classify, loss: hinge", "y", "[{linear: 3}]"), ("regress", "z", "[{linear: 2}]"),
+                                         ("multilabel", "z", "[{linear: 2}]"), ("sequence_label", "s", "[{linear: 18}, {reshape: [6, 3]}]"),
+                                         ("segment", "t", "[{linear: 18}, {reshape: [3, 1, 6]}]")):
+            with self.subTest(objective):
+                shutil.rmtree(self.path("run"), ignore_errors=True)
+                config = self.write("run.yaml", f"data: {{train: p.h5, valid: p.h5, input: x, target: {target}}}\nmodel: {model}\n"
+                                                f"train: {{objective: {objective}, batch: 16, microbatches: 4, epochs: 1, lr: 0.1}}\n")
+                self.trained(config)
+                self.predict("with.h5", config=config)
+                values = self.dump(self.path("with.h5"), "prediction")
+                self.assertGreater(len(set(values)), 50)
+                for data in ("x.h5", "wrong.h5"):
+                    self.predict("without.h5", "--set", f"data.valid={data}", ranks=2, config=config)
+                    self.assertEqual(self.dump(self.path("without.h5"), "prediction"), values, data)
+                done = self.run_it("eval", config, "--from", self.path("run"), "--set", "data.valid=x.h5")
+                self.check_code(done, lockstep.INPUT)
+                self.check_one_line(done, f'"{target}"')
+
+    def test_the_end_of_a_series_is_forecast(self):
+        """Windows whose target lies beyond the end of the series are predicted, too: they are what a forecast is made for."""
+        self.make_h5("p.h5", "x=float32[40,2]:rand")
+        self.make_h5("known.h5", "x=float32[40,2]:rand")
+        config = self.write("run.yaml", """\
+data: {train: p.h5, valid: known.h5, input: x, target: x, sequence: {length: 8, stride: 1, ahead: 8, target_length: 4}}
+model: [flatten, {linear: 8}, {reshape: [4, 2]}]
+train: {objective: regress, batch: 8, microbatches: 4, epochs: 1, lr: 0.01}
+""")
+        self.trained(config)
+        evaluated = self.run_it("eval", config, "--from", self.path("run"), "--json").events("eval")[0]
+        self.assertEqual(evaluated["samples"], 40 - 8 - 4 + 1)
+        self.assertEqual(self.predict("a.h5", config=config)["samples"], 40 - 8 + 1)
 
     def test_streams(self):
         self.make_h5("p.h5", "x=float32[70,4,4]:rand")
