@@ -14,7 +14,8 @@ typedef struct value_info {
     int producer; /* plan node, or -1 */
     int input;    /* number among the graph inputs, or -1 */
     bool needs_grad;
-    int buffer, grad; /* buffers, or -1; what was let go and is computed again gets another */
+    int consumers;    /* nodes of the graph that read it */
+    int buffer, grad; /* buffers, or -1; what was let go and is computed again gets another. Values whose gradient is the same share `grad` */
     bool kept;        /* not to be let go: another segment reads it */
     int reordered;    /* the same in the other layout, or -1 */
 } value_info;
@@ -72,7 +73,7 @@ static int64_t value_bytes(const compiler *c, int v)
 static lk_status new_value(compiler *c, lk_shape shape, lk_dtype dtype, lk_layout layout, int producer, int *out)
 {
     LK_TRY(grow(c->n_values, &c->cap_values, sizeof *c->value, "plan values", &c->value));
-    c->value[c->n_values] = (value_info){shape, dtype, layout, producer, -1, false, -1, -1, false, -1};
+    c->value[c->n_values] = (value_info){.shape = shape, .dtype = dtype, .layout = layout, .producer = producer, .input = -1, .buffer = -1, .grad = -1, .reordered = -1};
     *out = c->n_values++;
     return LK_OK;
 }
@@ -145,13 +146,20 @@ static lk_act *fusible_act(lk_opspec *s, double **alpha)
     }
 }
 
+/* The node's output is its input, which has the consumers of both. */
+static void replace(compiler *c, const lk_node *n)
+{
+    c->map[n->out] = c->map[n->in[0]];
+    c->value[c->map[n->out]].consumers += c->graph->value[n->out].consumers - 1;
+}
+
 /* An activation whose only input is the only consumer of an operation that can do it on the way becomes part of that operation. */
 static bool fuse_activation(compiler *c, const lk_node *n)
 {
     const lk_attr_activation *a = &n->spec.attr.activation;
     double *alpha;
 
-    if (n->spec.op != LK_OP_ACTIVATION || c->value[c->map[n->in[0]]].producer < 0 || c->graph->value[n->in[0]].consumers != 1)
+    if (n->spec.op != LK_OP_ACTIVATION || c->value[c->map[n->in[0]]].producer < 0 || c->value[c->map[n->in[0]]].consumers != 1)
         return false;
     lk_plan_node *before = &c->plan->node[c->value[c->map[n->in[0]]].producer];
     lk_act *act = fusible_act(&before->spec, &alpha);
@@ -160,7 +168,7 @@ static bool fuse_activation(compiler *c, const lk_node *n)
     *act = a->act;
     if (alpha != NULL)
         *alpha = a->alpha;
-    c->map[n->out] = c->map[n->in[0]];
+    replace(c, n);
     return true;
 }
 
@@ -172,7 +180,7 @@ static lk_status compile_node(compiler *c, const lk_node *n)
     int in[LK_MAX_IN];
 
     if (!c->plan->training && n->spec.op == LK_OP_DROPOUT) {
-        c->map[n->out] = c->map[n->in[0]];
+        replace(c, n);
         return LK_OK;
     }
     if (fuse_activation(c, n))
@@ -212,6 +220,7 @@ static lk_status compile_node(compiler *c, const lk_node *n)
     int out;
     LK_TRY(new_value(c, spec.out, spec.out_dtype, spec.out_layout, c->plan->n_nodes - 1, &out));
     node->out = out;
+    c->value[out].consumers = c->graph->value[n->out].consumers;
     c->map[n->out] = out;
     return LK_OK;
 }
@@ -378,24 +387,6 @@ static lk_status emit_forward(compiler *c)
     return LK_OK;
 }
 
-/* The gradient of input k goes to the value's gradient buffer, or, when another consumer wrote there already, beside it and is added. */
-static lk_status emit_input_gradient(compiler *c, lk_plan_node *n, int t, int k, int *beside)
-{
-    value_info *v = &c->value[n->in[k]];
-
-    *beside = -1;
-    if (!v->needs_grad)
-        return LK_OK;
-    if (v->grad < 0) {
-        LK_TRY(new_buffer(c, value_bytes(c, n->in[k]), t, t, &v->grad));
-        c->use[t].dx[k] = v->grad;
-    } else {
-        LK_TRY(new_buffer(c, value_bytes(c, n->in[k]), t, t, beside));
-        c->use[t].dx[k] = *beside;
-    }
-    return LK_OK;
-}
-
 /* An instruction that adds. Its places are the caller's to fill. */
 static lk_status new_accumulate(compiler *c, lk_shape shape, lk_layout layout, int *t)
 {
@@ -411,16 +402,26 @@ static lk_status new_accumulate(compiler *c, lk_shape shape, lk_layout layout, i
     return LK_OK;
 }
 
-static lk_status accumulate_value(compiler *c, int v, int beside)
+/* The value gets a gradient that lies in `from`: as its own, or, when another consumer gave one already, added to it. Either may also be another
+ * value's, so the sum goes elsewhere, unless neither is read any more (share_places). */
+static lk_status give_gradient(compiler *c, int v, int from)
 {
+    value_info *info = &c->value[v];
     int t;
 
-    LK_TRY(new_accumulate(c, c->value[v].shape, c->value[v].layout, &t));
-    c->use[t].x[0] = c->value[v].grad;
-    c->use[t].x[1] = beside;
-    c->use[t].y = c->value[v].grad;
-    touch(c, c->value[v].grad, t);
-    touch(c, beside, t);
+    if (!info->needs_grad)
+        return LK_OK;
+    if (info->grad < 0) {
+        info->grad = from;
+        return LK_OK;
+    }
+    LK_TRY(new_accumulate(c, info->shape, info->layout, &t));
+    c->use[t].x[0] = info->grad;
+    c->use[t].x[1] = from;
+    touch(c, info->grad, t);
+    touch(c, from, t);
+    LK_TRY(new_buffer(c, value_bytes(c, v), t, t, &info->grad));
+    c->use[t].y = info->grad;
     return LK_OK;
 }
 
@@ -509,6 +510,14 @@ static lk_status emit_again(compiler *c, int first, int end)
     return LK_OK;
 }
 
+/* The gradient of the output is that of each input: they lie in one place, and nothing is to be done. */
+static bool passes_gradient(const lk_plan_node *n)
+{
+    const lk_opinfo *info = lk_op_info(n->spec.op);
+
+    return info->passes != NULL && info->passes(&n->spec) && n->spec.in_layout == n->spec.out_layout;
+}
+
 static lk_status emit_backward(compiler *c)
 {
     lk_plan *p = c->plan;
@@ -517,7 +526,7 @@ static lk_status emit_backward(compiler *c)
         lk_plan_node *n = &p->node[i];
         const lk_opinfo *info = lk_op_info(n->spec.op);
         const unsigned needs = info->needs(&n->spec);
-        int beside[LK_MAX_IN], param_beside[LK_MAX_PARAMS], t;
+        int beside[LK_MAX_PARAMS], t;
 
         if (i + 1 < end && c->segment[i] != c->segment[i + 1])
             end = i + 1;
@@ -532,6 +541,11 @@ static lk_status emit_backward(compiler *c)
             continue;
         if (!info->loss && c->value[n->out].grad < 0)
             return LK_FAIL(LK_E_CONFIG, "%s: layer %s: its output goes nowhere", n->where, n->name);
+        if (passes_gradient(n)) {
+            for (int k = 0; k < n->spec.n_in; k++)
+                LK_TRY(give_gradient(c, n->in[k], c->value[n->out].grad));
+            continue;
+        }
         LK_TRY(new_instr(c, LK_INSTR_BACKWARD, i, &t));
         p->instr[t].spec = &n->spec;
         p->instr[t].flops = p->instr[i].flops * (learns(c, n) && c->value[n->in[0]].needs_grad ? 2 : 1);
@@ -540,9 +554,10 @@ static lk_status emit_backward(compiler *c)
                 c->use[t].x[k] = c->value[n->in[k]].buffer;
                 touch(c, c->use[t].x[k], t);
             }
-            LK_TRY(emit_input_gradient(c, n, t, k, &beside[k]));
+            if (c->value[n->in[k]].needs_grad)
+                LK_TRY(new_buffer(c, value_bytes(c, n->in[k]), t, t, &c->use[t].dx[k]));
         }
-        LK_TRY(emit_param_gradients(c, n, t, param_beside));
+        LK_TRY(emit_param_gradients(c, n, t, beside));
         if (needs & LK_NEEDS_Y) {
             c->use[t].y = c->value[n->out].buffer;
             touch(c, c->use[t].y, t);
@@ -555,13 +570,30 @@ static lk_status emit_backward(compiler *c)
         touch(c, c->saved[i], t);
         LK_TRY(new_buffer(c, (int64_t)n->kp.scratch_backward, t, t, &c->use[t].scratch));
         for (int k = 0; k < n->spec.n_in; k++)
-            if (beside[k] >= 0)
-                LK_TRY(accumulate_value(c, n->in[k], beside[k]));
+            LK_TRY(give_gradient(c, n->in[k], c->use[t].dx[k]));
         for (int k = 0; k < n->spec.n_params; k++)
-            if (param_beside[k] >= 0)
-                LK_TRY(accumulate_param(c, n->param[k], param_beside[k]));
+            if (beside[k] >= 0)
+                LK_TRY(accumulate_param(c, n->param[k], beside[k]));
     }
     return LK_OK;
+}
+
+/* `to` takes the place of `from` if it begins with instruction t, `from` ends with it, and no other input is the same buffer. */
+static void share_place(compiler *c, int t, int from, int to)
+{
+    int reads = 0;
+
+    if (from < 0 || to < 0 || c->buf[to].first != t || c->buf[from].last != t || c->buf[to].bytes != c->buf[from].bytes)
+        return;
+    for (int k = 0; k < LK_MAX_IN; k++)
+        reads += c->use[t].x[k] == from;
+    if (reads > 1)
+        return;
+    /* The place itself, so that chains of aliases do not grow: `from` has its own already. */
+    const int place = c->buf[from].alias >= 0 ? c->buf[from].alias : from;
+    c->buf[to].alias = place;
+    if (c->buf[to].last > c->buf[place].last)
+        c->buf[place].last = c->buf[to].last;
 }
 
 /* Lets an output share its input's place where the kernel allows it and the input is not used later. */
@@ -570,28 +602,13 @@ static void share_places(compiler *c)
     const lk_plan *p = c->plan;
 
     for (int t = 0; t < p->n_instr; t++) {
-        if (p->instr[t].kind == LK_INSTR_ACCUMULATE)
-            continue;
-        const lk_plan_node *n = &p->node[p->instr[t].node];
-        const bool forward = p->instr[t].kind == LK_INSTR_FORWARD;
-        const int from = forward ? c->use[t].x[0] : c->use[t].dy;
-        const int to = forward ? c->use[t].y : c->use[t].dx[0];
+        const lk_instr_kind kind = p->instr[t].kind;
+        const lk_kernel *kernel = kind == LK_INSTR_ACCUMULATE ? c->backend->kernel[LK_OP_ADD] : p->node[p->instr[t].node].kernel;
 
-        if (!(forward ? n->kernel->in_place : n->kernel->in_place_dx) || from < 0 || to < 0)
-            continue;
-        /* `to` must begin here (an accumulated gradient began earlier), `from` must end here, and no other input may be the same buffer. */
-        if (c->buf[to].first != t || c->buf[from].last != t || c->buf[to].bytes != c->buf[from].bytes)
-            continue;
-        bool shared = false;
-        for (int k = 1; forward && k < n->spec.n_in; k++)
-            shared |= c->use[t].x[k] == from;
-        if (shared)
-            continue;
-        /* The place itself, so that chains of aliases do not grow: `from` has its own already. */
-        const int place = c->buf[from].alias >= 0 ? c->buf[from].alias : from;
-        c->buf[to].alias = place;
-        if (c->buf[to].last > c->buf[place].last)
-            c->buf[place].last = c->buf[to].last;
+        if (kind != LK_INSTR_BACKWARD && kernel->in_place)
+            share_place(c, t, c->use[t].x[0], c->use[t].y);
+        if (kind == LK_INSTR_BACKWARD && kernel->in_place_dx)
+            share_place(c, t, c->use[t].dy, c->use[t].dx[0]);
     }
 }
 

@@ -307,6 +307,8 @@ typedef struct lk_opinfo {
     lk_status (*infer)(lk_opspec *s);
     /* LK_NEEDS_ bits. */
     unsigned (*needs)(const lk_opspec *s);
+    /* Optional (NULL: never): the gradient of each input is that of the output, as it is. */
+    bool (*passes)(const lk_opspec *s);
     /* Multiplications and additions of a forward pass; backward counts twice that for ops with weights, else once. */
     double (*flops)(const lk_opspec *s);
     /* Optional (NULL: draws nothing): the stream that the operation draws from in this microbatch. */

@@ -120,6 +120,30 @@ static inline lk_graph *net_sequence(int64_t rows)
     return g;
 }
 
+/* Regression to [3] on [7] through sums: of one value with itself, of sums, with an activation, and of values that others read before and after. */
+static inline lk_graph *net_sums(int64_t rows)
+{
+    lk_graph *g = NULL;
+    int x, t, a, b, h, s;
+
+    OK(lk_graph_create(rows, &g));
+    OK(lk_graph_input(g, "input", &(lk_shape){1, {7}}, LK_DT_REAL, &x));
+    OK(lk_graph_input(g, "target", &(lk_shape){1, {3}}, LK_DT_REAL, &t));
+    h = net_add(g, "linear1", LK_OP_LINEAR, LINEAR(9), x, 0);
+    a = net_add(g, "dropout1", LK_OP_DROPOUT, DROP(0.2), h, 0);
+    s = net_add(g, "add1", LK_OP_ADD, NO_ATTR, a, a);
+    b = net_add(g, "gelu1", LK_OP_ACTIVATION, ACT(GELU), h, 0);
+    const lk_node_def three = {.name = "add2", .where = "net:1:1", .op = LK_OP_ADD, .n_in = 3, .in = {h, s, b}};
+    OK(lk_graph_add(g, &three, &s));
+    b = net_add(g, "add3", LK_OP_ADD, NO_ATTR, s, a);
+    b = net_add(g, "tanh1", LK_OP_ACTIVATION, ACT(TANH), b, 0);
+    b = net_add(g, "dropout2", LK_OP_DROPOUT, DROP(0.3), b, 0);
+    s = net_add(g, "add4", LK_OP_ADD, NO_ATTR, b, s);
+    h = net_add(g, "linear2", LK_OP_LINEAR, LINEAR(3), s, 0);
+    net_add(g, "loss", LK_OP_MSE, NO_ATTR, h, t);
+    return g;
+}
+
 /* Language model of 5 ids over 6 places, whose last layer has the weight of its first. */
 static inline lk_graph *net_tied(int64_t rows)
 {

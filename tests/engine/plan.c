@@ -21,13 +21,22 @@ static lk_plan *plan_of(const lk_graph *g, bool training, size_t bucket_bytes)
 /* The arena in pieces of 64 bytes, each with a word for what was written there last. */
 typedef struct arena {
     const lk_plan *plan;
-    int64_t *word;
+    int64_t *word, next;
+    /* Of each plan value: whether it has a gradient, and the word of that, or 0. Values may have the same one. */
+    bool *needs;
+    int64_t *grad;
+    int back; /* the backward pass was followed to this plan node */
+    /* Gradients of values that had one already: what the next sums must be of. */
+    struct {
+        int value;
+        int64_t word;
+    } pending[2 * LK_MAX_IN];
+    int n_pending, n_added;
 } arena;
 
-enum { SCRATCH = 1, PARAM_GRADIENT = 2, FIRST_NODE = 16, KINDS = 3 };
+enum { SCRATCH = 1, PARAM_GRADIENT = 2, FIRST_NODE = 16, KINDS = 2 };
 #define VALUE(v) (FIRST_NODE + KINDS * (int64_t)(v))
-#define GRADIENT(v) (VALUE(v) + 1)
-#define SAVED(n) (VALUE(n) + 2)
+#define SAVED(n) (VALUE(n) + 1)
 
 static void put(arena *a, lk_place at, size_t bytes, int64_t word)
 {
@@ -44,6 +53,33 @@ static void look(const arena *a, lk_place at, size_t bytes, int64_t word, int t,
         cr_assert_eq(a->word[i], word, "instruction %d: %s is overwritten", t, what);
 }
 
+static void give(arena *a, int v, int64_t word)
+{
+    if (!a->needs[v])
+        return;
+    if (a->grad[v] == 0) {
+        a->grad[v] = word;
+        return;
+    }
+    cr_assert_lt(a->n_pending, 2 * LK_MAX_IN);
+    a->pending[a->n_pending].value = v;
+    a->pending[a->n_pending++].word = word;
+}
+
+/* Nodes behind `node` without an instruction: their inputs have the gradient of their output. */
+static void pass_gradients(arena *a, int node)
+{
+    for (int i = a->back - 1; i > node; i--) {
+        const lk_plan_node *n = &a->plan->node[i];
+
+        for (int k = 0; n->out >= 0 && a->grad[n->out] != 0 && k < n->spec.n_in; k++) {
+            cr_assert(!a->needs[n->in[k]] || lk_op_info(n->spec.op)->passes(&n->spec), "%s has no backward pass", n->name);
+            give(a, n->in[k], a->grad[n->out]);
+        }
+    }
+    a->back = node + 1;
+}
+
 static size_t size_of(const lk_shape *s, lk_dtype t)
 {
     return (size_t)lk_shape_count(s) * (t == LK_DT_I64 ? sizeof(int64_t) : sizeof(double));
@@ -52,12 +88,20 @@ static size_t size_of(const lk_shape *s, lk_dtype t)
 static void follow_accumulate(arena *a, const lk_instr *in, int t)
 {
     const size_t bytes = size_of(&in->spec->out, LK_DT_REAL);
-    const int64_t word = a->word[in->x[1].at / 64];
 
-    cr_assert(word >= FIRST_NODE || word == PARAM_GRADIENT);
-    look(a, in->x[0], bytes, word, t, "a sum");
-    look(a, in->x[1], bytes, word, t, "what is added");
-    put(a, in->y, bytes, word);
+    if (a->word[in->x[1].at / 64] == PARAM_GRADIENT) {
+        look(a, in->x[1], bytes, PARAM_GRADIENT, t, "what is added");
+        return;
+    }
+    while (a->n_added == a->n_pending && a->back > 0)
+        pass_gradients(a, a->back - 2);
+    cr_assert_lt(a->n_added, a->n_pending, "instruction %d adds what is no gradient", t);
+    const int v = a->pending[a->n_added].value;
+    look(a, in->x[0], bytes, a->grad[v], t, "a sum");
+    look(a, in->x[1], bytes, a->pending[a->n_added++].word, t, "what is added");
+    put(a, in->y, bytes, a->grad[v] = a->next++);
+    if (a->n_added == a->n_pending)
+        a->n_added = a->n_pending = 0;
 }
 
 static void follow(arena *a, const lk_instr *in, int t)
@@ -65,6 +109,7 @@ static void follow(arena *a, const lk_instr *in, int t)
     const lk_plan_node *n = &a->plan->node[in->node];
     const bool forward = in->kind == LK_INSTR_FORWARD;
     size_t in_bytes[LK_MAX_IN];
+    int64_t given[LK_MAX_IN];
     const size_t out_bytes = n->out < 0 ? 0 : size_of(&n->spec.out, n->spec.out_dtype);
 
     put(a, in->scratch, forward ? n->kp.scratch_forward : n->kp.scratch_backward, SCRATCH);
@@ -82,16 +127,24 @@ static void follow(arena *a, const lk_instr *in, int t)
                 look(a, in->x[k], in_bytes[k], VALUE(n->in[k]), t, "an input in use");
         return;
     }
+    pass_gradients(a, in->node);
+    cr_assert_eq(a->n_added, a->n_pending, "instruction %d: a gradient was not added", t);
+    a->n_added = a->n_pending = 0;
+    a->back = in->node;
     look(a, in->y, out_bytes, VALUE(n->out), t, "the output");
-    look(a, in->dy, out_bytes, GRADIENT(n->out), t, "the gradient");
+    if (n->out >= 0)
+        look(a, in->dy, out_bytes, a->grad[n->out], t, "the gradient");
     look(a, in->saved, n->kp.saved_bytes, SAVED(in->node), t, "what was saved");
-    for (int k = 0; k < n->spec.n_in; k++)
-        put(a, in->dx[k], in_bytes[k], GRADIENT(n->in[k]));
+    for (int k = 0; k < n->spec.n_in; k++) {
+        cr_assert_eq(in->dx[k].kind != LK_PLACE_NONE, a->needs[n->in[k]]);
+        put(a, in->dx[k], in_bytes[k], given[k] = a->next++);
+    }
     for (int k = 0; k < n->spec.n_params; k++)
         put(a, in->dparam[k], size_of(&n->spec.param[k].shape, LK_DT_REAL), PARAM_GRADIENT);
     for (int k = 0; k < n->spec.n_in; k++) {
-        look(a, in->dx[k], in_bytes[k], GRADIENT(n->in[k]), t, "the gradient of an input");
+        look(a, in->dx[k], in_bytes[k], given[k], t, "the gradient of an input");
         look(a, in->x[k], in_bytes[k], VALUE(n->in[k]), t, "an input in use");
+        give(a, n->in[k], given[k]);
     }
     look(a, in->saved, n->kp.saved_bytes, SAVED(in->node), t, "what was saved");
 }
@@ -99,15 +152,40 @@ static void follow(arena *a, const lk_instr *in, int t)
 /* Each instruction finds what it reads where the one that made it left it. */
 static void check_places(const lk_plan *p)
 {
-    arena a = {.plan = p};
+    arena a = {.plan = p, .back = p->n_nodes};
+    int n_values = 0;
 
+    for (int i = 0; i < p->n_nodes; i++) {
+        const lk_plan_node *n = &p->node[i];
+
+        for (int k = 0; k < n->spec.n_in; k++)
+            n_values = n->in[k] >= n_values ? n->in[k] + 1 : n_values;
+        n_values = n->out >= n_values ? n->out + 1 : n_values;
+    }
+    a.next = VALUE(p->n_nodes > n_values ? p->n_nodes : n_values);
     OK(lk_alloc_array(p->arena_bytes / 64 + 1, sizeof *a.word, "arena", &a.word));
+    OK(lk_alloc_array(n_values, sizeof *a.needs, "values", &a.needs));
+    OK(lk_alloc_array(n_values, sizeof *a.grad, "values", &a.grad));
+    for (int i = 0; p->training && i < p->n_nodes; i++) {
+        const lk_plan_node *n = &p->node[i];
+        bool needs = false;
+
+        for (int k = 0; k < n->spec.n_in; k++)
+            needs |= a.needs[n->in[k]];
+        for (int k = 0; k < n->spec.n_params; k++)
+            needs |= n->spec.param[k].kind == LK_PARAM_WEIGHT && !p->graph->param[n->param[k]].frozen;
+        if (n->out >= 0)
+            a.needs[n->out] = needs;
+    }
     for (int t = 0; t < p->n_instr; t++)
         if (p->instr[t].kind == LK_INSTR_ACCUMULATE)
             follow_accumulate(&a, &p->instr[t], t);
         else
             follow(&a, &p->instr[t], t);
+    cr_assert_eq(a.n_added, a.n_pending);
     lk_free(a.word);
+    lk_free(a.needs);
+    lk_free(a.grad);
 }
 
 typedef struct operand {
@@ -254,6 +332,50 @@ Test(plan, does_not_fuse_where_the_plain_value_is_used_too)
     lk_graph_destroy(&g);
 }
 
+/* With the dropout gone, both read what the linear layer gives. */
+Test(plan, keeps_an_activation_beside_a_dropout_that_is_gone)
+{
+    lk_graph *g = NULL;
+    int x, t, h, r;
+
+    OK(lk_graph_create(2, &g));
+    OK(lk_graph_input(g, "input", &(lk_shape){1, {3}}, LK_DT_REAL, &x));
+    OK(lk_graph_input(g, "target", &(lk_shape){1, {3}}, LK_DT_REAL, &t));
+    h = net_add(g, "linear1", LK_OP_LINEAR, LINEAR(3), x, 0);
+    r = net_add(g, "dropout1", LK_OP_DROPOUT, DROP(0.5), h, 0);
+    r = net_add(g, "relu1", LK_OP_ACTIVATION, ACT(RELU), r, 0);
+    r = net_add(g, "add1", LK_OP_ADD, NO_ATTR, h, r);
+    net_add(g, "loss", LK_OP_MSE, NO_ATTR, r, t);
+    lk_plan *p = plan_of(g, false, 0);
+    cr_assert_null(find(p, "dropout1"));
+    cr_assert_not_null(find(p, "relu1"));
+    cr_assert_eq(find(p, "linear1")->spec.attr.linear.act, LK_ACT_NONE);
+    lk_plan_destroy(&p);
+    lk_graph_destroy(&g);
+}
+
+static int count_instr(const lk_plan *p, lk_instr_kind kind, lk_op op)
+{
+    int n = 0;
+
+    for (int t = 0; t < p->n_instr; t++)
+        n += p->instr[t].kind == kind && p->instr[t].spec->op == op;
+    return n;
+}
+
+/* The gradient of a sum is that of what it adds: nothing is copied. */
+Test(plan, sums_pass_their_gradient)
+{
+    lk_graph *g = net_sums(2);
+    lk_plan *p = plan_of(g, true, 1);
+
+    cr_assert_eq(count_instr(p, LK_INSTR_FORWARD, LK_OP_ADD), 4);
+    cr_assert_eq(count_instr(p, LK_INSTR_BACKWARD, LK_OP_ADD), 1, "the one with an activation");
+    cr_assert_eq(count_instr(p, LK_INSTR_ACCUMULATE, LK_OP_ADD), 5);
+    lk_plan_destroy(&p);
+    lk_graph_destroy(&g);
+}
+
 Test(plan, drops_dropout_when_not_training)
 {
     lk_graph *g = net_mlp(2);
@@ -369,7 +491,7 @@ Test(plan, many_nodes, .timeout = 60)
 
 Test(plan, nothing_is_overwritten_before_it_is_read)
 {
-    lk_graph *(*const net[])(int64_t rows) = {net_mlp, net_cnn, net_regress};
+    lk_graph *(*const net[])(int64_t rows) = {net_mlp, net_cnn, net_regress, net_sequence, net_sums};
 
     for (size_t i = 0; i < sizeof net / sizeof net[0]; i++)
         for (int training = 0; training < 2; training++) {

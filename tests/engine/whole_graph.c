@@ -146,6 +146,7 @@ Test(whole_graph, gradients_match_finite_differences)
     check_gradients(net_sequence(3), 3);
     check_gradients(net_sequence(3), 2);
     check_gradients(net_tied(3), 2);
+    check_gradients(net_sums(3), 2);
 }
 
 static double relative_error(const machine *a, const machine *b, int64_t first, int64_t n)
@@ -207,6 +208,7 @@ Test(whole_graph, cpu_matches_ref)
     check_cpu(net_regress, 7, 5);
     check_cpu(net_sequence, 5, 4);
     check_cpu(net_tied, 5, 4);
+    check_cpu(net_sums, 7, 5);
 }
 
 Test(whole_graph, empty_microbatch_gives_zeros)
@@ -335,6 +337,7 @@ Test(whole_graph, less_memory_gives_the_same_bits)
         check_again(net_cnn, backend[i], 1, 2);
         check_again(net_regress, backend[i], 1, 3);
         check_again(net_carried, backend[i], 1, 4);
+        check_again(net_sums, backend[i], 1, 6);
         check_again(net_deep, backend[i], 0.35, 5);
     }
 }

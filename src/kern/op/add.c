@@ -22,10 +22,15 @@ static unsigned needs(const lk_opspec *s)
     return lki_act_needs(s->attr.add.act);
 }
 
+static bool passes(const lk_opspec *s)
+{
+    return s->attr.add.act == LK_ACT_NONE;
+}
+
 static double flops(const lk_opspec *s)
 {
     return (double)(s->n_in - 1) * (double)lk_shape_count(&s->out);
 }
 
 const lk_opinfo lk_op_add = {
-    .name = "add", .n_in = 2, .n_optional = LK_MAX_IN - 2, .infer = infer, .needs = needs, .flops = flops};
+    .name = "add", .n_in = 2, .n_optional = LK_MAX_IN - 2, .infer = infer, .needs = needs, .passes = passes, .flops = flops};
