@@ -595,7 +595,7 @@ static inline void share_out(convolution *v, lki_conv_part forward, bool bias, b
     const bool by_products = p == NULL && (forward == DOWN || v->direct); /* else cuDNN, or the kernel that gathers, which does both */
 
     v->fused_bias = by_products && bias && v->v.groups == 1;
-    v->left_bias = bias && (p != NULL ? !p->bias : by_products && !v->fused_bias);
+    v->left_bias = bias && (p != NULL ? !lki_conv_cudnn_bias(p) : by_products && !v->fused_bias);
     v->left_relu = relu && (p != NULL || by_products);
     v->bias_at = lki_part_bytes(v->packed_bytes);
     if (v->fused_bias && v->type != LKI_F32)
@@ -624,7 +624,7 @@ static inline lk_status conv_fill(convolution *v, const bool used[LKI_CONV_PARTS
         if (v->cudnn[i] == NULL)
             LK_TRY(products_create(v, (lki_conv_part)i, i == forward && v->fused_bias));
         const size_t columns = v->direct ? 0 : (size_t)(v->part[i].rows * w->groups * v->cols) * lki_type_size(v->type);
-        v->scratch[i] = lki_part_bytes(v->cudnn[i] != NULL ? v->cudnn[i]->workspace_bytes : columns);
+        v->scratch[i] = lki_part_bytes(v->cudnn[i] != NULL ? lki_conv_cudnn_scratch(v->cudnn[i]) : columns);
     }
     v->sum_at = v->scratch[WEIGHTS];
     if (used[WEIGHTS] && !v->same_order)
@@ -720,7 +720,7 @@ template <class T> static lk_status conv_down(const convolution *v, const T *x, 
     if (v->depthwise)
         return each(g->batch * v->places_out * g->c, depthwise_down<T, 1>{*g, x, (const float *)w, bias, relu, y});
     if (v->cudnn[DOWN] != NULL) {
-        LK_TRY(lki_conv_cudnn_run(v->cudnn[DOWN], x, w, y, v->cudnn[DOWN]->bias ? bias : NULL, scratch));
+        LK_TRY(lki_conv_cudnn_run(v->cudnn[DOWN], x, w, y, lki_conv_cudnn_bias(v->cudnn[DOWN]) ? bias : NULL, scratch));
         return conv_finish<T>(v, v->places_out, g->f, bias, relu, y);
     }
     for (int64_t i = 0; i < p->n; i++) {
@@ -756,7 +756,7 @@ template <class T> static lk_status conv_up(const convolution *v, const T *y, co
     if (v->depthwise)
         return each(g->batch * v->places_in * g->c, depthwise_up<T, 1>{*g, y, (const float *)w, bias, relu, x});
     if (v->cudnn[UP] != NULL) {
-        LK_TRY(lki_conv_cudnn_run(v->cudnn[UP], x, w, y, v->cudnn[UP]->bias ? bias : NULL, scratch));
+        LK_TRY(lki_conv_cudnn_run(v->cudnn[UP], x, w, y, lki_conv_cudnn_bias(v->cudnn[UP]) ? bias : NULL, scratch));
         return conv_finish<T>(v, v->places_in, g->c, bias, relu, x);
     }
     if (v->direct) {

@@ -24,28 +24,17 @@ typedef struct lki_cudnn_sizes {
     int64_t kernel[LKI_CUDNN_AXES], stride[LKI_CUDNN_AXES], dilation[LKI_CUDNN_AXES], before[LKI_CUDNN_AXES];
 } lki_cudnn_sizes;
 
-enum { LKI_CUDNN_DESCRIPTORS = 128 };
 typedef struct lki_conv_cudnn lki_conv_cudnn;
-struct lki_conv_cudnn {
-    bool bias; /* it adds the bias, float */
-    size_t workspace_bytes;
-    void *plan;
-    void *own[LKI_CUDNN_DESCRIPTORS]; /* all descriptors that the plan was made of, as they were made */
-    int n_own;
-    /* Plans are shared by all convolutions that are alike: some engines are compiled when they are planned. */
-    lki_cudnn_sizes sizes;
-    lki_type type;
-    lki_conv_part part;
-    bool tf32, asked_bias;
-    int users;
-    lki_conv_cudnn *next;
-};
 
 /* Setup: a plan for one part, with a bias added behind it where that is asked for and one kernel does both. The first one that the library's heuristic
  * names, of those that give the same bits each time, sum in float, multiply as they are told (floats with all their bits, but for tf32), and take a
- * bounded workspace: the same for the same sizes on the same device and library. *out is NULL where there is none, where the module was built without
+ * bounded workspace; shared by all that are alike: the same for the same sizes on the same device and library. *out is NULL where there is none, where the module was built without
  * cuDNN, or with LOCKSTEP_CUDNN=0 in the environment. Errors: LK_E_NOMEM; LK_E_LIBRARY where cuDNN does not work. One thread at a time. */
 LK_MUST_USE lk_status lki_conv_cudnn_create(const lki_cudnn_sizes *s, lki_type t, lki_conv_part part, bool bias, lki_conv_cudnn **out);
+/* Does it add the bias, which is float? */
+bool lki_conv_cudnn_bias(const lki_conv_cudnn *p);
+/* Bytes of the workspace. */
+size_t lki_conv_cudnn_scratch(const lki_conv_cudnn *p);
 /* Queues it, the same bits each time. Values and weights are of the type, aligned to 16 bytes; bias NULL unless the plan adds it. */
 LK_MUST_USE lk_status lki_conv_cudnn_run(const lki_conv_cudnn *p, const void *x, const void *w, const void *y, const float *bias, void *workspace);
 /* NULL in *p is fine; sets NULL. */
