@@ -113,6 +113,17 @@ lk_status lk_space_alloc(const lk_space *s, size_t bytes, const char *what, void
     return LK_OK;
 }
 
+int64_t lk_space_taken(const lk_space *s, int64_t bytes)
+{
+    return s->host ? bytes : (bytes + LK_SPACE_ALIGN - 1) / LK_SPACE_ALIGN * LK_SPACE_ALIGN;
+}
+
+lk_status lk_space_room(const lk_space *s, int64_t *free, int64_t *total)
+{
+    *free = *total = 0;
+    return s->room != NULL ? s->room(free, total) : LK_OK;
+}
+
 void lk_space_free(const lk_space *s, void *p)
 {
     if (p != NULL)

@@ -39,6 +39,7 @@ struct lk_space {
     void (*free)(void *p);
     lk_status (*alloc_pinned)(size_t bytes, const char *what, void **out);
     void (*free_pinned)(void *p);
+    lk_status (*room)(int64_t *free, int64_t *total); /* optional */
     lk_status (*copy)(void *to, const void *from, size_t bytes, lk_copy kind);
     /* Optional, both or none: copies in beside the queue. */
     lk_status (*copy_ahead)(void *to, const void *from, size_t bytes, lk_mark *after);
@@ -60,9 +61,16 @@ struct lk_space {
 
 extern const lk_space lk_space_host;
 
+/* What memory in a device's space is a multiple of. */
+enum { LK_SPACE_ALIGN = 256 };
+
 /* Memory in the space, zeroed, 256-byte aligned (host: 64); NULL for 0 bytes. Local. Errors: LK_E_NOMEM with `what`, the bytes and
  * what is free; LK_E_DEVICE. */
 LK_MUST_USE lk_status lk_space_alloc(const lk_space *s, size_t bytes, const char *what, void *out_ptr);
+/* What an allocation of so many bytes takes there. */
+int64_t lk_space_taken(const lk_space *s, int64_t bytes);
+/* Bytes of the device that nobody has, and all of them; of the host's space 0 and 0 (base/machine.h knows more). Local. Errors: LK_E_DEVICE. */
+LK_MUST_USE lk_status lk_space_room(const lk_space *s, int64_t *free, int64_t *total);
 /* Frees; NULL is fine. Waits for what is queued where it must. */
 void lk_space_free(const lk_space *s, void *p);
 /* Host memory that copies go to and from without waiting; zeroed. */

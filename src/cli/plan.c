@@ -11,11 +11,11 @@ static const lk_field rows[] = {
     LKI_CONFIG_ROW(plan_opts),
     LKI_SET_ROW(plan_opts),
     LK_FIELD(plan_opts, ranks, LK_T_INT, .def = "0", .min = 0, .max = 1e6,
-        .help = "What a rank of so many takes of memory; 0: of as many as are started."),
+        .help = "What a rank of so many takes of memory, each with a GPU of its own where there is one; 0: of as many as are started."),
     LKI_JSON_ROW(plan_opts),
 };
 static const lk_table table = LK_TABLE(plan_opts, "lockstep plan",
-    "Shows the compiled step: operations in order, FLOPs, buckets, and what a rank will take of memory. Writes nothing.", rows);
+    "Shows the compiled step: operations in order, FLOPs, buckets, and what a rank will take of memory, on the device that run.device takes. Writes nothing.", rows);
 
 static lk_status say(const lk_run *r, bool json)
 {

@@ -642,6 +642,17 @@ static void set_opts(lk_reduce *r, const lk_reduce_opts *o, const lk_space *spac
     r->end = lk_block_end(o->leaves, nranks, rank);
 }
 
+int64_t lk_reduce_own(const lk_reduce_opts *o, int nranks, int rank)
+{
+    int64_t own = 0, first, end;
+
+    for (int b = 0; b < o->n_buckets; b++) {
+        lki_slice(o->bucket[b], o->bucket[b + 1], o->tile, b, nranks, rank, &first, &end);
+        own += end - first;
+    }
+    return own;
+}
+
 lk_status lk_reduce_predict(
     const lk_reduce_opts *o, const lk_space *space, int nranks, int rank, int64_t *bytes, int64_t *pinned)
 {

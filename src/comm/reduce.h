@@ -83,6 +83,8 @@ int64_t lk_reduce_buffer_bytes(const lk_reduce *r);
  * LK_E_NOMEM. */
 LK_MUST_USE lk_status lk_reduce_predict(
     const lk_reduce_opts *o, const lk_space *space, int nranks, int rank, int64_t *bytes, int64_t *pinned);
+/* Elements of a rank's slices of all buckets. */
+int64_t lk_reduce_own(const lk_reduce_opts *o, int nranks, int rank);
 /* Local. In the middle of a step, with exchanges in flight, it gives them up: the communicator is dead then, and the
  * buffers that others may still read are left to the end of the process. */
 void lk_reduce_destroy(lk_reduce **r);

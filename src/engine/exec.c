@@ -117,16 +117,28 @@ static bool reads_out(const lk_plan *p)
     return !p->training && p->output.kind == LK_PLACE_ARENA;
 }
 
+static int count_stats(const lk_graph *g)
+{
+    int n = 0;
+
+    for (int i = 0; i < g->n_params; i++)
+        n += g->param[i].info.kind == LK_PARAM_STATISTIC && !g->param[i].frozen;
+    return n;
+}
+
 int64_t lk_exec_bytes(const lk_plan *p, int slots)
 {
-    int64_t bytes = p->arena_bytes;
+    const lk_space *space = p->backend->space;
+    int64_t bytes = lk_space_taken(space, p->arena_bytes);
 
-    if (p->backend->space->host)
+    if (p->training)
+        bytes += lk_space_taken(space, count_stats(p->graph) * (int64_t)sizeof(lk_stat_item));
+    if (space->host)
         return bytes;
     const layout l = lay(p);
-    bytes += slots * (int64_t)(l.bytes + l.inputs_bytes);
+    bytes += slots * (lk_space_taken(space, (int64_t)l.bytes) + lk_space_taken(space, (int64_t)l.inputs_bytes));
     if (reads_out(p) && p->backend->value_size != p->backend->real_size)
-        bytes += lk_shape_count(&p->output_shape) * (int64_t)sizeof(float);
+        bytes += lk_space_taken(space, lk_shape_count(&p->output_shape) * (int64_t)sizeof(float));
     return bytes;
 }
 
@@ -138,8 +150,7 @@ static lk_status create_stats(lk_exec *e)
     lk_stat_item *item = NULL;
     lk_status st;
 
-    for (int i = 0; i < g->n_params; i++)
-        e->n_stats += g->param[i].info.kind == LK_PARAM_STATISTIC && !g->param[i].frozen;
+    e->n_stats = count_stats(g);
     if (e->n_stats == 0)
         return LK_OK;
     LK_TRY(lk_alloc_array(e->n_stats, sizeof *item, "statistics", &item));

@@ -46,16 +46,18 @@ lk_status lki_carry_create(lk_run *r)
     return LK_OK;
 }
 
-int64_t lki_carry_bytes(const lk_run *r, int rank, int n_lanes)
+void lki_carry_bytes(const lk_run *r, int rank, int n_lanes, int64_t *there, int64_t *host)
 {
+    const lk_space *space = r->backend->space;
     const lk_plan *trainer = r->phase[0].trainer.plan, *evaluator = r->evaluator.plan;
-    int64_t bytes = 0;
 
-    if (trainer != NULL)
-        bytes += trainer->carry_bytes * (2 * n_lanes + (rank == 0 && r->nranks > 1 ? r->leaves : 0));
+    *there = *host = 0;
+    if (trainer != NULL) {
+        *there += 2 * lk_space_taken(space, n_lanes * trainer->carry_bytes);
+        *host += trainer->carry_bytes * ((space->host ? 0 : n_lanes) + (rank == 0 && r->nranks > 1 ? r->leaves : 0));
+    }
     if (evaluator != NULL && r->config->data.order == LK_ORDER_STREAMS)
-        bytes += evaluator->carry_bytes * n_lanes;
-    return bytes;
+        *there += lk_space_taken(space, n_lanes * evaluator->carry_bytes);
 }
 
 void lki_carry_destroy(lk_run *r)

@@ -62,13 +62,29 @@ static json_t *shape_json(const lk_shape *s)
     return a;
 }
 
+static void add_kinds(json_t *o, const int64_t bytes[LKI_MEMORY_KINDS])
+{
+    for (int k = 0; k < LKI_MEMORY_KINDS; k++)
+        json_object_set_new(o, lki_memory_key(k), json_integer(bytes[k]));
+}
+
+static json_t *gpu_json(const lk_run *r, const lki_memory *m)
+{
+    const lki_gpu_share *s = &r->share;
+    json_t *o = json_pack("{s:i, s:s, s:s, s:I, s:I, s:I, s:i, s:I, s:I}", "gpu", r->gpu_index, "name", r->gpu.name, "bus", r->gpu.bus, "memory_bytes", (json_int_t)s->total, "free_bytes", (json_int_t)s->free, "workspace_bytes", (json_int_t)LK_CUDA_WORKSPACE_BYTES, "ranks", s->ranks, "wanted_bytes", (json_int_t)s->wanted, "total_bytes", (json_int_t)lki_memory_total_device(m));
+
+    add_kinds(o, m->device);
+    return o;
+}
+
 static json_t *memory_json(const lk_run *r, int rank, const lki_memory *m)
 {
     char by[LK_AVAILABLE_TEXT];
     json_t *o = json_pack("{s:i, s:i, s:I, s:I}", "ranks", r->nranks, "rank", rank, "total_bytes", (json_int_t)lki_memory_total(m), "available_bytes", (json_int_t)lk_available_bytes("", by));
 
-    for (int k = 0; k < LKI_MEMORY_KINDS; k++)
-        json_object_set_new(o, lki_memory_key(k), json_integer(m->bytes[k]));
+    add_kinds(o, m->bytes);
+    if (r->on_gpu)
+        json_object_set_new(o, "device", gpu_json(r, m));
     return o;
 }
 
@@ -95,27 +111,51 @@ static void describe_json(const lk_run *r, int rank, const lki_memory *m, lk_buf
     json_decref(o);
 }
 
+static void add_row(lk_buf *out, const char *name, int64_t bytes, const char *more)
+{
+    char text[32];
+
+    lk_format_bytes((double)bytes, text, sizeof text);
+    lk_buf_printf(out, "  %-26s %10s%s\n", name, text, more);
+}
+
+/* Those that take something, and their sum. */
+static void add_rows(const lk_run *r, const int64_t bytes[LKI_MEMORY_KINDS], int64_t total, lk_buf *out)
+{
+    char arena[32], more[96];
+
+    lk_format_bytes((double)r->phase[0].trainer.plan->arena_bytes, arena, sizeof arena);
+    snprintf(more, sizeof more, " (%s %swhile it trains)", arena, r->on_gpu ? "" : "a thread ");
+    for (int k = 0; k < LKI_MEMORY_KINDS; k++)
+        if (bytes[k] > 0)
+            add_row(out, lki_memory_text(k), bytes[k], k == LKI_MEMORY_ACTIVATIONS ? more : "");
+    add_row(out, "together", total, "");
+}
+
 static void describe_memory(const lk_run *r, int rank, const lki_memory *m, lk_buf *out)
 {
-    char bytes[32], by[LK_AVAILABLE_TEXT], which[64] = "";
+    const lki_gpu_share *s = &r->share;
+    char total[32], by[LK_AVAILABLE_TEXT], which[64] = "", more[LK_AVAILABLE_TEXT + 64];
 
     if (r->nranks > 1)
         snprintf(which, sizeof which, " of rank %d of %d, which takes most", rank, r->nranks);
-    lk_buf_printf(out, "\nmemory%s\n", which);
-    for (int k = 0; k < LKI_MEMORY_KINDS; k++) {
-        lk_format_bytes((double)m->bytes[k], bytes, sizeof bytes);
-        lk_buf_printf(out, "  %-26s %10s", lki_memory_text(k), bytes);
-        if (k == LKI_MEMORY_ACTIVATIONS) {
-            lk_format_bytes((double)r->phase[0].trainer.plan->arena_bytes, bytes, sizeof bytes);
-            lk_buf_printf(out, " (%s a thread while it trains)", bytes);
-        }
-        lk_buf_add(out, "\n");
+    if (r->on_gpu) {
+        lk_buf_printf(out, "\nmemory of GPU %d (%s)%s\n", r->gpu_index, r->gpu.name, which);
+        add_rows(r, m->device, lki_memory_total_device(m), out);
+        snprintf(more, sizeof more, "%d ranks on this GPU", s->ranks);
+        if (s->ranks > 1)
+            add_row(out, more, s->wanted, "");
+        lk_format_bytes((double)s->total, total, sizeof total);
+        snprintf(more, sizeof more, " of %s%s", total, s->wanted > s->free ? ": the run would be refused" : "");
+        add_row(out, "free there", s->free, more);
+        add_row(out, "taken already", s->total - s->free, " (CUDA, workspace of products, tables of the plan, others)");
     }
-    lk_format_bytes((double)lki_memory_total(m), bytes, sizeof bytes);
-    lk_buf_printf(out, "  %-26s %10s\n", "together", bytes);
-    lk_format_bytes((double)lk_available_bytes("", by), bytes, sizeof bytes);
+    lk_buf_printf(out, "\nmemory%s%s\n", r->on_gpu ? " of the host" : "", which);
+    add_rows(r, m->bytes, lki_memory_total(m), out);
+    const int64_t available = lk_available_bytes("", by);
+    snprintf(more, sizeof more, " (%s)", by);
     if (by[0] != 0)
-        lk_buf_printf(out, "  %-26s %10s (%s)\n", "available here", bytes, by);
+        add_row(out, "available here", available, more);
 }
 
 static void describe_text(const lk_run *r, int rank, const lki_memory *m, lk_buf *out)
@@ -125,8 +165,10 @@ static void describe_text(const lk_run *r, int rank, const lki_memory *m, lk_buf
 
     lk_format_count((double)lk_graph_weights(r->graph), a, sizeof a);
     lk_format_count(p->flops * r->leaves, flops, sizeof flops);
-    lk_buf_printf(out, "%s on %s: %s weights, batch %" PRId64 " = %d microbatches of %" PRId64 ", %sFLOP a step\n\n", r->config->run.name, p->backend->name, a, r->config->train.batch, r->leaves, r->rows, flops);
-    lk_buf_printf(out, "%-4s %-10s %-20s %-18s %-20s %-20s %-6s %10s %10s\n", "", "pass", "layer", "operation", "in", "out", "layout", "bytes", "FLOP");
+    lk_buf_printf(out, "%s on %s: %s weights, batch %" PRId64 " = %d microbatches of %" PRId64 ", %sFLOP a step\n", r->config->run.name, p->backend->name, a, r->config->train.batch, r->leaves, r->rows, flops);
+    if (r->no_gpu[0] != 0)
+        lk_buf_printf(out, "not on a GPU: %s\n", r->no_gpu);
+    lk_buf_printf(out, "\n%-4s %-10s %-20s %-18s %-20s %-20s %-6s %10s %10s\n", "", "pass", "layer", "operation", "in", "out", "layout", "bytes", "FLOP");
     for (int t = 0; t < p->n_instr; t++) {
         const lk_instr *in = &p->instr[t];
         char text[OP_TEXT];

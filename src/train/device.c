@@ -45,8 +45,11 @@ static lk_status open_wire(lk_run *r, const lk_cuda_module *module)
         why = "this CUDA module was built without NCCL";
     if (asked && why != NULL)
         return LK_FAIL(LK_E_CONFIG, "%s: run.transport is nccl, but %s%s: set it to auto", lk_config_where(r->config, "run.transport", where, sizeof where), why, own ? "" : ", and NCCL takes one rank a GPU");
-    if (asked || (r->nranks > 1 && why == NULL && r->config->run.transport == LK_TRANSPORT_AUTO))
+    if (asked || (r->nranks > 1 && why == NULL && r->config->run.transport == LK_TRANSPORT_AUTO)) {
+        if (r->mode == LK_RUN_PLAN)
+            return LK_OK; /* nothing will travel */
         return module->comm(r->comm, r->config->run.transport_timeout, &r->wire);
+    }
     return lk_comm_create_staged(r->comm, r->backend->space, &r->wire);
 }
 
@@ -57,7 +60,7 @@ lk_status lki_device_open(lk_run *r)
     char where[256];
     lk_status st = LK_OK;
 
-    if (device != LK_DEVICE_CPU && r->mode != LK_RUN_PLAN) {
+    if (device != LK_DEVICE_CPU) {
         st = open_gpu(r, &module);
         if (device == LK_DEVICE_CUDA && st != LK_OK && lk_status_damage(st) < LK_DAMAGE_COMM)
             st = lk_err_prefix(st, "%s: run.device is cuda, but ", lk_config_where(r->config, "run.device", where, sizeof where));

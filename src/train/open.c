@@ -296,6 +296,8 @@ static lk_status open_all(lk_run *r, const lk_train_args *a)
         r->backend->thread_setup();
     LK_TRY(lk_comm_agree(r->comm, lki_data_open(r)));
     LK_TRY(lk_comm_agree(r->comm, open_model(r)));
+    if (r->on_gpu)
+        LK_TRY(lki_memory_share(r));
     if (r->mode == LK_RUN_PLAN)
         return LK_OK;
     LK_TRY(lk_comm_agree(r->comm, lki_data_check_labels(r)));

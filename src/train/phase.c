@@ -130,12 +130,18 @@ lk_status lki_phases_begin(lk_run *r)
     return LK_OK;
 }
 
-static lk_status prepare_phase(lk_run *r, lki_phase *p)
+lk_optim lki_optim_of(const lk_run *r, const lki_phase *p)
 {
     const lk_train_opts *t = &r->config->train;
 
-    LK_TRY(lk_optim_rules(p->graph, t->weight_decay, &p->rule));
-    p->optim = (lk_optim){.graph = p->graph, .backend = r->backend, .kind = (lk_opt)t->optimizer, .rule = p->rule, .momentum = t->momentum, .beta1 = t->beta1, .beta2 = t->beta2, .eps = t->eps, .trust = t->trust, .nesterov = t->nesterov, .clip_value = t->clip_value, .noise = t->gradient_noise, .noise_decay = t->gradient_noise_decay, .seed = (uint64_t)r->config->run.seed};
+    return (lk_optim){.graph = p->graph, .backend = r->backend, .kind = (lk_opt)t->optimizer, .momentum = t->momentum, .beta1 = t->beta1, .beta2 = t->beta2, .eps = t->eps, .trust = t->trust, .nesterov = t->nesterov, .clip_value = t->clip_value, .noise = t->gradient_noise, .noise_decay = t->gradient_noise_decay, .seed = (uint64_t)r->config->run.seed};
+}
+
+static lk_status prepare_phase(lk_run *r, lki_phase *p)
+{
+    LK_TRY(lk_optim_rules(p->graph, r->config->train.weight_decay, &p->rule));
+    p->optim = lki_optim_of(r, p);
+    p->optim.rule = p->rule;
     const size_t scratch = lk_optim_scratch(&p->optim);
     if (scratch > r->opt_scratch_bytes)
         r->opt_scratch_bytes = scratch;

@@ -55,6 +55,13 @@ typedef struct lki_phase {
 
 typedef struct lki_report lki_report;
 
+/* A GPU and those on it. */
+typedef struct lki_gpu_share {
+    int ranks;           /* that compute on it */
+    int64_t free, total; /* its bytes: CUDA's own, the products' workspace and tables of the plans of these ranks are not free any more */
+    int64_t wanted;      /* what these ranks will allocate */
+} lki_gpu_share;
+
 /* What one step gave, the same on all ranks. */
 typedef struct lki_step_result {
     double loss;                    /* mean over the global batch; of several phases the sum of theirs */
@@ -94,6 +101,7 @@ struct lk_run {
     char no_gpu[256]; /* why not, where one could have been; "" else */
     int gpu_index;
     lk_cuda_gpu gpu; /* of this rank, if on_gpu */
+    lki_gpu_share share;
     lk_pool *pool;
     lki_phase phase[LKI_MAX_PHASES];
     int n_phases;
@@ -161,10 +169,13 @@ lk_loader_opts lki_loader_opts(const lk_run *r, bool training);
 typedef enum lki_memory_kind {
     LKI_MEMORY_PROCESS, /* as it is before anything below is allocated: measured */
     LKI_MEMORY_ACTIVATIONS,
+    LKI_MEMORY_MICROBATCHES,
     LKI_MEMORY_PACKED,
     LKI_MEMORY_WEIGHTS,
     LKI_MEMORY_REDUCTION,
     LKI_MEMORY_OPTIMIZER,
+    LKI_MEMORY_MEAN,
+    LKI_MEMORY_CARRY,
     LKI_MEMORY_STAGE,
     LKI_MEMORY_BATCHES,
     LKI_MEMORY_EVALUATION,
@@ -176,17 +187,23 @@ typedef struct lki_memory {
 } lki_memory;
 const char *lki_memory_key(lki_memory_kind k);
 const char *lki_memory_text(lki_memory_kind k);
-int64_t lki_memory_total(const lki_memory *m);
+int64_t lki_memory_total(const lki_memory *m); /* on the host; and on a GPU */
+int64_t lki_memory_total_device(const lki_memory *m);
 /* For any rank, once the plans are made. Local. */
 LK_MUST_USE lk_status lki_memory_predict(const lk_run *r, int rank, lki_memory *out);
 /* For the rank that takes most; the lowest of those. Local. */
 LK_MUST_USE lk_status lki_memory_largest(const lk_run *r, int *rank, lki_memory *out);
-/* Before anything is allocated: whether what the ranks of this host will take is there. Local. Errors: LK_E_CONFIG with the numbers. */
+/* On a GPU, once the plans are made and before anything below them is allocated: fills r->share. Collective. */
+LK_MUST_USE lk_status lki_memory_share(lk_run *r);
+/* Before anything is allocated: whether what the ranks of this host will take is there, and what those on this rank's GPU will. Local. Errors: LK_E_CONFIG
+ * with the numbers. */
 LK_MUST_USE lk_status lki_memory_check(const lk_run *r);
 
 /* phase.c: the plan alone; then its memory. */
 LK_MUST_USE lk_status lki_engine_create(lk_run *r, const lk_graph *g, bool training, lki_engine *e);
 LK_MUST_USE lk_status lki_engine_allocate(lk_run *r, lki_engine *e);
+/* The update of a phase, but for its rules. */
+lk_optim lki_optim_of(const lk_run *r, const lki_phase *p);
 /* How the gradients of a phase are reduced, where `workers` leaves are written at a time; *bucket is the caller's to free. Local. */
 LK_MUST_USE lk_status lki_reduce_opts(const lk_run *r, const lki_phase *p, int workers, int64_t **bucket, lk_reduce_opts *out);
 void lki_engine_destroy(lki_engine *e);
@@ -262,7 +279,8 @@ LK_MUST_USE lk_status lki_transfer(lk_run *r);
 /* carry.c. A layer that carries needs data.order streams. Local. */
 LK_MUST_USE lk_status lki_carry_check(const lk_run *r);
 LK_MUST_USE lk_status lki_carry_create(lk_run *r);
-int64_t lki_carry_bytes(const lk_run *r, int rank, int n_lanes); /* of what create allocates */
+/* Bytes of what create allocates where the backend computes, and beside that on the host. */
+void lki_carry_bytes(const lk_run *r, int rank, int n_lanes, int64_t *there, int64_t *host);
 void lki_carry_destroy(lk_run *r);
 /* Before the lanes of a step, where an epoch begins it is 0; a lane's place for the step, a copy of what it ended the last one with, or NULL; and once
  * the step counts. A step that fails leaves the state alone, as it does the weights. */

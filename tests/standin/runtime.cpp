@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
+#include <fcntl.h>
 #include <map>
 #include <mutex>
 #include <pthread.h>
@@ -109,6 +110,12 @@ struct allocation {
     int device;
 };
 
+/* Of a device; shared by processes with STANDIN_POOL. */
+struct taken {
+    int64_t now, most;
+};
+constexpr int most_devices = 16;
+
 struct host_thread {
     cudaError_t last = cudaSuccess;
     int device = 0;
@@ -128,7 +135,7 @@ struct standin {
     uintptr_t arena = 0;
     std::map<uintptr_t, allocation> allocations; /* by `at` */
     std::map<uintptr_t, size_t> pinned;
-    size_t used[16] = {};
+    taken own[most_devices] = {}, *used = own;
     int open = 0;       /* depth of what may touch device memory */
     bool inside = false; /* a closure runs */
     cudaError_t lost = cudaSuccess;
@@ -280,15 +287,51 @@ void on_fault(int number, siginfo_t *info, void *)
     sigaction(number, &G.before, nullptr); /* comes back to the same place, and is caught as before */
 }
 
+/* The file, of zeros when it is new; where it cannot be had, memory stays this process's own. */
+taken *pool(const char *path)
+{
+    const size_t bytes = sizeof(taken) * most_devices;
+    const int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    void *const p = file >= 0 && ftruncate(file, (off_t)bytes) == 0 ? mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0) : MAP_FAILED;
+    if (p == MAP_FAILED)
+        standin_say("STANDIN_POOL=%s: %s", path, strerror(errno));
+    if (file >= 0)
+        close(file);
+    return p == MAP_FAILED ? G.own : static_cast<taken *>(p);
+}
+
+/* false: there is not so much left. */
+bool take(int device, size_t bytes)
+{
+    taken *const t = &G.used[device];
+    int64_t was = __atomic_load_n(&t->now, __ATOMIC_SEQ_CST), most = __atomic_load_n(&t->most, __ATOMIC_SEQ_CST);
+    do {
+        if (was + (int64_t)bytes > (int64_t)G.bytes)
+            return false;
+    } while (!__atomic_compare_exchange_n(&t->now, &was, was + (int64_t)bytes, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+    while (was + (int64_t)bytes > most && !__atomic_compare_exchange_n(&t->most, &most, was + (int64_t)bytes, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+        ;
+    return true;
+}
+
+void give_back(int device, size_t bytes)
+{
+    __atomic_sub_fetch(&G.used[device].now, (int64_t)bytes, __ATOMIC_SEQ_CST);
+}
+
 void setup()
 {
     G.ready = true;
     pthread_key_create(&G.key, [](void *p) { delete static_cast<host_thread *>(p); });
-    G.devices = (int)std::min<size_t>(number("STANDIN_DEVICES", 1), 16);
+    G.devices = (int)std::min<size_t>(number("STANDIN_DEVICES", 1), most_devices);
     G.bytes = number("STANDIN_BYTES", default_bytes);
     G.eager = number("STANDIN_EAGER", 0) != 0;
     G.guard = number("STANDIN_GUARD", 1);
     G.closed = G.guard > 0;
+    if (const char *const path = getenv("STANDIN_POOL"); path != nullptr && *path != 0)
+        G.used = pool(path);
+    if (G.used != G.own)
+        atexit([] { for (const auto &[at, a] : G.allocations) give_back(a.device, (a.bytes + alignment - 1) / alignment * alignment); });
     void *const p = mmap(nullptr, arena_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) {
         standin_say("no address space for device memory: %s", strerror(errno));
@@ -941,7 +984,7 @@ cudaError_t cudaMalloc(void **out, size_t bytes)
     }
     const int device = me().device;
     const size_t size = (bytes + alignment - 1) / alignment * alignment;
-    if (size < bytes || size > G.bytes - G.used[device])
+    if (size < bytes || size > G.bytes)
         return note(cudaErrorMemoryAllocation);
     const size_t mapped = (size + page_bytes - 1) / page_bytes * page_bytes;
     /* The first gap with room for it and a closed page on both sides. */
@@ -953,13 +996,15 @@ cudaError_t cudaMalloc(void **out, size_t bytes)
     }
     if (low + mapped + page_bytes > G.arena + arena_bytes)
         return note(cudaErrorMemoryAllocation);
+    if (!take(device, size))
+        return note(cudaErrorMemoryAllocation);
     if (!map_fresh(low, mapped, G.closed)) {
         unmap(low, mapped);
+        give_back(device, size);
         return note(cudaErrorMemoryAllocation);
     }
     const uintptr_t at = low + mapped - size;
     G.allocations[at] = {low, mapped, at, bytes, device};
-    G.used[device] += size;
     *out = (void *)at;
     return cudaSuccess;
 }
@@ -984,7 +1029,7 @@ cudaError_t cudaFree(void *p)
         if (std::any_of(low, (const unsigned char *)a.at, touched) || std::any_of((const unsigned char *)a.at + a.bytes, high, touched))
             standin_lose(cudaErrorIllegalAddress, "something wrote outside of the allocation of %zu bytes at %p", a.bytes, p);
     }
-    G.used[a.device] -= (a.bytes + alignment - 1) / alignment * alignment;
+    give_back(a.device, (a.bytes + alignment - 1) / alignment * alignment);
     G.allocations.erase(it);
     unmap(a.low, a.mapped);
     return note(G.lost);
@@ -993,7 +1038,7 @@ cudaError_t cudaFree(void *p)
 cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
 {
     BEGIN(cudaMemGetInfo);
-    *available = G.bytes - G.used[me().device];
+    *available = G.bytes - (size_t)G.used[me().device].now;
     *total = G.bytes;
     return cudaSuccess;
 }

@@ -7,6 +7,9 @@
  * From the environment:
  *   STANDIN_DEVICES=n  devices there are (1; 0: cudaErrorNoDevice)
  *   STANDIN_BYTES=n    memory of a device (4 GiB); cudaMalloc fails beyond it
+ *   STANDIN_POOL=file  processes that name the same file, which the first one makes, have their devices' memory together. In it, for each of 16
+ *                      devices: bytes that are taken, and the most that were, as two int64. What a process had that was
+ *                      killed stays taken
  *   STANDIN_EAGER=1    work is done when it is queued, as far as it can be
  *   STANDIN_GUARD=n    1: the host is killed if it touches device memory. Closing and opening of much memory is slow, so it stays open for a
  *                      while once that took more time than the work. 2: closed whenever no work runs; 0: never

@@ -11,9 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* cuBLASLt's workspace as NVIDIA recommends it for Hopper; enough for all before. */
-enum { WORKSPACE_BYTES = 32 << 20 };
-
 /* The oldest architecture that the module is built for. */
 enum { OLDEST_MAJOR = 8, OLDEST_MINOR = 0 };
 
@@ -95,6 +92,16 @@ static lk_status alloc_pinned(size_t bytes, const char *what, void **out)
 static void release_pinned(void *p)
 {
     lki_cuda_defer(LK_CUDA(cudaFreeHost(p)));
+}
+
+static lk_status room(int64_t *available, int64_t *total)
+{
+    size_t a = 0, t = 0;
+
+    LK_TRY(LK_CUDA(cudaMemGetInfo(&a, &t)));
+    *available = (int64_t)a;
+    *total = (int64_t)t;
+    return LK_OK;
 }
 
 /* ---- the queue ---- */
@@ -244,6 +251,7 @@ const lk_space lki_space_cuda = {
     .free = release,
     .alloc_pinned = alloc_pinned,
     .free_pinned = release_pinned,
+    .room = room,
     .copy = copy,
     .copy_ahead = copy_ahead,
     .join = join,
@@ -312,8 +320,8 @@ lk_status lk_cuda_open(int i, lk_precision precision, const lk_backend **out)
         if (gpu.major < OLDEST_MAJOR || (gpu.major == OLDEST_MAJOR && gpu.minor < OLDEST_MINOR))
             return LK_FAIL(LK_E_UNSUPPORTED, "GPU %d (%s) has compute capability %d.%d; this module was built for %d.%d and newer", i, gpu.name, gpu.major, gpu.minor, OLDEST_MAJOR, OLDEST_MINOR);
         LK_TRY(LK_CUBLAS(cublasLtCreate(&d->lt)));
-        LK_TRY(LK_CUDA(cudaMalloc(&d->workspace, WORKSPACE_BYTES)));
-        d->workspace_bytes = WORKSPACE_BYTES;
+        LK_TRY(LK_CUDA(cudaMalloc(&d->workspace, LK_CUDA_WORKSPACE_BYTES)));
+        d->workspace_bytes = LK_CUDA_WORKSPACE_BYTES;
         LK_TRY(LK_CUDA(cudaStreamCreateWithFlags(&d->copies, cudaStreamNonBlocking)));
         LK_TRY(LK_CUDA(cudaEventCreateWithFlags(&d->copied, cudaEventDisableTiming)));
         LK_TRY(LK_CUDA(cudaStreamCreateWithFlags(&d->queue, cudaStreamNonBlocking)));

@@ -6,6 +6,8 @@
 
 #define LK_CUDA_NAME 256
 #define LK_CUDA_BUS 24
+/* What products work in: taken when a GPU is opened. cuBLASLt's workspace as NVIDIA recommends it for Hopper; enough for all before. */
+enum { LK_CUDA_WORKSPACE_BYTES = 32 << 20 };
 typedef struct lk_cuda_gpu {
     char name[LK_CUDA_NAME]; /* "NVIDIA H200" */
     char bus[LK_CUDA_BUS];   /* "0000:19:00.0": tells devices of a host apart */
