@@ -737,6 +737,25 @@ static lk_status take_option(const lk_table *t, int argc, char **argv, int *i, b
     return set_arg(t, f, value, seen, obj);
 }
 
+/* A list has taken all words that were left: the rows behind it get the last ones, but for one that is the list's. */
+static lk_status share_list(const lk_table *t, bool *seen, void *obj)
+{
+    const lk_field *list = next_positional(t, seen);
+    lk_status st = LK_OK;
+
+    if (list == NULL || list->type != LK_T_STRINGS)
+        return LK_OK;
+    lk_strings *words = member(list, obj);
+    for (const lk_field *f = t->field + t->n_fields - 1; f > list && words->n > 1 && st == LK_OK; f--) {
+        if (!on_command_line(f) || !f->positional)
+            continue;
+        char *word = words->item[--words->n];
+        st = set_arg(t, f, word, seen, obj);
+        lk_free(word);
+    }
+    return st;
+}
+
 static lk_status parse_words(
     const lk_table *t, int argc, char **argv, bool stop_at_positional, bool *seen, void *obj, int *used, bool *help)
 {
@@ -770,6 +789,7 @@ static lk_status parse_words(
             return LK_FAIL(LK_E_USAGE, "%s: unexpected \"%.80s\"", t->name, word);
         LK_TRY(set_arg(t, f, word, seen, obj));
     }
+    LK_TRY(share_list(t, seen, obj));
     for (int k = 0; k < t->n_fields; k++) {
         const lk_field *f = &t->field[k];
         char name[80];

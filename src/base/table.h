@@ -54,7 +54,7 @@ typedef struct lk_field {
     const lk_table *sub; /* TABLE */
     const char *help;    /* one sentence */
     char short_name;     /* command line only: 'n' for -n; 0: none */
-    bool positional;     /* command line only: taken in order from what is not an option; STRINGS takes the rest */
+    bool positional;     /* command line only: taken in order from what is not an option; STRINGS takes the rest, but a word for each row behind it */
     bool exclusive_min;  /* min itself is refused (REAL) */
 } lk_field;
 

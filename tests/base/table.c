@@ -432,6 +432,46 @@ Test(table, command_line_refusals)
     EXPECT_FAIL(parse_argv(&data_table, NULL, 0, false, &d, NULL, NULL), LK_E_USAGE, "data: --train is missing");
 }
 
+typedef struct copy_opts {
+    lk_strings files;
+    bool quiet;
+    char *dest, *note;
+} copy_opts;
+
+static const lk_field copy_rows[] = {
+    LK_FIELD(copy_opts, files, LK_T_STRINGS, .positional = true, .help = "Files."),
+    LK_FIELD(copy_opts, quiet, LK_T_BOOL, .def = "false", .help = "Says less."),
+    LK_FIELD(copy_opts, dest, LK_T_STRING, .positional = true, .help = "Folder."),
+    LK_FIELD(copy_opts, note, LK_T_STRING, .positional = true, .help = "Note."),
+};
+static const lk_table copy_table = LK_TABLE(copy_opts, "lockstep copy", "Copies.", copy_rows);
+
+Test(table, rows_behind_a_list_of_words)
+{
+    const int64_t held = lk_mem_bytes();
+    copy_opts o;
+
+    EXPECT_OK(parse_argv(&copy_table, ARGS("a", "b", "--quiet", "c", "to", "n"), false, &o, NULL, NULL));
+    cr_assert(o.files.n == 3 && o.quiet);
+    EXPECT_TEXT(o.files.item[2], "c");
+    EXPECT_TEXT(o.dest, "to");
+    EXPECT_TEXT(o.note, "n");
+    lk_table_fini(&copy_table, &o);
+    EXPECT_OK(parse_argv(&copy_table, ARGS("a", "to", "--", "-n"), false, &o, NULL, NULL));
+    cr_assert(o.files.n == 1);
+    EXPECT_TEXT(o.dest, "to");
+    EXPECT_TEXT(o.note, "-n");
+    lk_table_fini(&copy_table, &o);
+    EXPECT_FAIL(parse_argv(&copy_table, ARGS("a", "to"), false, &o, NULL, NULL), LK_E_USAGE, "lockstep copy: DEST is missing");
+    EXPECT_FAIL(parse_argv(&copy_table, ARGS("a"), false, &o, NULL, NULL), LK_E_USAGE, "lockstep copy: DEST is missing");
+    EXPECT_FAIL(parse_argv(&copy_table, NULL, 0, false, &o, NULL, NULL), LK_E_USAGE, "lockstep copy: FILES is missing");
+    lk_buf b = {0};
+    lk_table_usage(&copy_table, &b);
+    cr_expect(strncmp(b.text, "usage: lockstep copy [options] FILES... DEST NOTE\n", 50) == 0, "%s", b.text);
+    lk_buf_fini(&b);
+    cr_expect(lk_mem_bytes() == held);
+}
+
 typedef struct launch_opts {
     int64_t ranks;
     bool verbose;

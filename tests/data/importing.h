@@ -19,6 +19,7 @@ static inline lk_status run_import(const char *format, const char *line)
     union {
         lk_import_csv_opts csv;
         lk_import_idx_opts idx;
+        lk_import_cifar_opts cifar;
         lk_import_text_opts text;
         lk_import_labelled_opts labelled;
         lk_import_wav_opts wav;

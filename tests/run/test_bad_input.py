@@ -229,6 +229,15 @@ class Import(BadInput):
         self.check_import(["idx", "images", "fewer", "out.h5"], "10", "9")
         self.check_import(["idx", "none", "labels", "out.h5"], "none", "No such file")
 
+    def test_cifar(self):
+        self.write("good.bin", bytes(3073))
+        self.check_code(self.run_it("data", "import", "cifar", "good.bin", "good.bin", "good.h5"), lockstep.OK)
+        self.write("cut.bin", bytes(3000))
+        self.check_import(["cifar", "good.bin", "cut.bin", "out.h5"], "cut.bin", "3000", "3073", "3074")
+        self.write("label.bin", bytes(3073) + b"\x0a" + bytes(3072))
+        self.check_import(["cifar", "label.bin", "out.h5"], "label.bin", "record 1", "label 10")
+        self.check_import(["cifar", "good.bin"], "DEST is missing")
+
     def test_csv(self):
         self.write("good.csv", "1,2,0\n3,4,1\n5,6,2\n")
         self.check_code(self.run_it("data", "import", "csv", "good.csv", "good.h5", "--classes"), lockstep.OK)

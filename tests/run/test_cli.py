@@ -16,6 +16,7 @@ COMMANDS = {
     "launch": (["COMMAND"], ["-n, --ranks", "--hostfile", "--dry-run"]),
     "data import csv": (["SOURCE", "DEST"], ["--delimiter", "--header", "--label-column", "--shape", "--rows"]),
     "data import idx": (["IMAGES", "LABELS", "DEST"], ["--input", "--label", "--rows"]),
+    "data import cifar": (["FILES", "DEST"], ["--labels", "--names", "--shard-rows", "--skip", "--rows"]),
     "data import text": (["SOURCE", "DEST"], ["--also", "--level", "--split", "--rest"]),
     "data import labelled-text": (["SOURCE", "DEST"], ["--level", "--max-length", "--split", "--rest", "--seed"]),
     "data import wav": (["SOURCE", "DEST"], ["--label-pattern", "--match", "--except", "--window", "--hop", "--bands", "--max-frames"]),

@@ -1,6 +1,7 @@
 """The ready configs for pictures, shortened: each learns, or at least runs, on data that is here."""
 import glob
 import os
+import random
 import re
 import shutil
 import unittest
@@ -120,8 +121,16 @@ class Vision(lockstep.Case):
         self.assertGreaterEqual(evals[-1]["accuracy"], 0.88)
 
     def test_resnet20_pictures_of_its_size(self):
-        done = self.train("resnet20-cifar", *synthetic("[3,32,32]", 10, 64), *settings(train__epochs=2, train__batch=32, train__lr__warmup=2))
+        """As CIFAR-10's binary version has them, from several files."""
+        dice = random.Random(1)
+        for name, n in (("data_batch_1.bin", 48), ("data_batch_2.bin", 16), ("test_batch.bin", 32)):
+            self.write(name, b"".join(bytes([i % 10]) + dice.randbytes(3072) for i in range(n)))
+        os.makedirs(self.path("data", "cifar10"))
+        for files, out in ((("data_batch_1.bin", "data_batch_2.bin"), "train.h5"), (("test_batch.bin",), "test.h5")):
+            self.check_code(self.run_it("data", "import", "cifar", *files, self.path("data", "cifar10", out)), 0)
+        done = self.train("resnet20-cifar", *settings(train__epochs=2, train__batch=32, train__lr__warmup=2))
         self.assertEqual(done.events("end")[0]["step"], 4)
+        self.assertEqual(done.events("eval")[-1]["samples"], 32)
 
     def test_imagenet_sized(self):
         """In its size it is planned; with smaller pictures, it learns eight of them by heart."""

@@ -10,6 +10,11 @@ static lk_status run_idx(const void *opts, lk_buf *report)
     return lk_import_idx(opts, report);
 }
 
+static lk_status run_cifar(const void *opts, lk_buf *report)
+{
+    return lk_import_cifar(opts, report);
+}
+
 static lk_status run_text(const void *opts, lk_buf *report)
 {
     return lk_import_text(opts, report);
@@ -33,6 +38,10 @@ static lk_status run_images(const void *opts, lk_buf *report)
 const lk_importer lk_importers[] = {
     {.name = "csv", .help = "Tables in text, one sample a line.", .table = &lk_import_csv_table, .run = run_csv},
     {.name = "idx", .help = "The files of MNIST and its kin.", .table = &lk_import_idx_table, .run = run_idx},
+    {.name = "cifar",
+        .help = "The binary files of CIFAR-10 and CIFAR-100.",
+        .table = &lk_import_cifar_table,
+        .run = run_cifar},
     {.name = "text", .help = "Running text as a series of ids.", .table = &lk_import_text_table, .run = run_text},
     {.name = "labelled-text",
         .help = "Lines of a label and a text.",

@@ -56,6 +56,20 @@ extern const lk_table lk_import_idx_table;
  * a channel dimension of 1 is put in, [N,H,W] becomes [N,1,H,W]), labels of one whole number a sample, or "none". */
 LK_MUST_USE lk_status lk_import_idx(const lk_import_idx_opts *o, lk_buf *report);
 
+typedef struct lk_import_cifar_opts {
+    lk_strings files;
+    char *dest;
+    int labels; /* 0 cifar10, 1 fine, 2 coarse */
+    char *names;
+    char *shard_rows;
+    int64_t skip, rows;
+} lk_import_cifar_opts;
+extern const lk_table lk_import_cifar_table;
+/* The binary version of CIFAR-10 and CIFAR-100, plain or gzip by content, several files one after the other: `image`
+ * uint8 [n,3,32,32] and `label` int64 [n]; names of the classes, from a file of one a line, in the attribute `classes`
+ * of the label. */
+LK_MUST_USE lk_status lk_import_cifar(const lk_import_cifar_opts *o, lk_buf *report);
+
 /* Two parts, alike in all importers that have them: the part `split` of the samples goes to dest, the others to rest;
  * split 0 and rest "": all go to dest. */
 typedef struct lk_import_text_opts {

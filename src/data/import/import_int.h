@@ -156,6 +156,30 @@ LK_MUST_USE lk_status lki_idx_read(lki_idx *x, int64_t n, void *out);
 /* After the last sample: nothing may follow. */
 LK_MUST_USE lk_status lki_idx_end(lki_idx *x);
 
+/* ---- cifar ---- */
+
+/* Records of the class labels, a byte each, and LKI_CIFAR_PIXELS bytes: 32 x 32 of red, of green, of blue. */
+enum { LKI_CIFAR_SIDE = 32, LKI_CIFAR_PIXELS = 3 * LKI_CIFAR_SIDE * LKI_CIFAR_SIDE };
+
+typedef struct lki_cifar_kind {
+    const char *name;
+    int n_labels; /* a record */
+    struct {
+        const char *name; /* "label", "coarse label" */
+        int classes;
+    } label[2];
+} lki_cifar_kind;
+extern const lki_cifar_kind lki_cifar_10, lki_cifar_100;
+
+static inline int lki_cifar_bytes(const lki_cifar_kind *k)
+{
+    return k->n_labels + LKI_CIFAR_PIXELS;
+}
+
+/* Reads all of a source: how many records it has. Errors: LK_E_FORMAT for a cut source, a number of bytes that is not
+ * whole records, and a label beyond the classes, with its record; LK_E_IO. */
+LK_MUST_USE lk_status lki_cifar_count(lki_source *source, const lki_cifar_kind *k, int64_t *records);
+
 /* ---- UTF-8 ---- */
 
 /* The character at the beginning of bytes [0,n), n >= 1, and its length in bytes: 0 where the bytes end within it, -1
