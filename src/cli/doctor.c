@@ -1,4 +1,4 @@
-/* What this machine offers to a run. Asks the system; starts nothing but mpirun --version. */
+/* What this machine offers to a run. Asks the system; starts nothing but mpirun --version and, beside a GPU, ompi_info. */
 #include "cli/cli_int.h"
 #include "cuda/cuda.h"
 
@@ -173,6 +173,38 @@ static void add_gpus(const lk_cuda_module *m, int n, json_t *o)
     json_object_set_new(o, "gpus", list);
 }
 
+/* Whether MPI was built to take memory of GPUs; null: only a run can tell, since an MPI answers once it is initialized. */
+static json_t *mpi_takes_cuda(void)
+{
+    static const char built[] = "mpi_built_with_cuda_support:value:";
+    const char *wish = getenv("LOCKSTEP_MPI_CUDA"); /* what runs believe in its place */
+    char line[512];
+    json_t *answer = json_null();
+
+    if (wish != NULL)
+        return strcmp(wish, "1") == 0 ? json_true() : strcmp(wish, "0") == 0 ? json_false() : json_null();
+    FILE *p = popen("ompi_info --parsable --all 2>/dev/null", "re");
+    while (p != NULL && fgets(line, sizeof line, p) != NULL) {
+        const char *at = strstr(line, built);
+        if (at != NULL)
+            answer = json_boolean(strncmp(at + sizeof built - 1, "true", 4) == 0);
+    }
+    if (p != NULL)
+        pclose(p);
+    return answer;
+}
+
+/* What a run's gradients will travel over, as the header of a run says it. */
+static void add_gradients(json_t *o)
+{
+    const bool nccl = json_is_string(json_object_get(json_object_get(o, "cuda_versions"), "nccl"));
+    json_t *takes = mpi_takes_cuda();
+
+    json_object_set_new(o, "mpi_takes_cuda", takes);
+    json_object_set_new(o, "gradients", json_sprintf("%s%s", nccl ? "NCCL where each rank has a GPU of its own, else " : "",
+        json_is_true(takes) ? "MPI, device memory directly" : json_is_false(takes) ? "MPI through pinned host memory" : "MPI, directly or through pinned host memory as it says in the run"));
+}
+
 /* "cuda" says what keeps runs from GPUs, null: nothing. */
 static void add_gpu(json_t *o)
 {
@@ -187,8 +219,10 @@ static void add_gpu(json_t *o)
         st = m->count(&n);
     }
     json_object_set_new(o, "cuda", st == LK_OK ? json_null() : json_string(lk_err_last()->message));
-    if (st == LK_OK)
+    if (st == LK_OK) {
         add_gpus(m, n, o);
+        add_gradients(o);
+    }
 }
 
 static json_t *examine(void)
@@ -246,7 +280,7 @@ static void add_missing(const json_t *o, lk_buf *b)
         const char *key, *what;
     } all[] = {
         {"cudnn", "cuDNN is not there: convolutions run through cuBLAS, slower (NVIDIA's package cudnn9-cuda-13, then build again)"},
-        {"nccl", "NCCL is not there: gradients travel through host memory and MPI (NVIDIA's packages libnccl2 libnccl-dev, then build again)"},
+        {"nccl", "NCCL is not there: gradients travel over MPI (NVIDIA's packages libnccl2 libnccl-dev, then build again)"},
     };
     const json_t *versions = json_object_get(o, "cuda_versions");
 
@@ -290,6 +324,8 @@ static void add_gpu_rows(const json_t *o, lk_buf *b)
         add_row(b, text, lk_buf_text(&line));
         lk_buf_fini(&line);
     }
+    if (json_object_get(o, "gradients") != NULL)
+        add_row(b, "gradients", json_string_value(json_object_get(o, "gradients")));
     add_missing(o, b);
 }
 

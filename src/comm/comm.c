@@ -71,6 +71,11 @@ const char *lk_comm_name(const lk_comm *c)
     return c->name;
 }
 
+const char *lk_comm_way(const lk_comm *c)
+{
+    return c->way;
+}
+
 const lk_space *lk_comm_space(const lk_comm *c)
 {
     return c->space;
@@ -201,6 +206,50 @@ end:
     return st;
 }
 
+static const char cuda_wish[] = "LOCKSTEP_MPI_CUDA";
+
+/* What the environment says in the place of MPI: '0', '1', or '-', nothing. */
+static lk_status read_cuda_wish(char *out)
+{
+    const char *wish = getenv(cuda_wish);
+
+    if (wish != NULL && strcmp(wish, "0") != 0 && strcmp(wish, "1") != 0)
+        return LK_FAIL(LK_E_CONFIG,
+            "%s is \"%s\" in the environment: 1 hands MPI the memory of GPUs, 0 takes it through the host, unset asks MPI",
+            cuda_wish, wish);
+    *out = wish != NULL ? wish[0] : '-';
+    return LK_OK;
+}
+
+static const char *wish_text(char wish)
+{
+    return wish == '-' ? "unset" : wish == '0' ? "0" : "1";
+}
+
+lk_status lk_comm_takes_cuda(lk_comm *c, bool *takes)
+{
+    const int n = c->nranks;
+    char own[2] = {'-', (char)c->takes_cuda}, (*all)[2] = NULL;
+    bool every = true;
+    lk_status st = lk_alloc_array(n, sizeof own, "what MPI takes", &all);
+
+    if (st == LK_OK)
+        st = read_cuda_wish(&own[0]);
+    LK_TRY_TO(st, end, lk_comm_agree(c, st));
+    LK_TRY_TO(st, end, lk_comm_allgather(c, own, sizeof own, all));
+    for (int r = 0; r < n && st == LK_OK; r++) {
+        every = every && (all[r][0] == '-' ? all[r][1] : all[r][0] == '1');
+        if (all[r][0] != all[0][0])
+            st = LK_FAIL(LK_E_CONFIG, "%s is %s on rank 0 and %s on rank %d on %s: set it alike on all (mpirun -x %s)",
+                cuda_wish, wish_text(all[0][0]), wish_text(all[r][0]), r, c->host[r], cuda_wish);
+    }
+    if (st == LK_OK)
+        *takes = every;
+end:
+    lk_free(all);
+    return st;
+}
+
 void lk_comm_destroy(lk_comm **comm)
 {
     lk_comm *c = *comm;
@@ -231,6 +280,7 @@ lk_status lki_comm_init(lk_comm *c, const lk_comm_ops *ops, const char *name, in
 {
     LK_TRY(lk_alloc_array(nranks, LKI_HOST_BYTES, "host names", &c->host));
     c->ops = ops;
+    c->way = c->name;
     c->rank = rank;
     c->nranks = nranks;
     c->space = &lk_space_host;
@@ -245,6 +295,8 @@ lk_status lki_comm_init_over(lk_comm *c, const lk_comm_ops *ops, const char *nam
     c->local_rank = inner->local_rank;
     c->deadline = inner->deadline;
     c->space = inner->space;
+    c->way = inner->way;
+    c->takes_cuda = inner->takes_cuda;
     return LK_OK;
 }
 

@@ -1,5 +1,5 @@
 /* Ranks and what they say to each other. Implementations: `self` (one rank, no MPI), `mpi`, `staged`, which takes the
- * memory of a device through the host and another communicator, and `fault`, which wraps another and fails a chosen call
+ * memory of a device through another communicator, and `fault`, which wraps another and fails a chosen call
  * on a chosen rank (for tests). mpi.h stays inside this folder.
  *
  * A communicator that failed (any status of damage COMM or worse) is dead: every later call returns the same status and
@@ -34,14 +34,20 @@ LK_MUST_USE lk_status lk_comm_create_mpi(lk_comm **out);
  * allgather, allreduce, alltoallv_start and agree count, one each; test and wait do not, since how often they are
  * called depends on timing. Collective with same arguments. */
 LK_MUST_USE lk_status lk_comm_create_fault(lk_comm *inner, int rank, int64_t call, lk_comm **out);
+/* Whether MPI takes memory of CUDA devices where it takes the host's, on all ranks: what it says of itself (Open MPI,
+ * MPICH 4), or in its place LOCKSTEP_MPI_CUDA=0 or 1 in the environment. A communicator without MPI says no. Collective.
+ * Errors: LK_E_CONFIG, on every rank the same: the variable has another value, or is not the same on all ranks;
+ * LK_E_COMM. */
+LK_MUST_USE lk_status lk_comm_takes_cuda(lk_comm *c, bool *takes);
 /* Exchanges and allreduce of memory in `space`, through pinned host memory and the exchanges of `inner`, whose own space
- * is the host's. Keeps `inner` until destroy, and does not end it; an exchange of the caller on it must not be in flight
+ * is the host's. `direct`: without pinned memory; `inner` is handed what lies in `space`, once what was queued in front
+ * of it has been done: for an inner one that takes such memory (lk_comm_takes_cuda); the same on all ranks. Keeps `inner` until destroy, and does not end it; an exchange of the caller on it must not be in flight
  * with a tag that is used here. All else is passed on to it, deadline included. The host takes part: an exchange goes on
  * while some call is made on the communicator. Pinned memory: once what is sent to and received from other ranks by the
  * exchanges in flight. Local. Errors: LK_E_ARG, LK_E_NOMEM. Exchanges fail with what the space says of a lost device, else with
  * LK_E_COMM. */
-LK_MUST_USE lk_status lk_comm_create_staged(lk_comm *inner, const lk_space *space, lk_comm **out);
-bool lk_comm_is_staged(const lk_comm *c);
+LK_MUST_USE lk_status lk_comm_create_staged(lk_comm *inner, const lk_space *space, bool direct, lk_comm **out);
+bool lk_comm_is_staged(const lk_comm *c); /* and takes pinned memory */
 /* True when this process was started as a rank of several (or one) by mpirun, srun with PMI, or alike: looks at the
  * environment only (OMPI_COMM_WORLD_SIZE, PMIX_RANK, PMI_RANK, PMI_SIZE; not SLURM_PROCID, which a process without
  * MPI's help has too). */
@@ -52,7 +58,8 @@ void lk_comm_destroy(lk_comm **c);
 
 int lk_comm_rank(const lk_comm *c);
 int lk_comm_nranks(const lk_comm *c);
-const char *lk_comm_name(const lk_comm *c); /* "self", "mpi", "fault(mpi)" */
+const char *lk_comm_name(const lk_comm *c); /* "self", "mpi", "fault(mpi)", "staged(mpi)", "direct(mpi)" */
+const char *lk_comm_way(const lk_comm *c); /* what data travels over, for people: "MPI through pinned host memory" */
 const lk_space *lk_comm_space(const lk_comm *c); /* where buffers of exchanges and of allreduce lie; never NULL */
 const char *lk_comm_host(const lk_comm *c, int rank); /* host name of a rank; gathered at creation */
 int lk_comm_local_rank(const lk_comm *c); /* number of this rank among those of its host */

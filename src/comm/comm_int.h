@@ -39,6 +39,8 @@ typedef struct lk_comm_ops {
 struct lk_comm {
     const lk_comm_ops *ops;
     char name[32];
+    const char *way; /* what data travels over, for people; `name` unless set */
+    bool takes_cuda; /* this rank's MPI says that it takes memory of CUDA devices */
     int rank, nranks, local_rank;
     const lk_space *space; /* of exchanges and allreduce */
     char (*host)[LKI_HOST_BYTES]; /* [nranks] */
@@ -51,7 +53,7 @@ struct lk_comm {
 
 /* Fills the base, in the host's space, and allocates host[nranks]. On failure there is nothing to free. */
 LK_MUST_USE lk_status lki_comm_init(lk_comm *c, const lk_comm_ops *ops, const char *name, int rank, int nranks);
-/* The same for a communicator over another of the same ranks: places, deadline and space are the inner one's. */
+/* The same for a communicator over another of the same ranks: places, deadline, space and way are the inner one's. */
 LK_MUST_USE lk_status lki_comm_init_over(lk_comm *c, const lk_comm_ops *ops, const char *name, const lk_comm *inner);
 void lki_comm_fini(lk_comm *c);
 /* This machine's name, cut off at LKI_HOST_BYTES. */

@@ -8,6 +8,9 @@
 
 #include <inttypes.h>
 #include <mpi.h>
+#if defined(OPEN_MPI)
+#include <mpi-ext.h>
+#endif
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -515,6 +518,16 @@ static lk_status mpi_begin(bool *began)
     return LK_OK;
 }
 
+/* After MPI_Init, as it wants. */
+static bool takes_cuda(void)
+{
+#if (defined(OMPI_HAVE_MPI_EXT_CUDA) && OMPI_HAVE_MPI_EXT_CUDA) || defined(MPIX_GPU_SUPPORT_CUDA)
+    return MPIX_Query_cuda_support() == 1; /* Open MPI; MPICH 4 */
+#else
+    return false;
+#endif
+}
+
 lk_status lk_comm_create_mpi(lk_comm **out)
 {
     comm_mpi *m = NULL;
@@ -539,6 +552,8 @@ lk_status lk_comm_create_mpi(lk_comm **out)
     lki_hostname(own);
     LK_TRY_TO(st, fail, LK_MPI(MPI_Allgather(own, sizeof own, MPI_BYTE, m->base.host, sizeof own, MPI_BYTE, m->world)));
     lki_comm_place(&m->base);
+    m->base.way = "MPI";
+    m->base.takes_cuda = takes_cuda();
     m->yield = must_yield(&m->base);
     *out = &m->base;
     return LK_OK;

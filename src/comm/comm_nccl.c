@@ -508,6 +508,7 @@ static lk_status create_local(
         return st;
     }
     m->base.space = space;
+    m->base.way = "NCCL";
     m->inner = inner;
     m->compute = compute_stream;
     m->last = &m->first;

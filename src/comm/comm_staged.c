@@ -1,7 +1,11 @@
-/* Exchanges of memory that the ranks' own transport does not reach: the pieces for other ranks are copied to pinned
- * host memory, travel through another communicator, and are copied from there to their places. Copies are queued in the
- * space; the host looks from time to time (test, wait, and every other call) whether one has been done, and then starts
- * what comes next.
+/* Exchanges of a device's memory through a communicator of the host: the pieces for other ranks are copied to pinned
+ * host memory, travel through the inner communicator, and are copied from there to their places. Copies are queued in
+ * the space; the host looks from time to time (test, wait, and every other call) whether one has been done, and then
+ * starts what comes next.
+ *
+ * Direct: the inner communicator takes the device's memory as it is. It knows nothing of the queue, so all is as above
+ * but for the copies: an exchange is started once what was in the queue has been done, and what it received is there
+ * when it ends.
  *
  * Two rules keep ranks from waiting for each other in a circle: an exchange is started on the inner communicator as
  * soon as its pieces are here, whichever exchange the caller is looking at; and no call blocks inside of the inner
@@ -24,11 +28,13 @@ struct lk_comm_req {
     lk_comm_req *next_all, *next; /* next: of `out`, `draining` or `idle` */
     char *memory; /* [capacity] pinned: what is sent, then what is received */
     int64_t capacity;
-    int64_t *count; /* [4][nranks] as of an exchange, within `memory` */
+    int64_t *count; /* [4][nranks] of the inner exchange, whose own pieces are empty, */
+    const char *from; /* and what it sends from and receives to: `memory`; direct: the caller's */
+    char *to;
     int tag;
-    char *recv; /* the caller's, with its arrays */
-    const int64_t *rcount, *rdispl;
-    lk_mark *mark; /* behind the copies out, later behind those in */
+    char *recv; /* the caller's, and where it is wanted there */
+    const int64_t *rdispl;
+    lk_mark *mark; /* behind what the inner exchange waits for; later behind the copies in */
     bool travels; /* the inner exchange was started */
     lk_comm_req *inner; /* NULL: done */
 };
@@ -40,8 +46,9 @@ typedef struct line {
 typedef struct comm_staged {
     lk_comm base;
     lk_comm *inner;
+    bool direct;
     lk_comm_req *all, *idle;
-    line out; /* copies out are queued, in this order */
+    line out; /* what the inner exchanges wait for is queued, in this order */
     line draining; /* complete for the caller; copies in are queued, in this order */
     char *bounce; /* [BOUNCE_BYTES] pinned; NULL until there is an allreduce */
     lk_mark *bounced;
@@ -112,6 +119,17 @@ static int64_t lay(int n, int me, const int64_t *scount, const int64_t *sdispl, 
         end += (rcount[r] + ALIGN - 1) / ALIGN * ALIGN;
     }
     return end;
+}
+
+/* Counts of the inner exchange in the caller's memory: all pieces but the own one. */
+static void take(int n, int me, const int64_t *scount, const int64_t *sdispl, const int64_t *rcount,
+    const int64_t *rdispl, int64_t *count)
+{
+    const int64_t *const given[4] = {scount, sdispl, rcount, rdispl};
+
+    for (int i = 0; i < 4; i++)
+        memcpy(count + (int64_t)i * n, given[i], (size_t)n * sizeof *count);
+    count[me] = count[2 * n + me] = 0;
 }
 
 int64_t lki_comm_staged_bytes(int nranks, int rank, int n, const int64_t *counts)
@@ -220,7 +238,8 @@ static lk_status req_get(comm_staged *s, int64_t bytes, lk_comm_req **out)
     if (link == NULL) {
         if (s->idle == NULL)
             LK_TRY(req_add(s));
-        LK_TRY(req_grow(s, largest(s->idle), bytes));
+        if (bytes > 0)
+            LK_TRY(req_grow(s, largest(s->idle), bytes));
         link = best_fit(&s->idle, bytes);
     }
     LK_BUG_IF(link == NULL, "no request of %" PRId64 " bytes", bytes);
@@ -243,7 +262,7 @@ static lk_status reserve_staged(lk_comm *c, int n, const int64_t *counts)
         const int64_t bytes = lay(c->nranks, c->rank, k, k + c->nranks, k + 2 * c->nranks, NULL);
         lk_comm_req *q = NULL;
         if (bytes > 0)
-            st = req_get(s, bytes, &q);
+            st = req_get(s, s->direct ? 0 : bytes, &q);
         if (q != NULL) {
             q->next = taken;
             taken = q;
@@ -267,10 +286,10 @@ static lk_status start_inner(comm_staged *s, lk_comm_req *q)
     line_remove(&s->out, q);
     q->travels = true;
     return left(lk_comm_alltoallv_start(
-        s->inner, q->tag, q->memory, q->count, q->count + n, q->memory, q->count + 2 * n, q->count + 3 * n, &q->inner));
+        s->inner, q->tag, q->from, q->count, q->count + n, q->to, q->count + 2 * n, q->count + 3 * n, &q->inner));
 }
 
-/* Starts what has come to pinned memory. */
+/* Starts what is ready to be read. */
 static lk_status progress(comm_staged *s)
 {
     while (s->out.first != NULL) {
@@ -283,7 +302,7 @@ static lk_status progress(comm_staged *s)
     return LK_OK;
 }
 
-/* Waits until all of it is there, and starts it: before a call that blocks. */
+/* Waits until all of it is, and starts it: before a call that blocks. */
 static lk_status flush(comm_staged *s)
 {
     while (s->out.first != NULL) {
@@ -304,20 +323,29 @@ static lk_status copy_out(comm_staged *s, lk_comm_req *q, const char *send, cons
         before = q->count[n + r];
         LK_TRY(lk_space_copy(s->base.space, q->memory + before, send + sdispl[r], (size_t)q->count[r], LK_COPY_LATER));
     }
-    return lk_mark_set(s->base.space, q->mark);
+    return LK_OK;
 }
 
-/* What was received goes to its places; then the exchange is complete, for what is queued from now on. */
-static lk_status copy_in(comm_staged *s, lk_comm_req **req)
+/* What was received goes to its places. */
+static lk_status copy_in(comm_staged *s, lk_comm_req *q)
 {
     const int n = s->base.nranks;
-    lk_comm_req *q = *req;
 
     for (int r = 0; r < n; r++)
         LK_TRY(left(lk_space_copy(s->base.space, q->recv + q->rdispl[r], q->memory + q->count[3 * n + r],
             (size_t)q->count[2 * n + r], LK_COPY_IN)));
     LK_TRY(left(lk_mark_set(s->base.space, q->mark)));
     line_add(&s->draining, q);
+    return LK_OK;
+}
+
+/* The inner exchange has ended; now this one has, for what is queued from now on. */
+static lk_status complete(comm_staged *s, lk_comm_req **req)
+{
+    if (s->direct)
+        req_put(s, *req);
+    else
+        LK_TRY(copy_in(s, *req));
     *req = NULL;
     return LK_OK;
 }
@@ -337,14 +365,20 @@ static lk_status alltoallv_start_staged(lk_comm *c, int tag, const void *send, c
         *out = NULL;
         return LK_OK;
     }
-    LK_TRY(left(req_get(s, bytes, &q)));
-    lay(c->nranks, me, scount, sdispl, rcount, q->count);
+    LK_TRY(left(req_get(s, s->direct ? 0 : bytes, &q)));
     q->tag = tag;
     q->recv = recv;
-    q->rcount = rcount;
     q->rdispl = rdispl;
+    q->from = s->direct ? send : q->memory;
+    q->to = s->direct ? recv : q->memory;
     line_add(&s->out, q);
-    LK_TRY(left(copy_out(s, q, send, sdispl)));
+    if (s->direct) {
+        take(c->nranks, me, scount, sdispl, rcount, rdispl, q->count);
+    } else {
+        lay(c->nranks, me, scount, sdispl, rcount, q->count);
+        LK_TRY(left(copy_out(s, q, send, sdispl)));
+    }
+    LK_TRY(left(lk_mark_set(c->space, q->mark)));
     *out = q;
     return progress(s);
 }
@@ -358,7 +392,7 @@ static lk_status test_staged(lk_comm *c, lk_comm_req **req, bool *done)
     if ((*req)->travels)
         LK_TRY(lk_comm_test(s->inner, &(*req)->inner, &here));
     if (here)
-        LK_TRY(copy_in(s, req));
+        LK_TRY(complete(s, req));
     *done = here;
     return LK_OK;
 }
@@ -377,7 +411,7 @@ static lk_status wait_staged(lk_comm *c, lk_comm_req **req)
         sched_yield();
     }
     LK_TRY(lk_comm_wait(s->inner, &(*req)->inner)); /* which has the deadline, and knows for whom it waits */
-    return copy_in(s, req);
+    return complete(s, req);
 }
 
 /* The memory of an exchange that was begun is left to the end of the process: others may still read and write it. */
@@ -445,6 +479,10 @@ static lk_status allreduce_staged(lk_comm *c, void *data, int64_t count, lk_comm
     if (c->nranks == 1)
         return LK_OK;
     LK_TRY(flush(s));
+    if (s->direct) {
+        LK_TRY(left(lk_space_wait(c->space)));
+        return lk_comm_allreduce(s->inner, data, count, t);
+    }
     LK_TRY(left(bounce_create(s)));
     for (int64_t done = 0; done < count; done += most) {
         const int64_t n = count - done < most ? count - done : most;
@@ -506,10 +544,10 @@ static const lk_comm_ops ops_staged = {
 
 bool lk_comm_is_staged(const lk_comm *c)
 {
-    return c->ops == &ops_staged;
+    return c->ops == &ops_staged && !((const comm_staged *)c)->direct;
 }
 
-lk_status lk_comm_create_staged(lk_comm *inner, const lk_space *space, lk_comm **out)
+lk_status lk_comm_create_staged(lk_comm *inner, const lk_space *space, bool direct, lk_comm **out)
 {
     comm_staged *s = NULL;
     char name[sizeof s->base.name];
@@ -517,7 +555,7 @@ lk_status lk_comm_create_staged(lk_comm *inner, const lk_space *space, lk_comm *
     if (!lk_comm_space(inner)->host)
         return LK_FAIL(LK_E_ARG, "exchanges through the host over %s, whose own are in memory of %s", inner->name,
             lk_comm_space(inner)->name);
-    snprintf(name, sizeof name, "staged(%.*s)", (int)sizeof name - 9, inner->name);
+    snprintf(name, sizeof name, "%s(%.*s)", direct ? "direct" : "staged", (int)sizeof name - 9, inner->name);
     LK_TRY(lk_alloc(sizeof *s, "communicator", &s));
     const lk_status st = lki_comm_init_over(&s->base, &ops_staged, name, inner);
     if (st != LK_OK) {
@@ -527,6 +565,8 @@ lk_status lk_comm_create_staged(lk_comm *inner, const lk_space *space, lk_comm *
     line_init(&s->out);
     line_init(&s->draining);
     s->base.space = space;
+    s->base.way = direct ? "MPI, device memory directly" : "MPI through pinned host memory";
+    s->direct = direct;
     s->inner = inner;
     *out = &s->base;
     return LK_OK;

@@ -38,7 +38,7 @@ static const lk_field run_rows[] = {
     LK_FIELD(lk_run_opts, device, LK_T_ENUM, .def = "auto", .choices = "auto|cpu|cuda",
         .help = "Where to compute; auto takes a GPU where there is one."),
     LK_FIELD(lk_run_opts, transport, LK_T_ENUM, .def = "auto", .choices = "auto|nccl|mpi",
-        .help = "What gradients of GPUs travel over. mpi: through the memory of the hosts; nccl: needs a GPU a rank; auto: nccl where "
+        .help = "What gradients of GPUs travel over. mpi: through the memory of the hosts, or directly where MPI takes device memory; nccl: needs a GPU a rank; auto: nccl where "
                 "that can be. Does not change the result."),
     LK_FIELD(lk_run_opts, transport_timeout, LK_T_REAL, .unit = "s", .def = "600", .min = 0, .max = 1e9,
         .help = "nccl: when an exchange, or the beginning, that takes so long has failed; 0: never."),

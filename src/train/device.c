@@ -34,10 +34,11 @@ static lk_status open_gpu(lk_run *r, const lk_cuda_module **module)
 static lk_status open_wire(lk_run *r, const lk_cuda_module *module)
 {
     const bool asked = r->config->run.transport == LK_TRANSPORT_NCCL;
-    bool own = false;
+    bool own = false, direct = false;
     const char *why = NULL;
     char where[256], shared[400];
 
+    LK_TRY(lk_comm_takes_cuda(r->comm, &direct));
     LK_TRY(lk_comm_distinct(r->comm, r->gpu.bus, &own, shared, sizeof shared));
     if (!own)
         why = shared;
@@ -50,7 +51,7 @@ static lk_status open_wire(lk_run *r, const lk_cuda_module *module)
             return LK_OK; /* nothing will travel */
         return module->comm(r->comm, r->config->run.transport_timeout, &r->wire);
     }
-    return lk_comm_create_staged(r->comm, r->backend->space, &r->wire);
+    return lk_comm_create_staged(r->comm, r->backend->space, direct, &r->wire);
 }
 
 lk_status lki_device_open(lk_run *r)

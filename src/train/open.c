@@ -254,14 +254,15 @@ static lk_status say_gpus(const lk_run *r, bool aloud)
 
 static void say_header(const lk_run *r)
 {
-    char count[32], arena[32], device[96];
+    char count[32], arena[32], device[96], ranks[96];
 
     lk_format_count((double)lk_graph_weights(r->graph), count, sizeof count);
     lk_format_bytes((double)r->phase[0].trainer.plan->arena_bytes, arena, sizeof arena);
     snprintf(device, sizeof device, "%d thread%s, %s of activations a thread", lk_pool_size(r->pool), lk_pool_size(r->pool) == 1 ? "" : "s", arena);
     if (r->on_gpu)
         snprintf(device, sizeof device, "%s on a GPU each, %s of activations", lk_precision_name((lk_precision)r->config->train.precision), arena);
-    lk_log(LK_LOG_INFO, "%s: %s weights, %" PRId64 " samples, batch %" PRId64 " in %d microbatches, %d rank%s (%s), %s, reduction %s", r->config->run.name, count, lk_dataset_samples(r->train_data), r->config->train.batch, r->leaves, r->nranks, r->nranks == 1 ? "" : "s", lk_comm_name(r->wire), device,
+    snprintf(ranks, sizeof ranks, r->nranks == 1 ? "1 rank" : "%d ranks (%s)", r->nranks, lk_comm_way(r->wire));
+    lk_log(LK_LOG_INFO, "%s: %s weights, %" PRId64 " samples, batch %" PRId64 " in %d microbatches, %s, %s, reduction %s", r->config->run.name, count, lk_dataset_samples(r->train_data), r->config->train.batch, r->leaves, ranks, device,
         r->config->train.reduction == LK_REDUCTION_FAST ? "fast (bits depend on the number of ranks)" : "exact");
     if (r->no_gpu[0] != 0)
         lk_log(LK_LOG_INFO, "training on the CPU: %s", r->no_gpu);

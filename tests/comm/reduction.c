@@ -29,7 +29,7 @@ static void test_bench(lk_comm *c)
     lk_bench_reduce_result o;
     lk_comm *staged = NULL;
 
-    CHECK_OK(lk_comm_create_staged(c, &late_space, &staged));
+    CHECK_OK(lk_comm_create_staged(c, &late_space, false, &staged));
     CHECK_OK(lk_bench_reduce(staged, 30000, 2, &o));
     CHECK(o.bytes >= 30000 && o.ordered.min > 0, "%d bytes", (int)o.bytes);
     lk_comm_destroy(&staged);

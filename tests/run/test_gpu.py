@@ -4,12 +4,14 @@ in each precision; losses beside the CPU's; what goes wrong on a device ends all
 import json
 import os
 import re
+import shutil
 import struct
 import unittest
 
 import lockstep
 
 MODULE = os.environ.get("LOCKSTEP_CUDA_MODULE", "")
+STANDIN_MPI = os.environ.get("LOCKSTEP_STANDIN_MPI", "")
 REAL = os.environ.get("LOCKSTEP_TEST_GPU", "") == "1"
 
 HEAD = """run: {name: gpu, seed: 7, device: cuda}
@@ -134,6 +136,35 @@ class Digest(Gpu):
         alone = self.digest(self.train("mlp", 1, "alone"))
         for i, key in enumerate(["train.shard_optimizer=false", "train.bucket_bytes=1024", "run.transport=mpi"]):
             self.assertEqual(self.digest(self.train("mlp", 2, "other-%d" % i, "--set", key)), alone, key)
+
+    @unittest.skipIf(STANDIN_MPI == "", "no MPI that takes the device's memory")
+    def test_device_memory_through_mpi(self):
+        alone = self.digest(self.train("cnn", 1, "alone", "--set", "run.transport=mpi"))
+        for ranks in [1, 3]:
+            many = self.train("cnn", ranks, "direct-%d" % ranks, "--set", "run.transport=mpi", mpi=True, LD_PRELOAD=STANDIN_MPI)
+            self.assertEqual(self.digest(many), alone, str(many))
+
+    @unittest.skipIf(STANDIN_MPI == "", "no MPI that takes the device's memory")
+    def test_header_says_what_gradients_travel_over(self):
+        self.write("run.yaml", MODELS["mlp"])
+        direct, through = "2 ranks (MPI, device memory directly)", "2 ranks (MPI through pinned host memory)"
+        for way, env in [(through, {}), (direct, {"LD_PRELOAD": STANDIN_MPI}), (through, {"LD_PRELOAD": STANDIN_MPI, "LOCKSTEP_MPI_CUDA": "0"}),
+                         ("2 ranks (NCCL)", {"STANDIN_DEVICES": "2"})]:
+            result = self.launch(2, "train", "run.yaml", "--resume", "never", "--run-dir", "run-%d" % len(env), "--set", "train.steps=1", env=self.env(**env))
+            self.check_code(result, lockstep.OK)
+            self.assertIn(way, result.err)
+            shutil.rmtree(self.path("run-%d" % len(env)))
+        result = self.train("mlp", 2, "run", LOCKSTEP_MPI_CUDA="yes")
+        self.check_code(result, lockstep.INPUT)
+        self.assertIn('LOCKSTEP_MPI_CUDA is "yes" in the environment', result.err)
+
+    def test_doctor_says_what_gradients_travel_over(self):
+        for wish, takes, way in [("1", True, "MPI, device memory directly"), ("0", False, "MPI through pinned host memory"), ("x", None, "as it says in the run")]:
+            found = self.run_it("doctor", "--json", env=self.env(LOCKSTEP_MPI_CUDA=wish)).events()[0]
+            self.assertEqual(found["mpi_takes_cuda"], takes)
+            self.assertTrue(found["gradients"].endswith(way), found["gradients"])
+        found = self.run_it("doctor", env=self.env())
+        self.assertRegex(found.out, r"\ngradients +(NCCL where each rank has a GPU of its own, else )?MPI")
 
     def test_nccl(self):
         alone = {model: self.digest(self.train(model, 1, model + "-alone")) for model in ["mlp", "gpt"]}

@@ -216,23 +216,33 @@ void protect(bool closed)
 
 constexpr double guard_allowance = 1; /* seconds */
 
+void open_memory()
+{
+    if (G.open++ > 0)
+        return;
+    if (G.closed)
+        protect(false);
+    G.opened_at = now();
+}
+
+void close_memory()
+{
+    if (--G.open > 0)
+        return;
+    G.work_seconds += now() - G.opened_at;
+    if (G.guard > 1 || (G.guard == 1 && G.guard_seconds < G.work_seconds + guard_allowance))
+        protect(true);
+}
+
 /* Device memory is open while one of these lives. */
 struct opened {
     opened()
     {
-        if (G.open++ > 0)
-            return;
-        if (G.closed)
-            protect(false);
-        G.opened_at = now();
+        open_memory();
     }
     ~opened()
     {
-        if (--G.open > 0)
-            return;
-        G.work_seconds += now() - G.opened_at;
-        if (G.guard > 1 || (G.guard == 1 && G.guard_seconds < G.work_seconds + guard_allowance))
-            protect(true);
+        close_memory();
     }
     opened(const opened &) = delete;
 };
@@ -694,6 +704,35 @@ cudaError_t standin_queue(cudaStream_t stream, std::function<void()> w)
         w();
         return true;
     });
+}
+
+/* ---- for an MPI that takes device memory (mpi.c) ---- */
+extern "C" {
+bool standin_mpi_open(void);
+void standin_mpi_close(void);
+bool standin_mpi_allocated(const void *p, size_t bytes);
+}
+
+/* A call into MPI begins, which may touch device memory until standin_mpi_close; false: there is none yet. */
+bool standin_mpi_open(void)
+{
+    const std::lock_guard held(G.lock);
+    if (G.ready && G.devices > 0)
+        open_memory();
+    return G.ready && G.devices > 0;
+}
+
+void standin_mpi_close(void)
+{
+    const std::lock_guard held(G.lock);
+    close_memory();
+}
+
+/* Memory of the host, or all of it in one allocation of a device. */
+bool standin_mpi_allocated(const void *p, size_t bytes)
+{
+    const std::lock_guard held(G.lock);
+    return bytes == 0 || side_of(p, bytes) != WRONG;
 }
 
 bool standin_suspect(const void *argument, size_t bytes)

@@ -13,6 +13,7 @@
  *   STANDIN_EAGER=1    work is done when it is queued, as far as it can be
  *   STANDIN_GUARD=n    1: the host is killed if it touches device memory. Closing and opening of much memory is slow, so it stays open for a
  *                      while once that took more time than the work. 2: closed whenever no work runs; 0: never
+ *   LD_PRELOAD=libstandin_mpi.so  (mpi.c) MPI takes device memory, and may touch it while a call into it lasts
  *   STANDIN_FAIL=name:n[:error],...  the n-th call of `name` from now fails. Without a number of an error: cudaErrorMemoryAllocation for
  *                      allocations, cudaErrorLaunchFailure for "launch" (when the kernel runs) and all else. Counting starts when the
  *                      variable changes.

@@ -20,7 +20,7 @@ if(NOT LK_CUDA_INCLUDE OR NOT CMAKE_CXX_COMPILER)
 endif()
 
 file(GLOB standin_parts CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/standin/*.cpp ${CMAKE_CURRENT_SOURCE_DIR}/standin/*.c)
-list(FILTER standin_parts EXCLUDE REGEX "/selftest[a-z_]*\\.cpp$")
+list(FILTER standin_parts EXCLUDE REGEX "/(selftest[a-z_]*\\.cpp|mpi\\.c)$")
 # For these files in this folder; where nvcc compiles them they stay CUDA.
 set_source_files_properties(${LK_CUDA_CU} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
 
@@ -60,6 +60,11 @@ if(LK_CUDNN_INCLUDE)
   target_compile_definitions(lockstep_cuda_standin PRIVATE LK_HAVE_CUDNN)
 endif()
 target_link_options(lockstep_cuda_standin PRIVATE -Wl,-Bsymbolic)
+
+# An MPI that takes memory of the stand-in's devices, to be loaded in front of MPI.
+add_library(standin_mpi SHARED standin/mpi.c)
+target_compile_options(standin_mpi PRIVATE -Wno-missing-prototypes)
+target_link_libraries(standin_mpi PRIVATE lk_options MPI::MPI_C ${CMAKE_DL_LIBS})
 
 add_executable(test_standin_selftest standin/selftest.cpp standin/selftest_cublaslt.cpp standin/runtime.cpp standin/fiber.cpp standin/cublaslt.cpp)
 lk_standin_options(test_standin_selftest)
