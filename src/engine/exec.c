@@ -294,7 +294,9 @@ static lk_status run_instr(lk_exec *e, const lk_exec_run_args *a, const lk_instr
         c.dx[k] = resolve(e, a, in->dx[k]);
     }
     c.y = resolve(e, a, in->y);
+    c.sum = resolve(e, a, in->sum);
     c.dy = resolve(e, a, in->dy);
+    c.dsum = resolve(e, a, in->dsum);
     c.saved = resolve(e, a, in->saved);
     c.scratch = resolve(e, a, in->scratch);
     if (in->kind == LK_INSTR_ACCUMULATE)

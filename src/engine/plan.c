@@ -31,6 +31,7 @@ typedef struct compiler {
     lk_plan *plan;
     const lk_graph *graph;
     const lk_backend *backend;
+    bool sums_apart; /* norms leave the sums in front of them alone */
     value_info *value;
     int n_values, cap_values;
     int *map; /* graph value -> plan value */
@@ -44,7 +45,7 @@ typedef struct compiler {
     int n_bufs, cap_bufs;
     /* Buffers of each instruction's places, until offsets are known. */
     struct {
-        int x[LK_MAX_IN], y, dy, dx[LK_MAX_IN], dparam[LK_MAX_PARAMS], saved, scratch;
+        int x[LK_MAX_IN], y, sum, dy, dsum, dx[LK_MAX_IN], dparam[LK_MAX_PARAMS], saved, scratch;
         int param; /* ACCUMULATE: of a parameter's gradient, else -1 */
     } *use;
     int cap_nodes, cap_instr;
@@ -84,7 +85,7 @@ static lk_status new_node(compiler *c, const char *name, const char *where, cons
 
     LK_TRY(grow(p->n_nodes, &c->cap_nodes, sizeof *p->node, "plan nodes", &p->node));
     lk_plan_node *n = &p->node[p->n_nodes];
-    *n = (lk_plan_node){.name = name, .where = where, .spec = *spec, .kernel = c->backend->kernel[spec->op], .out = -1, .loss = -1};
+    *n = (lk_plan_node){.name = name, .where = where, .spec = *spec, .kernel = c->backend->kernel[spec->op], .out = -1, .sum = -1, .loss = -1};
     if (param != NULL)
         memcpy(n->param, param, sizeof n->param);
     n->spec.training = p->training;
@@ -172,6 +173,17 @@ static bool fuse_activation(compiler *c, const lk_node *n)
     return true;
 }
 
+/* The node in front, if it is the sum of two that `v` is and nobody has read yet: a kernel that can, adds them itself. */
+static const lk_plan_node *sum_before(const compiler *c, const lk_kernel *kernel, int n_in, int v)
+{
+    const int last = c->plan->n_nodes - 1;
+    const lk_plan_node *n = &c->plan->node[last];
+
+    if (c->sums_apart || !kernel->residual || n_in != 1 || last < 0 || c->value[v].producer != last)
+        return NULL;
+    return n->spec.op == LK_OP_ADD && n->spec.n_in == 2 && n->spec.attr.add.act == LK_ACT_NONE ? n : NULL;
+}
+
 static lk_status compile_node(compiler *c, const lk_node *n)
 {
     const lk_opinfo *info = lk_op_info(n->spec.op);
@@ -208,6 +220,15 @@ static lk_status compile_node(compiler *c, const lk_node *n)
         else if (kernel->out_rule == LK_LAYOUTS_ANY)
             spec.out_layout = spec.in_layout;
     }
+    const lk_plan_node *added = sum_before(c, kernel, spec.n_in, in[0]);
+    int sum = -1, out;
+    if (added != NULL) {
+        sum = added->out;
+        memcpy(in, added->in, sizeof in);
+        spec.n_in = 2;
+        spec.in[1] = spec.in[0];
+        c->plan->n_nodes--; /* the new node takes its number */
+    }
     LK_TRY(new_node(c, n->name, n->where, &spec, n->param, &node));
     memcpy(node->in, in, sizeof in);
     if (info->loss) {
@@ -217,7 +238,11 @@ static lk_status compile_node(compiler *c, const lk_node *n)
         c->plan->loss_node[c->plan->n_losses++] = c->plan->n_nodes - 1;
         return LK_OK;
     }
-    int out;
+    if (!kernel->residual && info->needs(&spec) & LK_NEEDS_SUM)
+        return LK_FAIL(LK_E_UNSUPPORTED, "%s: layer %s: %s of backend %s takes one input", n->where, n->name, info->name, c->backend->name);
+    if (sum < 0 && info->needs(&spec) & LK_NEEDS_SUM)
+        LK_TRY(new_value(c, spec.in[0], LK_DT_REAL, spec.in_layout, c->plan->n_nodes - 1, &sum));
+    node->sum = sum;
     LK_TRY(new_value(c, spec.out, spec.out_dtype, spec.out_layout, c->plan->n_nodes - 1, &out));
     node->out = out;
     c->value[out].consumers = c->graph->value[n->out].consumers;
@@ -336,8 +361,34 @@ static bool claim_param(compiler *c, int param, lk_place *out)
     return true;
 }
 
-/* A node's forward pass: into a new buffer, or, of what runs again, into that of an output that was kept. */
-static lk_status emit_node(compiler *c, int i, bool keeps_output, int *t)
+/* A loss has said its metrics, and a carried state has gone on: neither may happen twice. What such a node saves stays. */
+static bool runs_once(const lk_plan_node *n)
+{
+    return n->out < 0 || n->kp.carry_bytes > 0;
+}
+
+static bool let_go(const compiler *c, int v)
+{
+    const value_info *info = &c->value[v];
+
+    return info->producer >= 0 && !info->kept && !runs_once(&c->plan->node[info->producer]) && c->segment[info->producer] < c->plan->n_segments;
+}
+
+/* Output v (or none: -1) of instruction t: into a new buffer, or, of what runs again, into that of an output that was kept. */
+static lk_status emit_output(compiler *c, int v, bool again, int t, int *use)
+{
+    if (v < 0)
+        return LK_OK;
+    if (again && !let_go(c, v))
+        touch(c, c->value[v].buffer, t);
+    else
+        LK_TRY(new_buffer(c, value_bytes(c, v), t, t, &c->value[v].buffer));
+    *use = c->value[v].buffer;
+    return LK_OK;
+}
+
+/* A node's forward pass. */
+static lk_status emit_node(compiler *c, int i, bool again, int *t)
 {
     lk_plan *p = c->plan;
     lk_plan_node *n = &p->node[i];
@@ -347,15 +398,8 @@ static lk_status emit_node(compiler *c, int i, bool keeps_output, int *t)
         c->use[*t].x[k] = c->value[n->in[k]].buffer;
         touch(c, c->use[*t].x[k], *t);
     }
-    if (n->out >= 0) {
-        int *y = &c->value[n->out].buffer;
-
-        if (keeps_output)
-            touch(c, *y, *t);
-        else
-            LK_TRY(new_buffer(c, value_bytes(c, n->out), *t, *t, y));
-        c->use[*t].y = *y;
-    }
+    LK_TRY(emit_output(c, n->out, again, *t, &c->use[*t].y));
+    LK_TRY(emit_output(c, n->sum, again, *t, &c->use[*t].sum));
     LK_TRY(new_buffer(c, (int64_t)n->kp.saved_bytes, *t, *t, &c->saved[i]));
     c->use[*t].saved = c->saved[i];
     LK_TRY(new_buffer(c, (int64_t)n->kp.scratch_forward, *t, *t, &c->use[*t].scratch));
@@ -375,6 +419,8 @@ static lk_status emit_forward(compiler *c)
         LK_TRY(emit_node(c, i, false, &t));
         for (int k = 0; n->out >= 0 && k < n->spec.n_in; k++)
             c->value[n->out].needs_grad |= c->value[n->in[k]].needs_grad;
+        for (int k = 0; n->sum >= 0 && k < n->spec.n_in; k++)
+            c->value[n->sum].needs_grad |= c->value[n->in[k]].needs_grad;
         if (n->out >= 0)
             c->value[n->out].needs_grad |= learns(c, n);
         for (int k = 0; p->training && k < n->spec.n_params; k++)
@@ -465,19 +511,6 @@ static bool useful(const compiler *c, const lk_plan_node *n)
     return any;
 }
 
-/* A loss has said its metrics, and a carried state has gone on: neither may happen twice. What such a node saves stays. */
-static bool runs_once(const lk_plan_node *n)
-{
-    return n->out < 0 || n->kp.carry_bytes > 0;
-}
-
-static bool let_go(const compiler *c, int v)
-{
-    const value_info *info = &c->value[v];
-
-    return info->producer >= 0 && !info->kept && !runs_once(&c->plan->node[info->producer]) && c->segment[info->producer] < c->plan->n_segments;
-}
-
 /* Runs again what the backward pass of nodes [first, end), a segment, wants and that was let go. */
 static lk_status emit_again(compiler *c, int first, int end)
 {
@@ -493,18 +526,21 @@ static lk_status emit_again(compiler *c, int first, int end)
             c->wanted[n->in[k]] |= (needs & LK_NEEDS_IN(k)) != 0;
         if (n->out >= 0 && useful(c, n))
             c->wanted[n->out] |= (needs & LK_NEEDS_Y) != 0;
+        if (n->sum >= 0 && useful(c, n))
+            c->wanted[n->sum] = true;
     }
     for (int i = end - 1; i >= first; i--) {
         const lk_plan_node *n = &p->node[i];
 
         c->again[i] |= n->out >= 0 && c->wanted[n->out] && let_go(c, n->out);
+        c->again[i] |= n->sum >= 0 && c->wanted[n->sum] && let_go(c, n->sum);
         for (int k = 0; c->again[i] && k < n->spec.n_in; k++)
             c->wanted[n->in[k]] = true;
     }
     for (int i = first; i < end; i++) {
         if (!c->again[i])
             continue;
-        LK_TRY(emit_node(c, i, !let_go(c, p->node[i].out), &t));
+        LK_TRY(emit_node(c, i, true, &t));
         p->n_again++;
     }
     return LK_OK;
@@ -516,6 +552,25 @@ static bool passes_gradient(const lk_plan_node *n)
     const lk_opinfo *info = lk_op_info(n->spec.op);
 
     return info->passes != NULL && info->passes(&n->spec) && n->spec.in_layout == n->spec.out_layout;
+}
+
+/* Room for the gradients of the inputs. A kernel that can takes the gradient that is there already, and gives both together. */
+static lk_status emit_input_gradients(compiler *c, const lk_plan_node *n, int t)
+{
+    if (n->kernel->residual) {
+        const int v = n->sum >= 0 ? n->sum : n->in[0];
+
+        c->use[t].dsum = c->value[v].grad;
+        touch(c, c->value[v].grad, t);
+        c->value[v].grad = -1;
+        if (c->value[v].needs_grad)
+            LK_TRY(new_buffer(c, value_bytes(c, v), t, t, &c->use[t].dx[0]));
+        return LK_OK;
+    }
+    for (int k = 0; k < n->spec.n_in; k++)
+        if (c->value[n->in[k]].needs_grad)
+            LK_TRY(new_buffer(c, value_bytes(c, n->in[k]), t, t, &c->use[t].dx[k]));
+    return LK_OK;
 }
 
 static lk_status emit_backward(compiler *c)
@@ -549,15 +604,17 @@ static lk_status emit_backward(compiler *c)
         LK_TRY(new_instr(c, LK_INSTR_BACKWARD, i, &t));
         p->instr[t].spec = &n->spec;
         p->instr[t].flops = p->instr[i].flops * (learns(c, n) && c->value[n->in[0]].needs_grad ? 2 : 1);
-        for (int k = 0; k < n->spec.n_in; k++) {
+        for (int k = 0; k < n->spec.n_in; k++)
             if (needs & LK_NEEDS_IN(k)) {
                 c->use[t].x[k] = c->value[n->in[k]].buffer;
                 touch(c, c->use[t].x[k], t);
             }
-            if (c->value[n->in[k]].needs_grad)
-                LK_TRY(new_buffer(c, value_bytes(c, n->in[k]), t, t, &c->use[t].dx[k]));
-        }
+        LK_TRY(emit_input_gradients(c, n, t));
         LK_TRY(emit_param_gradients(c, n, t, beside));
+        if (needs & LK_NEEDS_SUM) {
+            c->use[t].sum = c->value[n->sum].buffer;
+            touch(c, c->use[t].sum, t);
+        }
         if (needs & LK_NEEDS_Y) {
             c->use[t].y = c->value[n->out].buffer;
             touch(c, c->use[t].y, t);
@@ -570,7 +627,7 @@ static lk_status emit_backward(compiler *c)
         touch(c, c->saved[i], t);
         LK_TRY(new_buffer(c, (int64_t)n->kp.scratch_backward, t, t, &c->use[t].scratch));
         for (int k = 0; k < n->spec.n_in; k++)
-            LK_TRY(give_gradient(c, n->in[k], c->use[t].dx[k]));
+            LK_TRY(give_gradient(c, n->in[k], c->use[t].dx[n->sum >= 0 ? 0 : k]));
         for (int k = 0; k < n->spec.n_params; k++)
             if (beside[k] >= 0)
                 LK_TRY(accumulate_param(c, n->param[k], beside[k]));
@@ -578,22 +635,26 @@ static lk_status emit_backward(compiler *c)
     return LK_OK;
 }
 
-/* `to` takes the place of `from` if it begins with instruction t, `from` ends with it, and no other input is the same buffer. */
-static void share_place(compiler *c, int t, int from, int to)
+/* `to` takes the place of `from` if it begins with instruction t, `from` ends with it, and no other input or output lies there. */
+static bool share_place(compiler *c, int t, int from, int to)
 {
+    const int out[] = {c->use[t].y, c->use[t].sum};
     int reads = 0;
 
-    if (from < 0 || to < 0 || c->buf[to].first != t || c->buf[from].last != t || c->buf[to].bytes != c->buf[from].bytes)
-        return;
-    for (int k = 0; k < LK_MAX_IN; k++)
-        reads += c->use[t].x[k] == from;
-    if (reads > 1)
-        return;
+    if (from < 0 || to < 0 || c->buf[to].first != t || c->buf[to].alias >= 0 || c->buf[from].last != t || c->buf[to].bytes != c->buf[from].bytes)
+        return false;
     /* The place itself, so that chains of aliases do not grow: `from` has its own already. */
     const int place = c->buf[from].alias >= 0 ? c->buf[from].alias : from;
+    for (int k = 0; k < LK_MAX_IN; k++)
+        reads += c->use[t].x[k] == from;
+    for (int k = 0; k < 2; k++)
+        reads += out[k] >= 0 && c->buf[out[k]].alias == place ? 2 : 0;
+    if (reads > 1)
+        return false;
     c->buf[to].alias = place;
     if (c->buf[to].last > c->buf[place].last)
         c->buf[place].last = c->buf[to].last;
+    return true;
 }
 
 /* Lets an output share its input's place where the kernel allows it and the input is not used later. */
@@ -604,10 +665,12 @@ static void share_places(compiler *c)
     for (int t = 0; t < p->n_instr; t++) {
         const lk_instr_kind kind = p->instr[t].kind;
         const lk_kernel *kernel = kind == LK_INSTR_ACCUMULATE ? c->backend->kernel[LK_OP_ADD] : p->node[p->instr[t].node].kernel;
+        const int n_in = c->use[t].sum >= 0 ? p->instr[t].spec->n_in : 1;
 
-        if (kind != LK_INSTR_BACKWARD && kernel->in_place)
-            share_place(c, t, c->use[t].x[0], c->use[t].y);
-        if (kind == LK_INSTR_BACKWARD && kernel->in_place_dx)
+        for (int k = 0; kind != LK_INSTR_BACKWARD && kernel->in_place && k < n_in; k++)
+            if (!share_place(c, t, c->use[t].x[k], c->use[t].sum))
+                share_place(c, t, c->use[t].x[k], c->use[t].y);
+        if (kind == LK_INSTR_BACKWARD && kernel->in_place_dx && !share_place(c, t, c->use[t].dsum, c->use[t].dx[0]))
             share_place(c, t, c->use[t].dy, c->use[t].dx[0]);
     }
 }
@@ -887,10 +950,12 @@ static void resolve_places(compiler *c)
                 in->dparam[k] = arena_place(c, c->use[t].dparam[k]);
         if (in->y.kind == LK_PLACE_NONE)
             in->y = arena_place(c, c->use[t].y);
+        in->sum = arena_place(c, c->use[t].sum);
         in->dy = arena_place(c, c->use[t].dy);
+        in->dsum = arena_place(c, c->use[t].dsum);
         in->saved = arena_place(c, c->use[t].saved);
         in->scratch = arena_place(c, c->use[t].scratch);
-        in->bytes += used_bytes(c, c->use[t].y) + used_bytes(c, c->use[t].dy) + used_bytes(c, c->use[t].saved);
+        in->bytes += used_bytes(c, c->use[t].y) + used_bytes(c, c->use[t].sum) + used_bytes(c, c->use[t].dy) + used_bytes(c, c->use[t].dsum) + used_bytes(c, c->use[t].saved);
         if (in->kind != LK_INSTR_FORWARD || t < p->n_forward)
             p->flops += in->flops;
     }
@@ -936,6 +1001,12 @@ typedef struct cost {
     int *from, *queue; /* [nodes + 1] where the last segment of those begins; candidates for it, from best to latest */
 } cost;
 
+/* What the backward pass reads of it. */
+static int64_t bytes_kept(const compiler *c, int b)
+{
+    return b >= 0 && c->buf[b].last >= c->plan->n_forward ? c->buf[b].bytes : 0;
+}
+
 /* From the schedule without segments. */
 static void find_cost(compiler *c, cost *k)
 {
@@ -943,11 +1014,10 @@ static void find_cost(compiler *c, cost *k)
 
     for (int i = 0; i < p->n_nodes; i++) {
         const lk_plan_node *n = &p->node[i];
-        const int y = n->out < 0 ? -1 : c->value[n->out].buffer;
 
         k->inside[i + 1] = k->inside[i] + (c->saved[i] >= 0 ? c->buf[c->saved[i]].bytes : 0);
-        if (y >= 0 && c->buf[y].last >= p->n_forward)
-            k->inside[i + 1] += c->buf[y].bytes;
+        k->inside[i + 1] += n->out < 0 ? 0 : bytes_kept(c, c->value[n->out].buffer);
+        k->inside[i + 1] += n->sum < 0 ? 0 : bytes_kept(c, c->value[n->sum].buffer);
     }
     /* Each value counts from behind its producer to its last reader. */
     for (int i = p->n_nodes - 1; i >= 0; i--)
@@ -1082,13 +1152,18 @@ static lk_status fit(compiler *c, int64_t budget, cost *k)
     return try_segments(c, best_let_go, budget, &fits);
 }
 
+static bool within(const lk_plan *p, int64_t budget)
+{
+    return !p->training || budget <= 0 || p->arena_bytes <= budget;
+}
+
 static lk_status fit_budget(compiler *c, int64_t budget)
 {
     const int64_t n = c->plan->n_nodes + 1;
     cost k = {0};
     lk_status st;
 
-    if (!c->plan->training || budget <= 0 || c->plan->arena_bytes <= budget)
+    if (within(c->plan, budget))
         return LK_OK;
     LK_TRY_TO(st, done, lk_alloc_array(n, sizeof *k.inside, "bytes kept", &k.inside));
     LK_TRY_TO(st, done, lk_alloc_array(n, sizeof *k.across, "bytes kept", &k.across));
@@ -1199,12 +1274,22 @@ done:
     return st;
 }
 
-lk_status lk_plan_create(const lk_graph *g, const lk_backend *backend, const lk_plan_opts *o, lk_plan **out)
+static bool any_sum(const lk_plan *p)
+{
+    for (int i = 0; i < p->n_nodes; i++)
+        if (p->node[i].sum >= 0)
+            return true;
+    return false;
+}
+
+/* NULL: must be done again with sums apart. */
+static lk_status create(const lk_graph *g, const lk_backend *backend, const lk_plan_opts *o, bool sums_apart, lk_plan **out)
 {
     lk_plan *p = NULL;
-    compiler c = {.graph = g, .backend = backend};
+    compiler c = {.graph = g, .backend = backend, .sums_apart = sums_apart};
     lk_status st;
 
+    *out = NULL;
     LK_TRY(lk_alloc(sizeof *p, "plan", &p));
     p->backend = backend;
     p->graph = g;
@@ -1218,6 +1303,8 @@ lk_status lk_plan_create(const lk_graph *g, const lk_backend *backend, const lk_
     LK_TRY_TO(st, done, lk_alloc_array(p->n_nodes + 1, sizeof *c.again, "what runs again", &c.again));
     LK_TRY_TO(st, done, lk_alloc_array(c.n_values + 1, sizeof *c.wanted, "what is wanted again", &c.wanted));
     LK_TRY_TO(st, done, schedule(&c));
+    if (!sums_apart && !within(p, o->activation_bytes) && any_sum(p))
+        goto done;
     LK_TRY_TO(st, done, fit_budget(&c, o->activation_bytes));
     resolve_places(&c);
     if (p->training)
@@ -1236,6 +1323,13 @@ done:
     lk_free(c.use);
     lk_plan_destroy(&p);
     return st;
+}
+
+/* One value crosses a cut between a sum and its norm, two cross any other in a transformer: where segments must be cut, the two stay apart. */
+lk_status lk_plan_create(const lk_graph *g, const lk_backend *backend, const lk_plan_opts *o, lk_plan **out)
+{
+    LK_TRY(create(g, backend, o, false, out));
+    return *out != NULL ? LK_OK : create(g, backend, o, true, out);
 }
 
 lk_status lk_plan_pack(const lk_plan *p, const void *weights, void *packed, void *arena, int part, int parts)

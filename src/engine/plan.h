@@ -19,6 +19,7 @@ typedef struct lk_plan_node {
     const lk_kernel *kernel;
     lk_kern_plan kp;
     int in[LK_MAX_IN], out; /* plan values */
+    int sum; /* of the inputs, a second output (LK_NEEDS_SUM), or -1 */
     int param[LK_MAX_PARAMS]; /* of the graph */
     int64_t carry_at;
     int loss;               /* its number among the losses, or -1 */
@@ -29,7 +30,7 @@ typedef struct lk_plan_node {
 typedef struct lk_instr {
     lk_instr_kind kind;
     int node; /* plan node; ACCUMULATE: -1 */
-    lk_place x[LK_MAX_IN], y, dy, dx[LK_MAX_IN], dparam[LK_MAX_PARAMS], saved, scratch;
+    lk_place x[LK_MAX_IN], y, sum, dy, dsum, dx[LK_MAX_IN], dparam[LK_MAX_PARAMS], saved, scratch;
     lk_opspec *spec; /* ACCUMULATE: an add of its own; else the node's */
     size_t bytes; /* read and written, for reports */
     double flops;

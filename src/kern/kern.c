@@ -308,6 +308,16 @@ lk_status lki_input_check(const lk_opspec *s, int i, int low, int high, const ch
     return LK_OK;
 }
 
+lk_status lki_residual_check(const lk_opspec *s, int low, const char *form)
+{
+    char a[LK_SHAPE_TEXT], b[LK_SHAPE_TEXT];
+    for (int i = 0; i < s->n_in; i++)
+        LK_TRY(lki_input_check(s, i, low, LK_MAX_DIMS, form));
+    if (s->n_in > 1 && !lk_shape_equal(&s->in[0], &s->in[1]))
+        return LK_FAIL(LK_E_SHAPE, "cannot add %s and %s: shapes must be equal", lk_shape_print(&s->in[0], a), lk_shape_print(&s->in[1], b));
+    return LK_OK;
+}
+
 lk_status lki_ids_check(const lk_opspec *s, int i, int low, int high, const char *what, const char *form)
 {
     char text[LK_SHAPE_TEXT];
@@ -557,6 +567,11 @@ unsigned lki_needs_none(const lk_opspec *s)
 {
     (void)s;
     return 0;
+}
+
+unsigned lki_needs_sum(const lk_opspec *s)
+{
+    return s->n_in > 1 ? LK_NEEDS_SUM : LK_NEEDS_IN(0);
 }
 
 unsigned lki_needs_x(const lk_opspec *s)

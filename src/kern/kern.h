@@ -255,9 +255,10 @@ typedef struct lk_opspec {
     lk_param_info param[LK_MAX_PARAMS]; /* by infer */
 } lk_opspec;
 
-/* What backward reads besides dy, the parameters and its own saved bytes: LK_NEEDS_IN(i) input i, LK_NEEDS_X all inputs. */
+/* What backward reads besides dy, the parameters and its own saved bytes: LK_NEEDS_IN(i) input i, LK_NEEDS_X all inputs, LK_NEEDS_SUM the sum of the inputs,
+ * which is a second output of such an operation (lk_call.sum). */
 #define LK_NEEDS_IN(i) (1u << (i))
-enum { LK_NEEDS_X = (1 << LK_MAX_IN) - 1, LK_NEEDS_Y = 1 << LK_MAX_IN };
+enum { LK_NEEDS_X = (1 << LK_MAX_IN) - 1, LK_NEEDS_Y = 1 << LK_MAX_IN, LK_NEEDS_SUM = 2 << LK_MAX_IN };
 
 /* Places of a loss in lk_micro.metrics. The mean loss is LOSS / WEIGHT; a named sum at NAMED or beyond is reported as itself / COUNT. */
 enum { LK_METRIC_LOSS, LK_METRIC_WEIGHT, LK_METRIC_COUNT, LK_METRIC_NAMED };
@@ -323,9 +324,13 @@ typedef struct lk_call {
     const void *packed;        /* what pack wrote, shared by threads, read only in forward and backward */
     const void *x[LK_MAX_IN];  /* inputs; backward: only if needs() says so, else NULL */
     void *y;                   /* forward: output; backward: only if needs() says so (read only then) */
+    void *sum;                 /* LK_NEEDS_SUM: written by forward, read by backward */
     const void *param[LK_MAX_PARAMS];
     void *dparam[LK_MAX_PARAMS]; /* written, not added to; NULL where nobody asks (frozen); STATISTIC: written by a training forward */
     const void *dy;            /* backward: gradient of the output; losses: NULL. Read only, unless it is dx[0] */
+    /* Backward, for kernels with `residual`: the gradient that the sum of the inputs (of one: that input) has from its other consumers, or NULL. dx[0] is
+     * both together, and, with LK_NEEDS_SUM, the gradient of each input; dx[1] is NULL. Read only, unless it is dx[0]; may be dy. */
+    const void *dsum;
     void *dx[LK_MAX_IN];       /* backward: written, not added to; NULL where nobody asks */
     void *saved;               /* [saved_bytes] from forward to backward of the same microbatch; NULL if not training */
     void *scratch;             /* [scratch_bytes], contents undefined on entry */
@@ -349,6 +354,8 @@ typedef struct lk_kernel {
     lk_layout_rule in_rule, out_rule;
     bool in_place;    /* forward may be given y == x[0] */
     bool in_place_dx; /* backward may be given dx[0] == dy */
+    /* Takes two inputs, of which it writes the sum too, and adds lk_call.dsum; in_place: y and sum may be inputs, not the same; in_place_dx: dx[0] == dsum */
+    bool residual;
     /* Optional (NULL: all sizes 0, no state). Setup time: may allocate. */
     lk_status (*plan)(const lk_opspec *s, lk_kern_plan *out);
     /* Optional: parameters (in call->param) -> call->packed (cast to writable), after each update; `scratch` as in forward. */

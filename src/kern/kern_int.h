@@ -165,6 +165,10 @@ static inline double lki_or_one(double v)
 /* The usual answers of `needs` and `flops`. */
 unsigned lki_needs_none(const lk_opspec *s);
 unsigned lki_needs_x(const lk_opspec *s);
+/* The input, or, of two, their sum. */
+unsigned lki_needs_sum(const lk_opspec *s);
+/* One input of `low` dimensions or more, or two of the same shape. */
+LK_MUST_USE lk_status lki_residual_check(const lk_opspec *s, int low, const char *form);
 unsigned lki_needs_y(const lk_opspec *s);
 double lki_flops_none(const lk_opspec *s);
 

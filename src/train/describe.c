@@ -37,14 +37,14 @@ static lk_act fused_act(const lk_opspec *s)
     }
 }
 
-/* "linear+gelu"; an activation by its own name. */
+/* "linear+gelu", "add+layer_norm"; an activation by its own name. */
 static const char *op_text(const lk_opspec *s, char text[OP_TEXT])
 {
     const lk_act act = fused_act(s);
 
     if (s->op == LK_OP_ACTIVATION)
         return lk_act_name(s->attr.activation.act);
-    snprintf(text, OP_TEXT, "%s%s%s", lk_op_info(s->op)->name, act != LK_ACT_NONE ? "+" : "", lk_act_name(act));
+    snprintf(text, OP_TEXT, "%s%s%s%s", lk_op_info(s->op)->needs(s) & LK_NEEDS_SUM ? "add+" : "", lk_op_info(s->op)->name, act != LK_ACT_NONE ? "+" : "", lk_act_name(act));
     return text;
 }
 

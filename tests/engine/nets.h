@@ -26,6 +26,7 @@ static inline int net_add(lk_graph *g, const char *name, lk_op op, lk_attrs attr
 #define CONV(n, k, p) ((lk_attrs){.conv = {.filters = (n), .kernel = {k, k}, .stride = {1, 1}, .pad_before = {p, p}, .pad_after = {p, p}, .bias = true}})
 #define POOL(k) ((lk_attrs){.pool = {.kernel = {k, k}, .stride = {k, k}}})
 #define NORM ((lk_attrs){.batch_norm = {.eps = 1e-5, .momentum = 0.1}})
+#define LAYER_NORM(b) ((lk_attrs){.norm = {.eps = 1e-5, .bias = (b)}})
 #define DROP(p) ((lk_attrs){.dropout = {.rate = (p)}})
 #define ACT(f) ((lk_attrs){.activation = {.act = LK_ACT_##f}})
 #define NO_ATTR ((lk_attrs){0})
@@ -140,6 +141,98 @@ static inline lk_graph *net_sums(int64_t rows)
     b = net_add(g, "dropout2", LK_OP_DROPOUT, DROP(0.3), b, 0);
     s = net_add(g, "add4", LK_OP_ADD, NO_ATTR, b, s);
     h = net_add(g, "linear2", LK_OP_LINEAR, LINEAR(3), s, 0);
+    net_add(g, "loss", LK_OP_MSE, NO_ATTR, h, t);
+    return g;
+}
+
+/* Language model of 5 ids over 6 places: blocks with norms in front and dropout behind, and one more norm, which is of the last block's sum. */
+enum { NET_GPT_BLOCKS = 3 };
+static inline lk_graph *net_gpt(int64_t rows)
+{
+    lk_graph *g = NULL;
+    int x, t, h, a;
+    char name[32];
+#define NAME(n) (snprintf(name, sizeof name, n "%d", i), name)
+
+    OK(lk_graph_create(rows, &g));
+    OK(lk_graph_input(g, "input", &(lk_shape){1, {6}}, LK_DT_I64, &x));
+    OK(lk_graph_input(g, "target", &(lk_shape){1, {6}}, LK_DT_I64, &t));
+    h = net_add(g, "embedding", LK_OP_EMBEDDING, (lk_attrs){.embedding = {.size = 5, .units = 8, .deviation = 1}}, x, 0);
+    h = net_add(g, "positions", LK_OP_POSITIONS, (lk_attrs){.positions = {.max = 7, .deviation = 1}}, h, 0);
+    for (int i = 0; i < NET_GPT_BLOCKS; i++) {
+        a = i % 2 ? net_add(g, NAME("rms_norm"), LK_OP_RMS_NORM, LAYER_NORM(false), h, 0) : net_add(g, NAME("norm"), LK_OP_LAYER_NORM, LAYER_NORM(true), h, 0);
+        a = net_add(g, NAME("qkv"), LK_OP_LINEAR, LINEAR(24), a, 0);
+        a = net_add(g, NAME("attention"), LK_OP_ATTENTION, (lk_attrs){.attention = {.heads = 2, .causal = true, .rate = 0.1}}, a, 0);
+        a = net_add(g, NAME("out"), LK_OP_LINEAR, LINEAR(8), a, 0);
+        a = net_add(g, NAME("dropout"), LK_OP_DROPOUT, DROP(0.1), a, 0);
+        h = net_add(g, NAME("add"), LK_OP_ADD, NO_ATTR, h, a);
+        a = net_add(g, NAME("norm_of_units"), LK_OP_LAYER_NORM, LAYER_NORM(i % 2 == 0), h, 0);
+        a = net_add(g, NAME("wide"), LK_OP_LINEAR, LINEAR(12), a, 0);
+        a = net_add(g, NAME("gelu"), LK_OP_ACTIVATION, ACT(GELU), a, 0);
+        a = net_add(g, NAME("narrow"), LK_OP_LINEAR, LINEAR(8), a, 0);
+        h = net_add(g, NAME("add_units"), LK_OP_ADD, NO_ATTR, h, a);
+    }
+    h = net_add(g, "norm", LK_OP_LAYER_NORM, LAYER_NORM(true), h, 0);
+    h = net_add(g, "linear", LK_OP_LINEAR, LINEAR(5), h, 0);
+    net_add(g, "loss", LK_OP_CROSS_ENTROPY, NO_ATTR, h, t);
+    return g;
+#undef NAME
+}
+
+/* Classifier of each of 6 places: norms that have two inputs in the graph itself. */
+static inline lk_graph *net_two(int64_t rows)
+{
+    lk_graph *g = NULL;
+    int x, t, h, a;
+    char name[32];
+
+    OK(lk_graph_create(rows, &g));
+    OK(lk_graph_input(g, "input", &(lk_shape){2, {6, 8}}, LK_DT_REAL, &x));
+    OK(lk_graph_input(g, "target", &(lk_shape){1, {6}}, LK_DT_I64, &t));
+    h = net_add(g, "linear", LK_OP_LINEAR, LINEAR(8), x, 0);
+    for (int i = 0; i < 6; i++) {
+        snprintf(name, sizeof name, "gelu%d", i);
+        a = i == 3 ? h : net_add(g, name, LK_OP_ACTIVATION, ACT(GELU), h, 0);
+        snprintf(name, sizeof name, "norm%d", i);
+        const lk_node_def two = {.name = name, .where = "net:1:1", .op = i % 2 ? LK_OP_RMS_NORM : LK_OP_LAYER_NORM, .attr = LAYER_NORM(i % 2 == 0), .n_in = 2, .in = {h, a}};
+        OK(lk_graph_add(g, &two, &h));
+    }
+    h = net_add(g, "linear_last", LK_OP_LINEAR, LINEAR(4), h, 0);
+    net_add(g, "loss", LK_OP_CROSS_ENTROPY, NO_ATTR, h, t);
+    return g;
+}
+
+/* Regression to [3,4,5] on [3,4,5]: norms of sums that are read once and often, of a value with itself, of the input, behind other layouts and norms, and
+ * such whose gradient is also that of what it is normed to. */
+static inline lk_graph *net_norms(int64_t rows)
+{
+    lk_graph *g = NULL;
+    int x, t, a, b, h, s;
+
+    OK(lk_graph_create(rows, &g));
+    OK(lk_graph_input(g, "input", &(lk_shape){3, {3, 4, 5}}, LK_DT_REAL, &x));
+    OK(lk_graph_input(g, "target", &(lk_shape){3, {3, 4, 5}}, LK_DT_REAL, &t));
+    a = net_add(g, "layer_norm1", LK_OP_LAYER_NORM, LAYER_NORM(true), x, 0);
+    h = net_add(g, "add1", LK_OP_ADD, NO_ATTR, a, a);
+    a = net_add(g, "rms_norm1", LK_OP_RMS_NORM, LAYER_NORM(false), h, 0);
+    h = net_add(g, "add2", LK_OP_ADD, NO_ATTR, h, a); /* one gradient for h and a */
+    a = net_add(g, "layer_norm2", LK_OP_LAYER_NORM, LAYER_NORM(false), h, 0);
+    b = net_add(g, "rms_norm2", LK_OP_RMS_NORM, LAYER_NORM(false), h, 0); /* the second of that sum */
+    b = net_add(g, "linear1", LK_OP_LINEAR, LINEAR(5), b, 0);
+    s = net_add(g, "add3", LK_OP_ADD, NO_ATTR, a, b);
+    s = net_add(g, "rms_norm3", LK_OP_RMS_NORM, LAYER_NORM(false), s, 0); /* of a sum that nobody else reads */
+    a = net_add(g, "conv1", LK_OP_CONV, CONV(3, 3, 1), s, 0);
+    b = net_add(g, "conv2", LK_OP_CONV, CONV(3, 1, 0), h, 0);
+    b = net_add(g, "add4", LK_OP_ADD, NO_ATTR, a, b); /* may lie channels last */
+    a = net_add(g, "layer_norm3", LK_OP_LAYER_NORM, LAYER_NORM(true), b, 0);
+    a = net_add(g, "dropout1", LK_OP_DROPOUT, DROP(0.2), a, 0);
+    h = net_add(g, "add5", LK_OP_ADD, NO_ATTR, x, a);
+    a = net_add(g, "layer_norm4", LK_OP_LAYER_NORM, LAYER_NORM(true), h, 0); /* half of the sum has no gradient */
+    a = net_add(g, "dropout2", LK_OP_DROPOUT, DROP(0.2), a, 0);
+    h = net_add(g, "add6", LK_OP_ADD, NO_ATTR, h, a);
+    h = net_add(g, "dropout3", LK_OP_DROPOUT, DROP(0.3), h, 0); /* not there in evaluation */
+    h = net_add(g, "rms_norm4", LK_OP_RMS_NORM, LAYER_NORM(false), h, 0);
+    h = net_add(g, "linear2", LK_OP_LINEAR, LINEAR(5), h, 0);
     net_add(g, "loss", LK_OP_MSE, NO_ATTR, h, t);
     return g;
 }

@@ -111,6 +111,7 @@ static void follow(arena *a, const lk_instr *in, int t)
     size_t in_bytes[LK_MAX_IN];
     int64_t given[LK_MAX_IN];
     const size_t out_bytes = n->out < 0 ? 0 : size_of(&n->spec.out, n->spec.out_dtype);
+    const int summed = n->sum >= 0 ? n->sum : n->in[0]; /* what a gradient from elsewhere is of */
 
     put(a, in->scratch, forward ? n->kp.scratch_forward : n->kp.scratch_backward, SCRATCH);
     for (int k = 0; k < n->spec.n_in; k++) {
@@ -120,10 +121,12 @@ static void follow(arena *a, const lk_instr *in, int t)
     }
     if (forward) {
         put(a, in->y, out_bytes, VALUE(n->out));
+        put(a, in->sum, out_bytes, VALUE(n->sum));
         put(a, in->saved, n->kp.saved_bytes, SAVED(in->node));
         look(a, in->y, out_bytes, VALUE(n->out), t, "the output");
+        look(a, in->sum, out_bytes, VALUE(n->sum), t, "the sum");
         for (int k = 0; k < n->spec.n_in; k++)
-            if (in->x[k].at != in->y.at)
+            if (in->x[k].at != in->y.at && (n->sum < 0 || in->x[k].at != in->sum.at))
                 look(a, in->x[k], in_bytes[k], VALUE(n->in[k]), t, "an input in use");
         return;
     }
@@ -135,8 +138,14 @@ static void follow(arena *a, const lk_instr *in, int t)
     if (n->out >= 0)
         look(a, in->dy, out_bytes, a->grad[n->out], t, "the gradient");
     look(a, in->saved, n->kp.saved_bytes, SAVED(in->node), t, "what was saved");
+    look(a, in->sum, out_bytes, VALUE(n->sum), t, "the sum");
+    if (n->kernel->residual) {
+        cr_assert_eq(in->dsum.kind != LK_PLACE_NONE, a->grad[summed] != 0);
+        look(a, in->dsum, out_bytes, a->grad[summed], t, "the gradient from elsewhere");
+        a->grad[summed] = 0;
+    }
     for (int k = 0; k < n->spec.n_in; k++) {
-        cr_assert_eq(in->dx[k].kind != LK_PLACE_NONE, a->needs[n->in[k]]);
+        cr_assert_eq(in->dx[k].kind != LK_PLACE_NONE, n->sum < 0 ? a->needs[n->in[k]] : k == 0 && a->needs[n->sum]);
         put(a, in->dx[k], in_bytes[k], given[k] = a->next++);
     }
     for (int k = 0; k < n->spec.n_params; k++)
@@ -144,8 +153,9 @@ static void follow(arena *a, const lk_instr *in, int t)
     for (int k = 0; k < n->spec.n_in; k++) {
         look(a, in->dx[k], in_bytes[k], given[k], t, "the gradient of an input");
         look(a, in->x[k], in_bytes[k], VALUE(n->in[k]), t, "an input in use");
-        give(a, n->in[k], given[k]);
+        give(a, n->in[k], given[n->sum < 0 ? k : 0]);
     }
+    look(a, in->sum, out_bytes, VALUE(n->sum), t, "the sum");
     look(a, in->saved, n->kp.saved_bytes, SAVED(in->node), t, "what was saved");
 }
 
@@ -161,6 +171,7 @@ static void check_places(const lk_plan *p)
         for (int k = 0; k < n->spec.n_in; k++)
             n_values = n->in[k] >= n_values ? n->in[k] + 1 : n_values;
         n_values = n->out >= n_values ? n->out + 1 : n_values;
+        n_values = n->sum >= n_values ? n->sum + 1 : n_values;
     }
     a.next = VALUE(p->n_nodes > n_values ? p->n_nodes : n_values);
     OK(lk_alloc_array(p->arena_bytes / 64 + 1, sizeof *a.word, "arena", &a.word));
@@ -172,6 +183,8 @@ static void check_places(const lk_plan *p)
 
         for (int k = 0; k < n->spec.n_in; k++)
             needs |= a.needs[n->in[k]];
+        if (n->sum >= 0)
+            a.needs[n->sum] = needs;
         for (int k = 0; k < n->spec.n_params; k++)
             needs |= n->spec.param[k].kind == LK_PARAM_WEIGHT && !p->graph->param[n->param[k]].frozen;
         if (n->out >= 0)
@@ -194,7 +207,7 @@ typedef struct operand {
     bool written;
 } operand;
 
-enum { MAX_OPERANDS = 2 * LK_MAX_IN + LK_MAX_PARAMS + 4 };
+enum { MAX_OPERANDS = 2 * LK_MAX_IN + LK_MAX_PARAMS + 6 };
 
 static int operands_of(const lk_plan *p, const lk_instr *in, operand out[MAX_OPERANDS])
 {
@@ -212,6 +225,8 @@ static int operands_of(const lk_plan *p, const lk_instr *in, operand out[MAX_OPE
     }
     out[count++] = (operand){in->y, y, forward};
     out[count++] = (operand){in->dy, y, false};
+    out[count++] = (operand){in->sum, y, forward};
+    out[count++] = (operand){in->dsum, y, false};
     for (int k = 0; n != NULL && k < in->spec->n_params; k++)
         out[count++] = (operand){in->dparam[k], (size_t)lk_shape_count(&in->spec->param[k].shape) * real, true};
     if (n != NULL) {
@@ -376,6 +391,144 @@ Test(plan, sums_pass_their_gradient)
     lk_graph_destroy(&g);
 }
 
+static size_t bytes_moved(const lk_plan *p)
+{
+    size_t bytes = 0;
+
+    for (int t = 0; t < p->n_instr; t++)
+        bytes += p->instr[t].bytes;
+    return bytes;
+}
+
+/* A backend whose norms can do nothing beside. */
+typedef struct apart {
+    lk_backend backend;
+    lk_kernel layer_norm, rms_norm;
+} apart;
+
+static const lk_backend *norms_apart(const lk_backend *b, apart *a)
+{
+    *a = (apart){*b, *b->kernel[LK_OP_LAYER_NORM], *b->kernel[LK_OP_RMS_NORM]};
+    a->layer_norm.residual = a->rms_norm.residual = false;
+    a->backend.kernel[LK_OP_LAYER_NORM] = &a->layer_norm;
+    a->backend.kernel[LK_OP_RMS_NORM] = &a->rms_norm;
+    return &a->backend;
+}
+
+static int count_sums(const lk_plan *p)
+{
+    int n = 0;
+
+    for (int i = 0; i < p->n_nodes; i++)
+        n += p->node[i].sum >= 0;
+    return n;
+}
+
+/* Two sums a block, each with the norm behind it; their gradients meet there. */
+Test(plan, fuses_a_sum_into_the_norm_behind_it)
+{
+    const lk_backend *const backend[] = {&lk_backend_ref, &lk_backend_cpu};
+    enum { SUMS = 2 * NET_GPT_BLOCKS };
+    lk_graph *g = net_gpt(4);
+
+    for (int i = 0; i < 2; i++)
+        for (int training = 0; training < 2; training++) {
+            const lk_plan_opts opts = {.training = training, .bucket_bytes = 1};
+            lk_plan *p = NULL, *plain = NULL;
+            apart a;
+
+            OK(lk_plan_create(g, backend[i], &opts, &p));
+            OK(lk_plan_create(g, norms_apart(backend[i], &a), &opts, &plain));
+            cr_assert_eq(count_sums(p), SUMS);
+            cr_assert_eq(count_sums(plain), 0);
+            cr_assert_eq(p->n_nodes, plain->n_nodes - SUMS);
+            cr_assert_null(find(p, "add0"));
+            cr_assert_not_null(find(p, "norm_of_units0"));
+            cr_assert_eq(count_instr(p, LK_INSTR_FORWARD, LK_OP_ADD), 0);
+            cr_assert_eq(count_instr(p, LK_INSTR_ACCUMULATE, LK_OP_ADD), 0);
+            cr_assert_eq(count_instr(plain, LK_INSTR_ACCUMULATE, LK_OP_ADD), training ? SUMS : 0);
+            /* A sum is read once less, and of a gradient from elsewhere and its own, the latter is neither written nor read. */
+            const size_t value = 4 * 6 * 8 * backend[i]->value_size;
+            cr_assert_eq(bytes_moved(p), bytes_moved(plain) - SUMS * value * (training ? 3 : 1), "%zu of %zu", bytes_moved(p), bytes_moved(plain));
+            cr_assert_leq(p->arena_bytes, plain->arena_bytes);
+            lk_plan_destroy(&p);
+            lk_plan_destroy(&plain);
+        }
+    lk_graph_destroy(&g);
+}
+
+Test(plan, refuses_two_inputs_where_a_norm_takes_one)
+{
+    lk_graph *g = net_two(2);
+    lk_plan *p = NULL;
+    apart a;
+
+    cr_assert_eq(lk_plan_create(g, norms_apart(&lk_backend_cpu, &a), &(lk_plan_opts){.training = true}, &p), LK_E_UNSUPPORTED);
+    cr_assert_str_eq(lk_err_last()->message, "net:1:1: layer norm0: layer_norm of backend cpu takes one input");
+    cr_assert_null(p);
+    lk_graph_destroy(&g);
+}
+
+/* Where something must be computed again, it is cut between a sum and its norm: the least memory is that without fusion, or less. */
+Test(plan, keeps_sums_and_norms_apart_where_memory_is_short)
+{
+    lk_graph *g = net_gpt(4);
+    int64_t least[2];
+
+    for (int i = 0; i < 2; i++) {
+        lk_plan *p = NULL;
+        apart a;
+        const lk_backend *const b = i == 0 ? &lk_backend_cpu : norms_apart(&lk_backend_cpu, &a);
+        long bytes = 0;
+
+        cr_assert_eq(lk_plan_create(g, b, &(lk_plan_opts){.training = true, .activation_bytes = 1}, &p), LK_E_CONFIG);
+        cr_assert_eq(sscanf(lk_err_last()->message, "activations and gradients of a microbatch need at least %ld bytes", &bytes), 1);
+        OK(lk_plan_create(g, b, &(lk_plan_opts){.training = true, .activation_bytes = bytes}, &p));
+        cr_assert_gt(p->n_again, 0);
+        cr_assert_eq(count_sums(p), 0);
+        least[i] = bytes;
+        lk_plan_destroy(&p);
+    }
+    cr_assert_leq(least[0], least[1]);
+    lk_graph_destroy(&g);
+}
+
+/* A sum with an activation, of three, in another layout, or read by another before, stays as it is. */
+Test(plan, keeps_a_sum_that_no_norm_can_take)
+{
+    lk_graph *g = net_norms(2);
+    lk_plan *p = NULL;
+
+    OK(lk_plan_create(g, &lk_backend_cpu, &(lk_plan_opts){.training = true, .bucket_bytes = 1}, &p));
+    cr_assert_eq(count_sums(p), 4);
+    cr_assert(find(p, "rms_norm1")->sum >= 0 && find(p, "layer_norm2")->sum >= 0 && find(p, "rms_norm3")->sum >= 0 && find(p, "layer_norm4")->sum >= 0);
+    cr_assert(find(p, "add4") && find(p, "add6"));
+    lk_plan_destroy(&p);
+    OK(lk_plan_create(g, &lk_backend_cpu, &(lk_plan_opts){.training = false}, &p));
+    cr_assert(find(p, "add4") && !find(p, "add6") && find(p, "rms_norm4")->sum >= 0);
+    lk_plan_destroy(&p);
+    lk_graph_destroy(&g);
+
+    for (int three = 0; three < 2; three++) {
+        int x, t, h;
+
+        OK(lk_graph_create(2, &g));
+        OK(lk_graph_input(g, "input", &(lk_shape){1, {3}}, LK_DT_REAL, &x));
+        OK(lk_graph_input(g, "target", &(lk_shape){1, {3}}, LK_DT_REAL, &t));
+        h = net_add(g, "linear", LK_OP_LINEAR, LINEAR(3), x, 0);
+        const lk_node_def sum = {.name = "add", .where = "net:1:1", .op = LK_OP_ADD, .n_in = three ? 3 : 2, .in = {h, x, x}};
+        OK(lk_graph_add(g, &sum, &h));
+        if (!three)
+            h = net_add(g, "relu", LK_OP_ACTIVATION, ACT(RELU), h, 0);
+        h = net_add(g, "norm", LK_OP_LAYER_NORM, LAYER_NORM(true), h, 0);
+        net_add(g, "loss", LK_OP_MSE, NO_ATTR, h, t);
+        p = plan_of(g, true, 1);
+        cr_assert(find(p, "add") && find(p, "norm")->sum < 0);
+        lk_plan_destroy(&p);
+        lk_graph_destroy(&g);
+    }
+}
+
 Test(plan, drops_dropout_when_not_training)
 {
     lk_graph *g = net_mlp(2);
@@ -491,7 +644,7 @@ Test(plan, many_nodes, .timeout = 60)
 
 Test(plan, nothing_is_overwritten_before_it_is_read)
 {
-    lk_graph *(*const net[])(int64_t rows) = {net_mlp, net_cnn, net_regress, net_sequence, net_sums};
+    lk_graph *(*const net[])(int64_t rows) = {net_mlp, net_cnn, net_regress, net_sequence, net_sums, net_gpt, net_norms, net_two};
 
     for (size_t i = 0; i < sizeof net / sizeof net[0]; i++)
         for (int training = 0; training < 2; training++) {

@@ -147,6 +147,9 @@ Test(whole_graph, gradients_match_finite_differences)
     check_gradients(net_sequence(3), 2);
     check_gradients(net_tied(3), 2);
     check_gradients(net_sums(3), 2);
+    check_gradients(net_gpt(2), 2);
+    check_gradients(net_norms(3), 2);
+    check_gradients(net_two(3), 2);
 }
 
 static double relative_error(const machine *a, const machine *b, int64_t first, int64_t n)
@@ -209,6 +212,46 @@ Test(whole_graph, cpu_matches_ref)
     check_cpu(net_sequence, 5, 4);
     check_cpu(net_tied, 5, 4);
     check_cpu(net_sums, 7, 5);
+    check_cpu(net_gpt, 5, 4);
+    check_cpu(net_norms, 5, 4);
+    check_cpu(net_two, 5, 4);
+}
+
+/* Norms that take the sum in front of them, and the gradient beside theirs, change no bit of what comes out. */
+static void check_norms_apart(const lk_backend *b, lk_graph *(*make)(int64_t), int64_t rows, int64_t valid)
+{
+    lk_kernel layer_norm = *b->kernel[LK_OP_LAYER_NORM], rms_norm = *b->kernel[LK_OP_RMS_NORM];
+    lk_backend plain = *b;
+    lk_graph *g = make(rows);
+
+    cr_assert(layer_norm.residual && rms_norm.residual);
+    layer_norm.residual = rms_norm.residual = false;
+    plain.kernel[LK_OP_LAYER_NORM] = &layer_norm;
+    plain.kernel[LK_OP_RMS_NORM] = &rms_norm;
+    for (int training = 0; training < 2; training++) {
+        machine fused = build(b, g, valid, training), apart = build(&plain, g, valid, training);
+
+        cr_assert_lt(fused.plan->n_nodes, apart.plan->n_nodes);
+        memset(lk_exec_arena(fused.exec), 0xff, (size_t)fused.plan->arena_bytes);
+        run(&fused);
+        run(&apart);
+        cr_assert(memcmp(fused.metrics, apart.metrics, sizeof fused.metrics) == 0, "metrics differ");
+        cr_assert(memcmp(fused.grads, apart.grads, (size_t)g->flat * b->real_size) == 0, "gradients differ");
+        destroy(&fused, false);
+        destroy(&apart, false);
+    }
+    lk_graph_destroy(&g);
+}
+
+Test(whole_graph, norms_of_sums_give_the_same_bits)
+{
+    const lk_backend *const backend[] = {&lk_backend_ref, &lk_backend_cpu};
+
+    for (int i = 0; i < 2; i++) {
+        check_norms_apart(backend[i], net_gpt, 6, 6);
+        check_norms_apart(backend[i], net_gpt, 5, 3);
+        check_norms_apart(backend[i], net_norms, 5, 4);
+    }
 }
 
 Test(whole_graph, empty_microbatch_gives_zeros)
@@ -338,6 +381,9 @@ Test(whole_graph, less_memory_gives_the_same_bits)
         check_again(net_regress, backend[i], 1, 3);
         check_again(net_carried, backend[i], 1, 4);
         check_again(net_sums, backend[i], 1, 6);
+        check_again(net_gpt, backend[i], 0.9, 7);
+        check_again(net_norms, backend[i], 1, 8);
+        check_again(net_two, backend[i], 0.95, 9);
         check_again(net_deep, backend[i], 0.35, 5);
     }
 }

@@ -429,6 +429,15 @@ static const kern_case cases_layer_norm[] = {
     {.attr.norm = {.eps = 1e-5, .bias = true}, .in = {S(9, 17, 96)}, .padding = 1, .large = true}, /* above 64 rows */
     {.attr.norm = {.eps = 1e-5}, .in = {S(3, 1027)}, .large = true},
     {.attr.norm = {.eps = 1e-5, .bias = true}, .in = {S(2, 8200)}, .padding = 1, .large = true},
+    /* of a sum */
+    {.attr.norm = {.eps = 1e-5, .bias = true}, .in = {S(1, 1), S(1, 1)}},
+    {.attr.norm = {.eps = 1e-5}, .in = {S(5, 8), S(5, 8)}},
+    {.attr.norm = {.eps = 1e-3, .bias = true}, .in = {S(7, 17), S(7, 17)}, .padding = 2},
+    {.attr.norm = {.eps = 1e-5, .bias = true}, .in = {S(2, 3, 2, 33), S(2, 3, 2, 33)}, .padding = 1},
+    {.attr.norm = {.eps = 1e-5, .bias = true}, .in = {S(9, 17, 96), S(9, 17, 96)}, .padding = 1, .large = true},
+    {.attr.norm = {.eps = 1e-5}, .in = {S(3, 1027), S(3, 1027)}, .large = true},
+    {.attr.norm = {.eps = 1e-5, .bias = true}, .in = {S(2, 8200), S(2, 8200)}, .large = true},
+    {.attr.norm = {.eps = 1e-5, .bias = true}, .in = {S(2, 8195), S(2, 8195)}, .padding = 1, .large = true},
 };
 
 static const kern_case cases_rms_norm[] = {
@@ -441,6 +450,14 @@ static const kern_case cases_rms_norm[] = {
     {.attr.norm = {.eps = 1e-6}, .in = {S(3, 1027)}, .large = true},
     {.attr.norm = {.eps = 1e-6}, .in = {S(2, 8195)}, .large = true},
     {.attr.norm = {.eps = 1e-6}, .in = {S(13, 40, 35)}, .padding = 2, .large = true}, /* above 512 rows */
+    /* of a sum */
+    {.attr.norm = {.eps = 1e-2}, .in = {S(1, 1), S(1, 1)}},
+    {.attr.norm = {.eps = 1e-5}, .in = {S(5, 8), S(5, 8)}},
+    {.attr.norm = {.eps = 1e-3}, .in = {S(7, 17), S(7, 17)}, .padding = 2},
+    {.attr.norm = {.eps = 1e-5}, .in = {S(2, 3, 2, 33), S(2, 3, 2, 33)}, .offset = 3},
+    {.attr.norm = {.eps = 1e-6}, .in = {S(9, 17, 96), S(9, 17, 96)}, .padding = 1, .large = true},
+    {.attr.norm = {.eps = 1e-6}, .in = {S(2, 8200), S(2, 8200)}, .large = true},
+    {.attr.norm = {.eps = 1e-6}, .in = {S(2, 8195), S(2, 8195)}, .large = true},
 };
 
 static const kern_case cases_group_norm[] = {

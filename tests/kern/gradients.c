@@ -1,4 +1,4 @@
-/* The backward pass of every operation in ref against central finite differences: of L = sum(dy y) for random dy, or of
+/* The backward pass of every operation in ref against central finite differences: of L = sum(dy y) for random dy (and sum(dsum s), where s goes on beside y), or of
  * L = grad_scale * loss, by each element of each input and weight. Also what a forward pass writes besides y.
  *
  * Step 2e-5: the cut-off error is h^2/6 L''' = 7e-11 L''', rounding gives about 1e-16 |L| / h = 1e-11, so 1e-6 leaves
@@ -19,7 +19,7 @@ static double value(const kern_data *d)
         sum = r.metrics[LK_METRIC_LOSS] * d->micro.grad_scale;
     else
         for (int64_t i = 0; i < lk_shape_count(&d->spec.out); i++)
-            sum += d->dy[i] * r.y[i];
+            sum += d->dy[i] * r.y[i] + (d->dsum ? d->dsum[i] * (r.sum ? r.sum[i] : d->x[0][i]) : 0);
     kern_result_fini(&r);
     return sum;
 }

@@ -254,12 +254,13 @@ typedef struct kern_data {
     double *x[LK_MAX_IN];
     int64_t *id[LK_MAX_IN]; /* inputs of whole numbers */
     double *param[LK_MAX_PARAMS];
+    double *dsum; /* kernels with `residual`: from elsewhere, 0 in padding rows; NULL: none */
     double *dy; /* 0 in padding rows, and where a fused activation is within kern_kink of its kink */
     char label[256];
 } kern_data;
 
 typedef struct kern_result {
-    double *y, *dx[LK_MAX_IN], *dparam[LK_MAX_PARAMS];
+    double *y, *sum, *dx[LK_MAX_IN], *dparam[LK_MAX_PARAMS];
     double *carry; /* what forward left there */
     int64_t n_carry;
     double metrics[LK_MAX_METRICS];
@@ -268,8 +269,10 @@ typedef struct kern_result {
 typedef struct kern_opts {
     unsigned char poison;
     bool forward_only;
-    bool in_place; /* y over x[0] */
+    bool in_place; /* y over x[0]; with a sum: that over x[0], y over x[1] */
+    bool in_place_other; /* with a sum: that over x[1], y over x[0] */
     bool in_place_dx; /* dx[0] over dy */
+    bool in_place_dsum; /* dx[0] over dsum */
     unsigned skip_dx; /* bit i: dx[i] is not asked for */
     bool frozen; /* no gradient of a weight is asked for */
     bool no_carry; /* the kernel is given none: it starts from zero */
@@ -278,6 +281,7 @@ typedef struct kern_opts {
 static inline void kern_result_fini(kern_result *r)
 {
     lk_free(r->y);
+    lk_free(r->sum);
     lk_free(r->carry);
     for (int i = 0; i < LK_MAX_IN; i++)
         lk_free(r->dx[i]);
@@ -295,6 +299,7 @@ static inline void kern_data_fini(kern_data *d)
     for (int i = 0; i < LK_MAX_PARAMS; i++)
         lk_free(d->param[i]);
     lk_free(d->dy);
+    lk_free(d->dsum);
     lk_free(d->sample);
     *d = (kern_data){0};
 }
@@ -439,6 +444,11 @@ static inline void kern_data_fill(kern_data *d, lk_op op, const kern_case *k, in
     }
     if (op == LK_OP_RNN && s->attr.recurrent.relu)
         kern_drop_kinks(d);
+    if (lk_backend_ref.kernel[op]->residual) {
+        d->dsum = kern_uniform(NEXT, n, -1, 1);
+        for (int64_t i = 0; i < n; i++)
+            d->dsum[i] = i < valid * row ? kern_quantize(kern_data_type, d->dsum[i]) : 0;
+    }
 #undef NEXT
 }
 
@@ -505,7 +515,7 @@ static inline lk_status kern_run(
         KERN_OK(k->plan(spec, &plan));
 
     kern_buf x[LK_MAX_IN] = {0}, param[LK_MAX_PARAMS] = {0}, dparam[LK_MAX_PARAMS] = {0}, dx[LK_MAX_IN] = {0};
-    kern_buf y = {0}, dy = {0}, saved, scratch_forward, scratch_backward, packed, carry = {0};
+    kern_buf y = {0}, sum = {0}, dy = {0}, dsum = {0}, saved, scratch_forward, scratch_backward, packed, carry = {0};
     kern_buf metrics, live, fault = {0};
     kern_buf_init(&metrics, be, LK_MAX_METRICS * sizeof(double), 0xFF); /* NaN */
     lk_micro micro = d->micro;
@@ -544,14 +554,19 @@ static inline lk_status kern_run(
         kern_freeze(&param[i]);
     }
     const int64_t n_out = info->loss ? 0 : lk_shape_count(&spec->out);
-    const bool in_place = o->in_place && k->in_place;
+    const bool sums = needs & LK_NEEDS_SUM;
+    const bool in_place = (o->in_place || (sums && o->in_place_other)) && k->in_place;
+    kern_buf *const y_at = !in_place ? &y : sums && !o->in_place_other ? &x[1] : &x[0];
+    kern_buf *const sum_at = !in_place ? &sum : o->in_place_other ? &x[1] : &x[0];
     if (n_out && !in_place)
         kern_buf_init(&y, be, (size_t)n_out * value_size, o->poison);
-    if (in_place) {
-        lk_free(x[0].frozen);
-        x[0].frozen = NULL;
+    if (sums && !in_place)
+        kern_buf_init(&sum, be, (size_t)n_out * value_size, o->poison);
+    for (int i = 0; in_place && i < (sums ? 2 : 1); i++) {
+        lk_free(x[i].frozen);
+        x[i].frozen = NULL;
     }
-    void *const out = in_place ? kern_ptr(&x[0]) : kern_ptr(&y);
+    void *const out = kern_ptr(y_at);
 
     lk_call base = {.spec = spec, .micro = &micro, .state = plan.state, .node = 7};
     if (live.bytes) {
@@ -575,6 +590,7 @@ static inline lk_status kern_run(
     for (int i = 0; i < spec->n_in; i++)
         f.x[i] = kern_ptr(&x[i]);
     f.y = out;
+    f.sum = sums ? kern_ptr(sum_at) : NULL;
     f.scratch = kern_ptr(&scratch_forward);
     f.carry = kern_ptr(&carry);
     for (int i = 0; i < spec->n_params; i++)
@@ -588,7 +604,12 @@ static inline lk_status kern_run(
 
     if (st == LK_OK && n_out) {
         KERN_OK(lk_alloc_array(n_out, sizeof(double), "test result", &r->y));
-        kern_get(value, &spec->out, spec->out_layout, in_place ? &x[0] : &y, r->y);
+        kern_get(value, &spec->out, spec->out_layout, y_at, r->y);
+    }
+    if (st == LK_OK && sums) {
+        KERN_OK(lk_alloc_array(n_out, sizeof(double), "test result", &r->sum));
+        kern_get(value, &spec->in[0], spec->in_layout, sum_at, r->sum);
+        kern_freeze(sum_at);
     }
     if (st == LK_OK && carry.bytes) {
         r->n_carry = (int64_t)(carry.bytes / real_size);
@@ -597,26 +618,39 @@ static inline lk_status kern_run(
     }
     if (st == LK_OK && spec->training && !o->forward_only) {
         lk_call b = base;
+        const bool in_dsum = o->in_place_dsum && k->in_place_dx && d->dsum;
+        /* The gradient of a sum is that of both inputs, and asked for if either is. */
+        const unsigned skip_dx = !sums ? o->skip_dx : (o->skip_dx & 3) == 3 ? 3 : 2;
         for (int i = 0; i < spec->n_in; i++) {
             b.x[i] = needs & LK_NEEDS_IN(i) ? kern_ptr(&x[i]) : NULL;
-            if (spec->in_dtype[i] == LK_DT_REAL && !(o->skip_dx >> i & 1)) {
-                if (i == 0 && o->in_place_dx && k->in_place_dx && n_out)
+            if (spec->in_dtype[i] == LK_DT_REAL && !(skip_dx >> i & 1)) {
+                if (i == 0 && ((o->in_place_dx && k->in_place_dx && n_out) || in_dsum))
                     continue;
                 kern_buf_init(&dx[i], be, x[i].bytes, o->poison);
                 b.dx[i] = kern_ptr(&dx[i]);
             }
         }
         b.y = needs & LK_NEEDS_Y ? out : NULL;
+        b.sum = f.sum;
         if (y.bytes)
             kern_freeze(&y);
         if (n_out) {
             kern_buf_init(&dy, be, (size_t)n_out * value_size, o->poison);
             kern_put(value, &spec->out, spec->out_layout, d->dy, &dy);
             b.dy = kern_ptr(&dy);
-            if (o->in_place_dx && k->in_place_dx && !(o->skip_dx & 1))
+            if (o->in_place_dx && k->in_place_dx && !(skip_dx & 1))
                 b.dx[0] = kern_ptr(&dy);
             else
                 kern_freeze(&dy);
+        }
+        if (d->dsum) {
+            kern_buf_init(&dsum, be, (size_t)n_out * value_size, o->poison);
+            kern_put(value, &spec->in[0], spec->in_layout, d->dsum, &dsum);
+            b.dsum = kern_ptr(&dsum);
+            if (in_dsum && !(skip_dx & 1))
+                b.dx[0] = kern_ptr(&dsum);
+            else
+                kern_freeze(&dsum);
         }
         for (int i = 0; i < spec->n_params; i++)
             if (spec->param[i].kind == LK_PARAM_WEIGHT)
@@ -631,9 +665,12 @@ static inline lk_status kern_run(
             st = kern_settle(be, &d->micro, &fault);
         if (st == LK_OK)
             for (int i = 0; i < spec->n_in; i++)
-                if (b.dx[i]) {
+                if (b.dx[sums ? 0 : i]) {
+                    kern_buf *const at = b.dx[0] && b.dx[0] == kern_ptr(&dy)     ? &dy
+                                         : b.dx[0] && b.dx[0] == kern_ptr(&dsum) ? &dsum
+                                                                                 : &dx[0];
                     KERN_OK(lk_alloc_array(lk_shape_count(&spec->in[i]), sizeof(double), "test result", &r->dx[i]));
-                    kern_get(value, &spec->in[i], spec->in_layout, b.dx[i] == kern_ptr(&dy) ? &dy : &dx[i], r->dx[i]);
+                    kern_get(value, &spec->in[i], spec->in_layout, i == 0 || sums ? at : &dx[i], r->dx[i]);
                 }
     }
     for (int i = 0; st == LK_OK && spec->training && i < spec->n_params; i++) {
@@ -658,9 +695,9 @@ static inline lk_status kern_run(
         kern_buf_fini(&param[i]);
         kern_buf_fini(&dparam[i]);
     }
-    kern_buf *const rest[] = {&y, &dy, &saved, &scratch_forward, &scratch_backward, &packed, &carry, &metrics, &live, &fault};
+    kern_buf *const rest[] = {&y, &sum, &dy, &dsum, &saved, &scratch_forward, &scratch_backward, &packed, &carry, &metrics, &live, &fault};
     static const char *const rest_name[] = {
-        "y", "dy", "saved", "forward scratch", "backward scratch", "packed", "carry", "metrics", "live", "fault"};
+        "y", "sum", "dy", "dsum", "saved", "forward scratch", "backward scratch", "packed", "carry", "metrics", "live", "fault"};
     for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++) {
         kern_buf_check(rest[i], rest_name[i], label);
         kern_buf_fini(rest[i]);

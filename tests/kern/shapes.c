@@ -466,6 +466,10 @@ Test(shapes, elements)
     check_error((lk_opspec){.op = LK_OP_ADD, .n_in = 2, .in = {SHAPE(2, 3, 4, 4), SHAPE(2, 6, 4, 4)}}, LK_E_SHAPE,
         "cannot add [2,3,4,4] and [2,6,4,4]: shapes must be equal");
     check_error((lk_opspec){.op = LK_OP_ADD, .n_in = 1, .in = {SHAPE(2, 3)}}, LK_E_SHAPE, "takes at least 2 inputs, got 1");
+    check_error((lk_opspec){.op = LK_OP_RMS_NORM, .attr.norm.eps = 1e-5, .n_in = 2, .in = {SHAPE(2, 3), SHAPE(2, 4)}}, LK_E_SHAPE,
+        "cannot add [2,3] and [2,4]: shapes must be equal");
+    check_error((lk_opspec){.op = LK_OP_LAYER_NORM, .attr.norm.eps = 1e-5, .n_in = 3, .in = {SHAPE(2, 3), SHAPE(2, 3), SHAPE(2, 3)}}, LK_E_SHAPE,
+        "takes at most 2 inputs, got 3");
     s = inferred(
         (lk_opspec){.op = LK_OP_ADD, .attr.add = {.act = LK_ACT_RELU}, .n_in = 2, .in = {SHAPE(2, 3), SHAPE(2, 3)}});
     cr_assert(lk_op_info(s.op)->needs(&s) == LK_NEEDS_Y);

@@ -26,6 +26,7 @@ static void check_same(
 {
     const lk_opinfo *const info = lk_op_info(s->op);
     cr_assert(info->loss || same(lk_shape_count(&s->out), a->y, b->y), "%s: y differs", label);
+    cr_assert(same(lk_shape_count(&s->in[0]), a->sum, b->sum), "%s: the sum differs", label);
     for (int i = 0; i < s->n_in; i++)
         cr_assert(
             o->skip_dx >> i & 1 || same(lk_shape_count(&s->in[i]), a->dx[i], b->dx[i]), "%s: dx %d differs", label, i);
@@ -44,7 +45,7 @@ static void check_spec(const kern_data *d, const lk_opspec *s)
     const lk_opinfo *const info = lk_op_info(s->op);
     const unsigned needs = info->needs(s);
     char label[400];
-    snprintf(label, sizeof label, "%s%s%s%s", d->label, s->training ? "" : " eval",
+    snprintf(label, sizeof label, "%s%s%s%s%s", d->label, s->training ? "" : " eval", d->dsum ? " beside others" : "",
         s->in_layout == LK_LAYOUT_NHWC ? " from NHWC" : "", s->out_layout == LK_LAYOUT_NHWC ? " to NHWC" : "");
 
     lk_opspec plain = *s;
@@ -60,6 +61,8 @@ static void check_spec(const kern_data *d, const lk_opspec *s)
     if (!info->loss)
         compare(
             label, "y", 0, lk_shape_count(&s->out), got.y, want.y, 0.1 * size, s->op == LK_OP_MAX_POOL ? 0 : limit);
+    if (want.sum)
+        compare(label, "sum", 0, lk_shape_count(&s->in[0]), got.sum, want.sum, 0.1 * size, limit);
     for (int i = 0; info->loss && i < LK_MAX_METRICS && info->metric[i]; i++)
         compare(label, info->metric[i], i, 1, &got.metrics[i], &want.metrics[i], 0.1 * size,
             i == LK_METRIC_WEIGHT || i == LK_METRIC_COUNT            ? 0
@@ -93,7 +96,9 @@ static void check_spec(const kern_data *d, const lk_opspec *s)
         {.poison = 0x00},
         {.poison = 0x7E},
         {.poison = 0xFF, .in_place = !s->training || !(needs & LK_NEEDS_IN(0))},
+        {.poison = 0xFF, .in_place_other = true},
         {.poison = 0xFF, .in_place_dx = true},
+        {.poison = 0xFF, .in_place_dsum = true},
         {.poison = 0xFF, .skip_dx = 1},
         {.poison = 0xFF, .skip_dx = 2},
         {.poison = 0xFF, .skip_dx = 3},
@@ -149,6 +154,11 @@ static void check_op(lk_op op)
             kern_data d;
             kern_data_fill(&d, op, &kern_cases[op].item[i], i, seeds[j]);
             check_layouts(&d, d.spec);
+            if (d.dsum) {
+                lk_free(d.dsum);
+                d.dsum = NULL;
+                check_layouts(&d, d.spec);
+            }
             lk_opspec eval = d.spec;
             eval.training = false;
             check_layouts(&d, eval);

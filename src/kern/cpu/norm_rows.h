@@ -1,6 +1,7 @@
 /* What layer_norm and rms_norm share: vectors along the last dimension, each with its own mean (0 if not centered) and
  * inverse deviation. A vector is read from memory once, and stays in the nearest cache for the passes over it.
- * Backward, t = x - mean, g = dy w: dx = inv (g - mean(g) - t inv^2 mean(g t)), the second term if centered. */
+ * Of two inputs x is the sum, which is written on the way. Backward, t = x - mean, g = dy w: dx = inv (g - mean(g) - t inv^2 mean(g t)), the second term if centered,
+ * and what comes to x from elsewhere is added. */
 #ifndef LK_KERN_CPU_NORM_ROWS_H
 #define LK_KERN_CPU_NORM_ROWS_H
 
@@ -11,18 +12,30 @@
 
 enum { NORM_BLOCK = 64 }; /* rows whose shares of dw and db are summed in float before they go to double */
 
-/* stat: [2 rows] mean and inverse of each, or NULL; b may be NULL. */
-LK_INLINE void norm_rows_forward(bool center, int64_t rows, int64_t n, double eps, const float *x, const float *w,
-    const float *b, float *y, float *stat)
+LK_INLINE void norm_rows_forward(bool center, const lk_call *c)
 {
-    for (int64_t r = 0; r < rows; r++, x += n, y += n) {
+    const lk_opspec *const s = c->spec;
+    const int64_t rows = lki_shape_lead(&s->in[0]), n = lki_shape_last(&s->in[0]);
+    const float *const w = c->param[0], *const b = s->n_params > 1 ? c->param[1] : NULL;
+    float *const stat = c->saved;
+    for (int64_t r = 0; r < rows; r++) {
+        const float *x = (const float *)c->x[0] + r * n;
+        float *const y = (float *)c->y + r * n;
+        if (s->n_in > 1) {
+            const float *const more = (const float *)c->x[1] + r * n;
+            float *const sum = (float *)c->sum + r * n;
+            LK_INDEPENDENT
+            for (int64_t i = 0; i < n; i++)
+                sum[i] = x[i] + more[i];
+            x = sum;
+        }
         float mean = 0, squares;
         if (center) {
             LKI_RUN_SUM(mean, n, LKI_VEC(x + i), x[i]);
             mean /= (float)n;
         }
         LKI_RUN_SUM(squares, n, (LKI_VEC(x + i) - mean) * (LKI_VEC(x + i) - mean), (x[i] - mean) * (x[i] - mean));
-        const float inv = 1 / sqrtf(squares / (float)n + (float)eps);
+        const float inv = 1 / sqrtf(squares / (float)n + (float)s->attr.norm.eps);
         if (b) {
             LK_INDEPENDENT
             for (int64_t i = 0; i < n; i++)
@@ -39,10 +52,21 @@ LK_INLINE void norm_rows_forward(bool center, int64_t rows, int64_t n, double ep
     }
 }
 
-/* block: [2 n] floats for dw and db, total: [2 n] doubles; both NULL: those are not asked for. */
-LK_INLINE void norm_rows_backward(bool center, int64_t rows, int64_t n, const float *x, const float *w,
-    const float *stat, const float *dy, float *dx, float *block, double *total)
+static inline void norm_rows_result(int64_t n, const double *total, float *out)
 {
+    for (int64_t i = 0; out && i < n; i++)
+        out[i] = (float)total[i];
+}
+
+LK_INLINE void norm_rows_backward(bool center, const lk_call *c)
+{
+    const lk_opspec *const s = c->spec;
+    const int64_t rows = lki_shape_lead(&s->in[0]), n = lki_shape_last(&s->in[0]);
+    const float *x = s->n_in > 1 ? c->sum : c->x[0], *const w = c->param[0], *const stat = c->saved, *dy = c->dy, *dsum = c->dsum;
+    float *dx = c->dx[0], *const dw = c->dparam[0], *const db = s->n_params > 1 ? c->dparam[1] : NULL;
+    /* Those of dw and db side by side: [2 n] floats of some rows, [2 n] doubles of all. NULL: not asked for. */
+    float *const block = dw || db ? c->scratch : NULL;
+    double *const total = block ? (double *)((char *)c->scratch + lki_floats(2 * n)) : NULL;
     if (total)
         memset(total, 0, 2 * (size_t)n * sizeof *total);
     for (int64_t r0 = 0; r0 < rows; r0 += NORM_BLOCK) {
@@ -52,11 +76,11 @@ LK_INLINE void norm_rows_backward(bool center, int64_t rows, int64_t n, const fl
         for (int64_t r = r0; r < r1; r++, x += n, dy += n) {
             const float mean = stat[2 * r], inv = stat[2 * r + 1];
             if (block) {
-                float *const dw = block, *const db = block + n;
+                float *const dw_block = block, *const db_block = block + n;
                 LK_INDEPENDENT
                 for (int64_t i = 0; i < n; i++) {
-                    dw[i] += dy[i] * ((x[i] - mean) * inv);
-                    db[i] += dy[i];
+                    dw_block[i] += dy[i] * ((x[i] - mean) * inv);
+                    db_block[i] += dy[i];
                 }
             }
             if (!dx)
@@ -66,13 +90,24 @@ LK_INLINE void norm_rows_backward(bool center, int64_t rows, int64_t n, const fl
                 LKI_RUN_SUM(g, n, LKI_VEC(dy + i) * LKI_VEC(w + i), dy[i] * w[i]);
             LKI_RUN_SUM(gt, n, LKI_VEC(dy + i) * LKI_VEC(w + i) * (LKI_VEC(x + i) - mean), dy[i] * w[i] * (x[i] - mean));
             const float constant = g / (float)n, slope = gt / (float)n * inv * inv;
-            LK_INDEPENDENT
-            for (int64_t i = 0; i < n; i++)
-                dx[i] = (dy[i] * w[i] - constant - (x[i] - mean) * slope) * inv;
+            if (dsum) {
+                LK_INDEPENDENT
+                for (int64_t i = 0; i < n; i++)
+                    dx[i] = dsum[i] + (dy[i] * w[i] - constant - (x[i] - mean) * slope) * inv;
+                dsum += n;
+            } else {
+                LK_INDEPENDENT
+                for (int64_t i = 0; i < n; i++)
+                    dx[i] = (dy[i] * w[i] - constant - (x[i] - mean) * slope) * inv;
+            }
             dx += n;
         }
         for (int64_t i = 0; block && i < 2 * n; i++)
             total[i] += (double)block[i];
+    }
+    if (block) {
+        norm_rows_result(n, total, dw);
+        norm_rows_result(n, total + n, db);
     }
 }
 
@@ -82,12 +117,6 @@ static inline void norm_rows_plan(const lk_opspec *s, lk_kern_plan *out)
     const int64_t n = lki_shape_last(&s->in[0]);
     *out = (lk_kern_plan){.saved_bytes = s->training ? lki_floats(2 * lki_shape_lead(&s->in[0])) : 0,
         .scratch_backward = lki_floats(2 * n) + lki_floats(4 * n)};
-}
-
-static inline void norm_rows_result(int64_t n, const double *total, float *out)
-{
-    for (int64_t i = 0; out && i < n; i++)
-        out[i] = (float)total[i];
 }
 
 #endif

@@ -7,36 +7,25 @@ static lk_status plan(const lk_opspec *s, lk_kern_plan *out)
     return LK_OK;
 }
 
-LK_CLONES static void run_forward(int64_t rows, int64_t n, double eps, const float *x, const float *w, const float *b,
-    float *y, float *stat)
+LK_CLONES static void run_forward(const lk_call *c)
 {
-    norm_rows_forward(false, rows, n, eps, x, w, b, y, stat);
+    norm_rows_forward(false, c);
 }
 
-LK_CLONES static void run_backward(int64_t rows, int64_t n, const float *x, const float *w, const float *stat,
-    const float *dy, float *dx, float *block, double *total)
+LK_CLONES static void run_backward(const lk_call *c)
 {
-    norm_rows_backward(false, rows, n, x, w, stat, dy, dx, block, total);
+    norm_rows_backward(false, c);
 }
 
 static lk_status forward(const lk_call *c)
 {
-    const lk_opspec *const s = c->spec;
-    run_forward(lki_shape_lead(&s->in[0]), lki_shape_last(&s->in[0]), s->attr.norm.eps, c->x[0], c->param[0],
-        NULL, c->y, c->saved);
+    run_forward(c);
     return LK_OK;
 }
 
 static lk_status backward(const lk_call *c)
 {
-    const lk_opspec *const s = c->spec;
-    const int64_t n = lki_shape_last(&s->in[0]);
-    float *const dw = c->dparam[0];
-    float *const block = dw ? c->scratch : NULL;
-    double *const total = block ? (double *)((char *)c->scratch + lki_floats(2 * n)) : NULL;
-    run_backward(lki_shape_lead(&s->in[0]), n, c->x[0], c->param[0], c->saved, c->dy, c->dx[0], block, total);
-    if (dw)
-        norm_rows_result(n, total, dw);
+    run_backward(c);
     return LK_OK;
 }
 
@@ -44,6 +33,7 @@ const lk_kernel lk_kern_cpu_rms_norm = {.in_rule = LK_LAYOUTS_PLAIN,
     .out_rule = LK_LAYOUTS_PLAIN,
     .in_place = true,
     .in_place_dx = true,
+    .residual = true,
     .plan = plan,
     .forward = forward,
     .backward = backward};

@@ -20,7 +20,7 @@ static lk_status forward(const lk_call *c)
 {
     const lk_attr_norm *const a = &c->spec->attr.norm;
     const int64_t rows = lki_shape_lead(&c->spec->in[0]), n = lki_shape_last(&c->spec->in[0]);
-    const double *x = c->x[0], *const w = c->param[0], *const b = a->bias ? c->param[1] : NULL;
+    const double *x = ref_residual_forward(c), *const w = c->param[0], *const b = a->bias ? c->param[1] : NULL;
     double *y = c->y;
     for (int64_t r = 0; r < rows; r++, x += n, y += n) {
         double mean, inv;
@@ -35,7 +35,7 @@ static lk_status backward(const lk_call *c)
 {
     const lk_attr_norm *const a = &c->spec->attr.norm;
     const int64_t rows = lki_shape_lead(&c->spec->in[0]), n = lki_shape_last(&c->spec->in[0]);
-    const double *x = c->x[0], *const w = c->param[0], *dy = c->dy;
+    const double *x = ref_residual_backward(c), *const w = c->param[0], *dy = c->dy, *dsum = c->dsum;
     double *dx = c->dx[0], *const dw = c->dparam[0], *const db = a->bias ? c->dparam[1] : NULL;
     if (dw)
         memset(dw, 0, (size_t)n * sizeof *dw);
@@ -54,8 +54,9 @@ static lk_status backward(const lk_call *c)
             gh += dy[i] * w[i] * h / (double)n;
         }
         for (int64_t i = 0; dx && i < n; i++)
-            dx[i] = (dy[i] * w[i] - g - (x[i] - mean) * inv * gh) * inv;
+            dx[i] = (dy[i] * w[i] - g - (x[i] - mean) * inv * gh) * inv + (dsum ? dsum[i] : 0);
         dx = dx ? dx + n : NULL;
+        dsum = dsum ? dsum + n : NULL;
     }
     return LK_OK;
 }
@@ -64,5 +65,6 @@ const lk_kernel lk_kern_ref_layer_norm = {.in_rule = LK_LAYOUTS_PLAIN,
     .out_rule = LK_LAYOUTS_PLAIN,
     .in_place = true,
     .in_place_dx = true,
+    .residual = true,
     .forward = forward,
     .backward = backward};

@@ -75,6 +75,23 @@ double ref_act_back(lk_act act, double alpha, double v, double dy)
     }
 }
 
+const double *ref_residual_forward(const lk_call *c)
+{
+    const int64_t n = lk_shape_count(&c->spec->in[0]);
+    const double *const a = c->x[0], *const b = c->x[1];
+    double *const sum = c->sum;
+    if (c->spec->n_in == 1)
+        return a;
+    for (int64_t i = 0; i < n; i++)
+        sum[i] = a[i] + b[i];
+    return sum;
+}
+
+const double *ref_residual_backward(const lk_call *c)
+{
+    return c->spec->n_in == 1 ? c->x[0] : c->sum;
+}
+
 void ref_copy(int64_t n, const double *x, double *y)
 {
     if (x != y)

@@ -56,6 +56,10 @@ double ref_act(lk_act act, double alpha, double x);
 /* dy f'(x); v is f(x) where lki_act_by_output(act), else x. */
 double ref_act_back(lk_act act, double alpha, double v, double dy);
 
+/* What a kernel with `residual` works on: its input, or, of two, their sum, which is made first. */
+const double *ref_residual_forward(const lk_call *c);
+const double *ref_residual_backward(const lk_call *c);
+
 /* n numbers from x to y, which may be the same place. */
 void ref_copy(int64_t n, const double *x, double *y);
 
