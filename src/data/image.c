@@ -39,6 +39,7 @@ static lk_status make_pixels(const char *name, int64_t width, int64_t height, in
 typedef struct png_job {
     const uint8_t *data;
     size_t bytes, at;
+    bool ids; /* the pixels are ids, which are not to change */
     bool cut;
     char why[WHY_BYTES];
     lk_image image;
@@ -92,6 +93,21 @@ static lk_status index_rows(png_job *j)
     return LK_OK;
 }
 
+/* What stands in the file as one byte a pixel or less, and means an id. */
+static lk_status check_ids(const char *name, int colour, int bits)
+{
+    const char *kind = colour == PNG_COLOR_TYPE_GRAY         ? "gray"
+                       : colour == PNG_COLOR_TYPE_GRAY_ALPHA ? "gray and alpha"
+                       : colour == PNG_COLOR_TYPE_RGB        ? "RGB"
+                                                             : "RGB and alpha";
+
+    if (colour == PNG_COLOR_TYPE_PALETTE || (colour == PNG_COLOR_TYPE_GRAY && bits <= 8))
+        return LK_OK;
+    return LK_FAIL(LK_E_FORMAT,
+        "%s: a PNG file of %s, %d bits a channel; ids are gray of up to 8 bits, or places in a palette", name, kind,
+        bits);
+}
+
 static lk_status png_decode(const char *name, png_job *j, int64_t most, png_structp png, png_infop info)
 {
     if (setjmp(png_jmpbuf(png)) != 0)
@@ -99,8 +115,13 @@ static lk_status png_decode(const char *name, png_job *j, int64_t most, png_stru
     png_set_user_limits(png, SIDE_MAX, SIDE_MAX);
     png_set_read_fn(png, j, png_take);
     png_read_info(png, info);
-    png_set_expand(png);
-    png_set_scale_16(png);
+    if (j->ids) {
+        LK_TRY(check_ids(name, png_get_color_type(png, info), png_get_bit_depth(png, info)));
+        png_set_packing(png);
+    } else {
+        png_set_expand(png);
+        png_set_scale_16(png);
+    }
     png_set_interlace_handling(png);
     png_read_update_info(png, info);
     LK_TRY(make_pixels(name, png_get_image_width(png, info), png_get_image_height(png, info),
@@ -111,9 +132,9 @@ static lk_status png_decode(const char *name, png_job *j, int64_t most, png_stru
     return LK_OK;
 }
 
-static lk_status read_png(const char *name, const void *data, size_t bytes, int64_t most, lk_image *out)
+static lk_status read_png(const char *name, const void *data, size_t bytes, int64_t most, bool ids, lk_image *out)
 {
-    png_job j = {.data = data, .bytes = bytes};
+    png_job j = {.data = data, .bytes = bytes, .ids = ids};
     png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &j, png_on_error, png_on_warning);
     png_infop info = png != NULL ? png_create_info_struct(png) : NULL;
     lk_status st = info != NULL ? png_decode(name, &j, most, png, info)
@@ -241,14 +262,19 @@ static lk_status read_jpeg(const char *name, const void *data, size_t bytes, int
     return st;
 }
 
+static bool is_png(const void *data, size_t bytes)
+{
+    return bytes >= 8 && memcmp(data, "\x89PNG\r\n\x1a\n", 8) == 0;
+}
+
 lk_status lk_image_decode(const char *name, const void *data, size_t bytes, int64_t max_pixels, lk_image *out)
 {
     const int64_t most = max_pixels > 0 ? max_pixels : LK_IMAGE_MAX_PIXELS;
 
     if (bytes == 0)
         return LK_FAIL(LK_E_FORMAT, "%s: empty file", name);
-    if (bytes >= 8 && memcmp(data, "\x89PNG\r\n\x1a\n", 8) == 0)
-        LK_TRY(read_png(name, data, bytes, most, out));
+    if (is_png(data, bytes))
+        LK_TRY(read_png(name, data, bytes, most, false, out));
     else if (bytes >= 3 && memcmp(data, "\xff\xd8\xff", 3) == 0)
         LK_TRY(read_jpeg(name, data, bytes, most, out));
     else
@@ -256,15 +282,33 @@ lk_status lk_image_decode(const char *name, const void *data, size_t bytes, int6
     return LK_OK;
 }
 
-lk_status lk_image_read(const char *path, lk_image *out)
+lk_status lk_image_decode_ids(const char *name, const void *data, size_t bytes, int64_t max_pixels, lk_image *out)
+{
+    if (!is_png(data, bytes))
+        return LK_FAIL(LK_E_FORMAT, bytes == 0 ? "%s: empty file" : "%s: not a PNG file", name);
+    return read_png(name, data, bytes, max_pixels > 0 ? max_pixels : LK_IMAGE_MAX_PIXELS, true, out);
+}
+
+static lk_status read_file(const char *path, bool ids, lk_image *out)
 {
     char *data = NULL;
     size_t bytes = 0;
 
     LK_TRY(lk_file_read(path, 0, &data, &bytes));
-    const lk_status st = lk_image_decode(path, data, bytes, 0, out);
+    const lk_status st =
+        ids ? lk_image_decode_ids(path, data, bytes, 0, out) : lk_image_decode(path, data, bytes, 0, out);
     lk_free(data);
     return st;
+}
+
+lk_status lk_image_read(const char *path, lk_image *out)
+{
+    return read_file(path, false, out);
+}
+
+lk_status lk_image_read_ids(const char *path, lk_image *out)
+{
+    return read_file(path, true, out);
 }
 
 /* ---- another form of the same picture ---- */
@@ -327,6 +371,13 @@ static void place_taps(int in, int out, taps *t, double *weight)
     }
 }
 
+static lk_status check_sides(int width, int height)
+{
+    if (width < 1 || height < 1)
+        return LK_FAIL(LK_E_ARG, "a picture of %d x %d pixels: sides begin at 1", width, height);
+    return LK_OK;
+}
+
 lk_status lk_image_resize(const lk_image *m, int width, int height, lk_image *out)
 {
     lk_image to = {0};
@@ -335,8 +386,7 @@ lk_status lk_image_resize(const lk_image *m, int width, int height, lk_image *ou
     const int c_n = m->channels;
     lk_status st;
 
-    if (width < 1 || height < 1)
-        return LK_FAIL(LK_E_ARG, "a picture of %d x %d pixels: sides begin at 1", width, height);
+    LK_TRY(check_sides(width, height));
     LK_TRY_TO(st, out, make_pixels("picture", width, height, c_n, INT64_MAX, &to));
     LK_TRY_TO(st, out, lk_alloc_array(width, sizeof *tx, "resize", &tx));
     LK_TRY_TO(st, out, lk_alloc_array(height, sizeof *ty, "resize", &ty));
@@ -371,4 +421,23 @@ out:
     lk_free(tx);
     lk_image_fini(&to);
     return st;
+}
+
+lk_status lk_image_resize_nearest(const lk_image *m, int width, int height, lk_image *out)
+{
+    lk_image to = {0};
+
+    LK_TRY(check_sides(width, height));
+    LK_TRY(make_pixels("picture", width, height, m->channels, INT64_MAX, &to));
+    for (int64_t y = 0; y < height; y++) {
+        const int64_t from_y = (2 * y + 1) * m->height / (2 * (int64_t)height);
+        for (int64_t x = 0; x < width; x++) {
+            const int64_t from_x = (2 * x + 1) * m->width / (2 * (int64_t)width);
+            for (int c = 0; c < m->channels; c++)
+                to.pixels[(y * width + x) * m->channels + c] =
+                    m->pixels[(from_y * m->width + from_x) * m->channels + c];
+        }
+    }
+    *out = to;
+    return LK_OK;
 }

@@ -23,6 +23,12 @@ LK_MUST_USE lk_status lk_image_decode(
     const char *name, const void *data, size_t bytes, int64_t max_pixels, lk_image *out);
 /* The same of a file. Errors: as above; LK_E_NOT_FOUND, LK_E_IO. */
 LK_MUST_USE lk_status lk_image_read(const char *path, lk_image *out);
+/* A PNG file whose pixels are ids, as they stand in the file, into one channel: gray of up to 8 bits, not spread; or
+ * places in a palette, whose colours are not looked at. Else as lk_image_decode. Errors: as above; LK_E_FORMAT for
+ * another kind of file, too. */
+LK_MUST_USE lk_status lk_image_decode_ids(
+    const char *name, const void *data, size_t bytes, int64_t max_pixels, lk_image *out);
+LK_MUST_USE lk_status lk_image_read_ids(const char *path, lk_image *out);
 void lk_image_fini(lk_image *m);
 
 /* The picture in 1 or 3 channels: alpha is left out; gray is (19595 R + 38470 G + 7471 B) / 65536, rounded: the luma of
@@ -32,6 +38,9 @@ LK_MUST_USE lk_status lk_image_convert(const lk_image *m, int channels, lk_image
  * grids: bilinear interpolation where it grows, a weighted mean where it shrinks. Sums in double, each side in one
  * order; rounded to bytes once, at the end. Errors: LK_E_ARG for a side below 1. */
 LK_MUST_USE lk_status lk_image_resize(const lk_image *m, int width, int height, lk_image *out);
+/* The same without mixing, for ids: an output pixel is the input pixel in which its middle lies, the right or lower one
+ * where it lies between two. Errors: as above. */
+LK_MUST_USE lk_status lk_image_resize_nearest(const lk_image *m, int width, int height, lk_image *out);
 
 /* Writes pixels [height, width, channels] as a PNG file of 8 bits a channel, beside and renamed. Equal pixels give
  * equal files. Local. Errors: LK_E_ARG for sides below 1 or above 2^24, or channels other than 1 to 4; LK_E_IO;

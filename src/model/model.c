@@ -355,7 +355,7 @@ void lk_model_document(lk_buf *out)
                     "| `language_model` | `[rows, steps, classes]` | the id of each step: with `data.sequence.ahead: 1` the next one | `cross_entropy` |\n"
                     "| `sequence_label` | `[rows, steps, classes]` | the class id of each step; `train.ignore` for padding | `cross_entropy` |\n"
                     "| `seq2seq` | `[rows, steps - 1, classes]` | ids of a sequence that begins with a begin mark, padded with 0; layers find all but the last id as `decoder_input` | `cross_entropy` of each id from the second on, padding left out |\n"
-                    "| `segment` | `[rows, classes, height, width]` | the class id of each pixel | `cross_entropy` |\n"
+                    "| `segment` | `[rows, classes, height, width]` | the class id of each pixel; `train.ignore` for pixels of none | `cross_entropy` |\n"
                     "| `multilabel` | the target's shape | 0 or 1 for each label | `bce` (of logits), `hinge` |\n"
                     "| `autoencode` | the input's shape | not used | `mse`, `mae`, `huber`, `bce` (of logits) against the input |\n"
                     "| `vae` | the input's shape | not used | `bce` (of logits) or `mse`, summed over a sample, and the divergence of the `gaussian` layers |\n"

@@ -177,6 +177,99 @@ Test(image, out_of_memory_at_every_point)
     }
 }
 
+/* Ids come as they stand in the file: not spread, no colours, and no alpha. */
+Test(image, ids)
+{
+    const png_color palette[] = {{1, 2, 3}, {200, 100, 50}, {7, 7, 7}};
+    const png_byte alpha[] = {255, 7, 0};
+    lk_image m = {0};
+    char *data = NULL;
+    size_t n = 0;
+
+    static const struct {
+        int bits, colour, interlace;
+        uint8_t row[4];
+        uint8_t want[3];
+    } kinds[] = {
+        {1, PNG_COLOR_TYPE_GRAY, 0, {0xa0}, {1, 0, 1}},
+        {2, PNG_COLOR_TYPE_GRAY, 0, {0xd8}, {3, 1, 2}},
+        {4, PNG_COLOR_TYPE_GRAY, 0, {0x1f, 0x70}, {1, 15, 7}},
+        {8, PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_ADAM7, {0, 255, 21}, {0, 255, 21}},
+        {1, PNG_COLOR_TYPE_PALETTE, 0, {0xa0}, {1, 0, 1}},
+        {2, PNG_COLOR_TYPE_PALETTE, 0, {0x98}, {2, 1, 2}},
+        {4, PNG_COLOR_TYPE_PALETTE, 0, {0x21, 0x00}, {2, 1, 0}},
+        {8, PNG_COLOR_TYPE_PALETTE, PNG_INTERLACE_ADAM7, {2, 0, 1}, {2, 0, 1}},
+        {8, PNG_COLOR_TYPE_PALETTE, 0, {2, 255, 1}, {2, 255, 1}}, /* beyond the palette's end */
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        const bool has_palette = kinds[i].colour == PNG_COLOR_TYPE_PALETTE;
+        write_png_kind("a.png", 3, 1, kinds[i].bits, kinds[i].colour, kinds[i].interlace, has_palette ? palette : NULL,
+            kinds[i].bits == 1 ? 2 : 3, has_palette ? alpha : NULL, kinds[i].row, sizeof kinds[i].row);
+        EXPECT_OK(lk_image_read_ids(at("a.png"), &m));
+        cr_assert(m.width == 3 && m.height == 1 && m.channels == 1);
+        cr_expect(
+            memcmp(m.pixels, kinds[i].want, 3) == 0, "%d: %d %d %d", (int)i, m.pixels[0], m.pixels[1], m.pixels[2]);
+        lk_image_fini(&m);
+    }
+
+    paint(10, 9, 4);
+    static const char *const what[] = {NULL, "gray and alpha, 8", "RGB, 8", "RGB and alpha, 8"};
+    for (int channels = 2; channels <= 4; channels++) {
+        char message[256];
+        snprintf(message, sizeof message,
+            "%s: a PNG file of %s bits a channel; ids are gray of up to 8 bits, or places in a palette", at("a.png"),
+            what[channels - 1]);
+        EXPECT_OK(lk_png_write(at("a.png"), 10, 9, channels, pixels));
+        EXPECT_FAIL(lk_image_read_ids(at("a.png"), &m), LK_E_FORMAT, message);
+    }
+    write_png_kind("a.png", 1, 1, 16, PNG_COLOR_TYPE_GRAY, 0, NULL, 0, NULL, (uint8_t[]){1, 2}, 2);
+    EXPECT_OK(lk_file_read(at("a.png"), 0, &data, &n));
+    EXPECT_FAIL(lk_image_decode_ids("a", data, n, 0, &m), LK_E_FORMAT,
+        "a: a PNG file of gray, 16 bits a channel; ids are gray of up to 8 bits, or places in a palette");
+    lk_free(data);
+    write_jpeg("a.jpg", 8, 8, 1, pixels, 90, false);
+    EXPECT_OK(lk_file_read(at("a.jpg"), 0, &data, &n));
+    EXPECT_FAIL(lk_image_decode_ids("a", data, n, 0, &m), LK_E_FORMAT, "a: not a PNG file");
+    EXPECT_FAIL(lk_image_decode_ids("a", data, 0, 0, &m), LK_E_FORMAT, "a: empty file");
+    lk_free(data);
+    EXPECT_OK(lk_png_write(at("a.png"), 10, 9, 1, pixels));
+    EXPECT_OK(lk_file_read(at("a.png"), 0, &data, &n));
+    EXPECT_FAIL(
+        lk_image_decode_ids("a", data, n - 20, 0, &m), LK_E_FORMAT, "a: truncated PNG file: the file ends too soon");
+    EXPECT_FAIL(lk_image_decode_ids("a", data, n, 89, &m), LK_E_UNSUPPORTED,
+        "a: a picture of 10 x 9 pixels, at most 89 are taken");
+    lk_free(data);
+    cr_expect(m.pixels == NULL);
+}
+
+static void expect_nearest(int w, int h, int c, const uint8_t *from, int w2, int h2, const uint8_t *want)
+{
+    lk_image m = {.width = w, .height = h, .channels = c, .pixels = (uint8_t *)from}, r = {0};
+
+    EXPECT_OK(lk_image_resize_nearest(&m, w2, h2, &r));
+    cr_assert(r.width == w2 && r.height == h2 && r.channels == c);
+    for (int i = 0; i < w2 * h2 * c; i++)
+        cr_expect(
+            r.pixels[i] == want[i], "%d x %d to %d x %d: %d is %d, expected %d", w, h, w2, h2, i, r.pixels[i], want[i]);
+    lk_image_fini(&r);
+}
+
+Test(image, resize_to_the_nearest)
+{
+    lk_image m = {.width = 1, .height = 1, .channels = 1, .pixels = pixels}, r = {0};
+
+    paint(20, 10, 3);
+    expect_nearest(20, 10, 3, pixels, 20, 10, pixels);
+    expect_nearest(2, 1, 1, (uint8_t[]){3, 255}, 5, 1, (uint8_t[]){3, 3, 255, 255, 255});
+    expect_nearest(1, 2, 1, (uint8_t[]){3, 255}, 1, 4, (uint8_t[]){3, 3, 255, 255});
+    expect_nearest(3, 1, 1, (uint8_t[]){1, 2, 3}, 2, 1, (uint8_t[]){1, 3});
+    expect_nearest(4, 1, 1, (uint8_t[]){1, 2, 3, 4}, 2, 1, (uint8_t[]){2, 4}); /* middles between two pixels */
+    expect_nearest(5, 1, 1, (uint8_t[]){1, 2, 3, 4, 5}, 1, 1, (uint8_t[]){3});
+    expect_nearest(2, 2, 1, (uint8_t[]){1, 2, 3, 4}, 3, 4, (uint8_t[]){1, 2, 2, 1, 2, 2, 3, 4, 4, 3, 4, 4});
+    expect_nearest(2, 1, 2, (uint8_t[]){1, 2, 3, 4}, 4, 1, (uint8_t[]){1, 2, 1, 2, 3, 4, 3, 4});
+    EXPECT_FAIL(lk_image_resize_nearest(&m, 3, 0, &r), LK_E_ARG, "a picture of 3 x 0 pixels: sides begin at 1");
+}
+
 Test(image, gray_and_colour)
 {
     const uint8_t rgba[] = {255, 0, 0, 9, 0, 255, 0, 9, 0, 0, 255, 9, 255, 255, 255, 9};

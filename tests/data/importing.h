@@ -24,6 +24,7 @@ static inline lk_status run_import(const char *format, const char *line)
         lk_import_labelled_opts labelled;
         lk_import_wav_opts wav;
         lk_import_images_opts images;
+        lk_import_masks_opts masks;
     } opts = {0};
 
     lk_buf_clear(&report);

@@ -51,6 +51,7 @@ static inline void write_png_kind(const char *name, int width, int height, int b
     for (int y = 0; y < height; y++)
         row[y] = (png_bytep)rows + (size_t)y * stride;
     png_init_io(png, f);
+    png_set_check_for_invalid_index(png, 0); /* a wrong file is to be written, too */
     png_set_IHDR(png, info, (png_uint_32)width, (png_uint_32)height, bits, colour, interlace,
         PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     if (palette != NULL)

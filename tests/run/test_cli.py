@@ -21,6 +21,8 @@ COMMANDS = {
     "data import labelled-text": (["SOURCE", "DEST"], ["--level", "--max-length", "--split", "--rest", "--seed"]),
     "data import wav": (["SOURCE", "DEST"], ["--label-pattern", "--match", "--except", "--window", "--hop", "--bands", "--max-frames"]),
     "data import images": (["SOURCE", "DEST"], ["--size", "--gray", "--split", "--rest", "--seed"]),
+    "data import masks": (["IMAGES", "MASKS", "DEST"],
+                          ["--size", "--gray", "--classes", "--ignore", "--list", "--split", "--rest", "--seed", "--shard-rows"]),
     "data generate dates": (["DEST"], ["--samples", "--seed", "--split", "--rest"]),
     "data inspect": (["FILE"], ["--json"]),
     "data verify": (["FILE"], []),

@@ -4,7 +4,9 @@ import os
 import random
 import re
 import shutil
+import struct
 import unittest
+import zlib
 
 import lockstep
 
@@ -21,6 +23,16 @@ def settings(**values):
 def synthetic(shape, classes, samples=8):
     return settings(data__train="null", data__valid="null", data__synthetic__input=shape, data__synthetic__classes=classes,
                     data__synthetic__samples=samples)
+
+
+def png(width, height, colour, pixels, palette=None):
+    """A PNG file of 8 bits a channel; colour is 0 for gray, 2 for RGB, 3 for places in a palette."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    stride = len(pixels) // height
+    rows = b"".join(b"\0" + pixels[y * stride:(y + 1) * stride] for y in range(height))
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)) +
+            (chunk(b"PLTE", palette) if palette else b"") + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 
 
 class Vision(lockstep.Case):
@@ -96,6 +108,31 @@ class Vision(lockstep.Case):
         pixels = "[{conv: {filters: 16, kernel: 1}}, relu, {conv: {filters: 2, kernel: 1}}]"
         alone = self.train("unet", *settings(model=pixels, train__epochs=50, train__lr__warmup=5), run="alone").events("eval")[-1]["accuracy"]
         self.assertLess(alone, 0.85)
+
+    def test_masks(self):
+        """Bright disks whose pictures and masks are PNG files, 255 round the disk, imported in another size."""
+        dice = random.Random(1)
+        height, width = 40, 48
+        for i in range(40):
+            y0, x0, radius = dice.uniform(10, 30), dice.uniform(10, 38), dice.uniform(6, 10)
+            away = [((y - y0) ** 2 + (x - x0) ** 2) ** 0.5 - radius for y in range(height) for x in range(width)]
+            self.write(f"pictures/{i}.png", png(width, height, 2, bytes(v for a in away for v in ((200, 180, 160) if a < 0 else (90, 80, 100)))))
+            self.write(f"masks/{i}.png", png(width, height, 3, bytes(255 if abs(a) < 1.5 else int(a < 0) for a in away), palette=bytes(768)))
+        os.makedirs(self.path("data", "segments"))
+        done = self.run_it("data", "import", "masks", "pictures", "masks", self.path("data", "segments", "train.h5"), "--size", "32,32", "--split", "0.8",
+                           "--rest", self.path("data", "segments", "valid.h5"), "--classes", "2", "--ignore", "255")
+        self.check_code(done, 0)
+        self.assertIn("32 samples, image uint8 [32,3,32,32], mask uint8 [32,32,32]", done.out)
+        self.assertTrue(done.out.endswith("classes 0 to 1, 255\n"), done.out)
+        evals = self.train("unet", *settings(train__ignore=255, train__epochs=1, train__lr__warmup=1, run__threads=2)).events("eval")
+        self.assertEqual(evals[-1]["samples"], 8)
+        small = settings(model="[{conv: {filters: 8, kernel: 1}}, relu, {conv: {filters: 2, kernel: 1}}]", train__epochs=40, train__lr__warmup=1,
+                         train__lr__peak="1e-2")
+        evals = self.train("unet", *small, *settings(train__ignore=255), run="small").events("eval")
+        self.assertGreaterEqual(evals[-1]["accuracy"], 0.99)
+        refused = self.run_it("train", self.config("unet"), "--run-dir", self.path("runs", "none"), *small)
+        self.check_code(refused, lockstep.INPUT)
+        self.assertIn("has class 255, but the model tells apart 2 classes (0 to 1)", refused.err)
 
     def test_vision_transformer(self):
         """Narrower, with patches of 2 x 2 pixels, on the digits."""

@@ -5,16 +5,22 @@
 
 #include <errno.h>
 #include <fnmatch.h>
+#include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
 
+static void free_item(lki_item *k)
+{
+    lk_free(k->path);
+    lk_free(k->class_name);
+}
+
 void lki_items_fini(lki_items *f)
 {
-    for (int64_t i = 0; i < f->n; i++) {
-        lk_free(f->item[i].path);
-        lk_free(f->item[i].class_name);
-    }
+    for (int64_t i = 0; i < f->n; i++)
+        free_item(&f->item[i]);
     lk_free(f->item);
     lki_names_fini(&f->classes);
     *f = (lki_items){0};
@@ -188,5 +194,89 @@ lk_status lki_items_by_name(lki_items *f, const char *folder, const char *const 
     number_classes(f);
 out:
     lk_strings_free(&names, n);
+    return st;
+}
+
+/* ---- no classes ---- */
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(((const lki_item *)a)->class_name, ((const lki_item *)b)->class_name);
+}
+
+lk_status lki_items_in_folder(lki_items *f, const char *folder, const char *const *endings)
+{
+    char **names = NULL;
+    int n = 0;
+    lk_status st;
+
+    *f = (lki_items){0};
+    LK_TRY_TO(st, out, list_folder(folder, &names, &n));
+    for (int i = 0; i < n; i++)
+        if (names[i][0] != '.' && has_ending(names[i], endings))
+            LK_TRY_TO(st, out, add_item(f, folder, names[i], names[i], (size_t)(strrchr(names[i], '.') - names[i])));
+    if (f->n == 0) {
+        st = LK_FAIL(LK_E_FORMAT, "%s: no *%s files in it", folder, endings[0]);
+        goto out;
+    }
+    qsort(f->item, (size_t)f->n, sizeof f->item[0], compare_names);
+    for (int64_t i = 1; i < f->n; i++)
+        if (compare_names(&f->item[i - 1], &f->item[i]) == 0) {
+            st = LK_FAIL(LK_E_FORMAT, "%s and %s: two files of one name", f->item[i - 1].path, f->item[i].path);
+            goto out;
+        }
+out:
+    lk_strings_free(&names, n);
+    return st;
+}
+
+/* Marks those whose names stand in the lines. */
+static lk_status mark_listed(const lki_items *f, const char *folder, lki_lines *l, bool *listed)
+{
+    const char *path = lki_source_name(l->source);
+    bool more = true, any = false;
+
+    for (;;) {
+        LK_TRY(lki_lines_next(l, &more));
+        if (!more)
+            break;
+        if (l->length == 0)
+            continue;
+        const lki_item key = {.class_name = l->text};
+        const lki_item *k = bsearch(&key, f->item, (size_t)f->n, sizeof f->item[0], compare_names);
+        if (k == NULL || strlen(l->text) != l->length)
+            return LK_FAIL(
+                LK_E_FORMAT, "%s:%" PRId64 ": there is no file \"%.200s\" in %s", path, l->line, l->text, folder);
+        if (listed[k - f->item])
+            return LK_FAIL(LK_E_FORMAT, "%s:%" PRId64 ": \"%.200s\" for the second time", path, l->line, l->text);
+        listed[k - f->item] = true;
+        any = true;
+    }
+    return any ? LK_OK : LK_FAIL(LK_E_FORMAT, "%s: no names in it", path);
+}
+
+lk_status lki_items_keep_listed(lki_items *f, const char *folder, const char *list)
+{
+    lki_source *source = NULL;
+    lki_lines l = {0};
+    bool *listed = NULL;
+    int64_t n = 0;
+    lk_status st;
+
+    LK_TRY_TO(st, out, lki_source_open(list, &source));
+    LK_TRY_TO(st, out, lki_lines_init(&l, source));
+    LK_TRY_TO(st, out, lk_alloc_array(f->n, sizeof *listed, "files of a folder", &listed));
+    LK_TRY_TO(st, out, mark_listed(f, folder, &l, listed));
+    for (int64_t i = 0; i < f->n; i++) {
+        if (listed[i])
+            f->item[n++] = f->item[i];
+        else
+            free_item(&f->item[i]);
+    }
+    f->n = n;
+out:
+    lk_free(listed);
+    lki_lines_fini(&l);
+    lki_source_close(&source);
     return st;
 }

@@ -1,6 +1,5 @@
 /* A folder of class folders of pictures. One picture is in memory at a time. */
 #include "base/mem.h"
-#include "data/image.h"
 #include "data/import/import_int.h"
 
 static const lk_field images_rows[] = {
@@ -23,79 +22,20 @@ static const lk_field images_rows[] = {
 const lk_table lk_import_images_table = LK_TABLE(lk_import_images_opts, "lockstep data import images",
     "Brings folders of JPEG and PNG pictures into HDF5; a folder is a class.", images_rows);
 
-static const char *const endings[] = {".jpg", ".jpeg", ".png", NULL};
-
 typedef struct job {
     const lk_import_images_opts *o;
     lki_items items;
     char *classes;
-    int channels, height, width;
-    uint8_t *row; /* [channels, height, width] */
+    lki_pictures pictures;
     lki_shards *shards;
 } job;
-
-/* Puts `next` in the place of m. */
-static void replace(lk_image *m, lk_image next)
-{
-    lk_image_fini(m);
-    *m = next;
-}
-
-/* Decodes a picture into the row. */
-static lk_status read_row(job *j, const char *path)
-{
-    lk_image m = {0}, next = {0};
-    lk_status st;
-
-    LK_TRY_TO(st, out, lk_image_read(path, &m));
-    if (j->o->size.n == 0 && (m.height != j->height || m.width != j->width)) {
-        st = LK_FAIL(LK_E_FORMAT, "%s: %d x %d pixels, %s has %d x %d; --size makes them alike", path, m.width,
-            m.height, j->items.item[0].path, j->width, j->height);
-        goto out;
-    }
-    if (m.channels != j->channels) {
-        LK_TRY_TO(st, out, lk_image_convert(&m, j->channels, &next));
-        replace(&m, next);
-    }
-    if (m.height != j->height || m.width != j->width) {
-        LK_TRY_TO(st, out, lk_image_resize(&m, j->width, j->height, &next));
-        replace(&m, next);
-    }
-    const int64_t n = (int64_t)m.height * m.width;
-    for (int c = 0; c < j->channels; c++)
-        for (int64_t i = 0; i < n; i++)
-            j->row[c * n + i] = m.pixels[i * j->channels + c];
-out:
-    lk_image_fini(&m);
-    return st;
-}
-
-static lk_status choose_size(job *j)
-{
-    const lk_import_images_opts *o = j->o;
-    lk_image first = {0};
-
-    j->channels = o->gray ? 1 : 3;
-    if (o->size.n == 0) {
-        LK_TRY(lk_image_read(j->items.item[0].path, &first));
-        j->height = first.height;
-        j->width = first.width;
-        lk_image_fini(&first);
-    } else if (o->size.n == 2) {
-        j->height = (int)o->size.item[0];
-        j->width = (int)o->size.item[1];
-    } else {
-        return LK_FAIL(LK_E_ARG, "--size: two numbers, height and width, as in 32,32");
-    }
-    LK_TRY(lk_alloc_array((int64_t)j->height * j->width, (size_t)j->channels, "picture", &j->row));
-    return LK_OK;
-}
 
 static lk_status plan_shards(job *j, int64_t first_part)
 {
     const lk_import_images_opts *o = j->o;
+    const lki_pictures *p = &j->pictures;
     const lki_out_field fields[] = {
-        {.name = "image", .type = LK_ELEM_U8, .ndim = 3, .dim = {j->channels, j->height, j->width}},
+        {.name = "image", .type = LK_ELEM_U8, .ndim = 3, .dim = {p->channels, p->height, p->width}},
         {.name = "label", .type = LK_ELEM_I64}};
     const lki_attr attr = {.field = "label", .name = "classes", .text = j->classes};
     const lki_origin origin = {
@@ -114,23 +54,23 @@ lk_status lk_import_images(const lk_import_images_opts *o, lk_buf *report)
     int64_t first_part = 0;
     lk_status st;
 
-    LK_TRY_TO(st, out, lki_items_by_folder(&j.items, o->source, endings));
+    LK_TRY_TO(st, out, lki_items_by_folder(&j.items, o->source, lki_picture_endings));
     LK_TRY_TO(st, out, lki_names_join(&j.items.classes, &j.classes));
-    LK_TRY_TO(st, out, choose_size(&j));
+    LK_TRY_TO(st, out, lki_pictures_init(&j.pictures, &o->size, o->gray, j.items.item[0].path));
     LK_TRY_TO(st, out, lki_split(o->split, o->rest, j.items.n, &first_part));
     LK_TRY_TO(st, out, plan_shards(&j, first_part));
     for (int64_t i = 0; i < j.items.n; i++) {
         const lki_item *k = &j.items.item[lk_rng_permute(order, j.items.n, i)];
         const int64_t label = k->label;
-        LK_TRY_TO(st, out, read_row(&j, k->path));
-        LK_TRY_TO(st, out, lki_shards_add(j.shards, i >= first_part, 1, (const void *const[]){j.row, &label}));
+        LK_TRY_TO(st, out, lki_pictures_read(&j.pictures, k->path));
+        LK_TRY_TO(st, out, lki_shards_add(j.shards, i >= first_part, 1, (const void *const[]){j.pictures.row, &label}));
     }
     LK_TRY_TO(st, out, lki_shards_finish(j.shards, report));
     lk_buf_printf(report, "%d classes\n", j.items.classes.n);
 out:
     lki_shards_destroy(&j.shards);
+    lki_pictures_fini(&j.pictures);
     lki_items_fini(&j.items);
     lk_free(j.classes);
-    lk_free(j.row);
     return st;
 }

@@ -35,6 +35,11 @@ static lk_status run_images(const void *opts, lk_buf *report)
     return lk_import_images(opts, report);
 }
 
+static lk_status run_masks(const void *opts, lk_buf *report)
+{
+    return lk_import_masks(opts, report);
+}
+
 const lk_importer lk_importers[] = {
     {.name = "csv", .help = "Tables in text, one sample a line.", .table = &lk_import_csv_table, .run = run_csv},
     {.name = "idx", .help = "The files of MNIST and its kin.", .table = &lk_import_idx_table, .run = run_idx},
@@ -52,5 +57,9 @@ const lk_importer lk_importers[] = {
         .help = "Folders of JPEG and PNG pictures.",
         .table = &lk_import_images_table,
         .run = run_images},
+    {.name = "masks",
+        .help = "Pictures with the class of each pixel.",
+        .table = &lk_import_masks_table,
+        .run = run_masks},
 };
 const int lk_n_importers = sizeof lk_importers / sizeof lk_importers[0];

@@ -134,4 +134,21 @@ extern const lk_table lk_import_images_table;
  * lk_image_resize. */
 LK_MUST_USE lk_status lk_import_images(const lk_import_images_opts *o, lk_buf *report);
 
+typedef struct lk_import_masks_opts {
+    char *images, *masks, *dest;
+    lk_ints size; /* height, width; empty: as they are */
+    bool gray;
+    int64_t classes; /* 0: any ids */
+    int64_t ignore; /* -1: none */
+    char *list;
+    double split;
+    char *rest;
+    int64_t seed;
+    char *shard_rows;
+} lk_import_masks_opts;
+extern const lk_table lk_import_masks_table;
+/* Pictures and their masks, PNG files of class ids, from two folders, paired by their names without the ending: `image`
+ * as above, `mask` uint8 [n, H, W]. In an order drawn by the seed. Masks are resampled by lk_image_resize_nearest. */
+LK_MUST_USE lk_status lk_import_masks(const lk_import_masks_opts *o, lk_buf *report);
+
 #endif

@@ -238,7 +238,7 @@ LK_MUST_USE lk_status lki_labelled_take(lki_labelled *l, bool chars, uint32_t *c
 /* ---- folders whose files are samples ---- */
 
 typedef struct lki_item {
-    char *path, *class_name;
+    char *path, *class_name; /* where there are no classes: its name without the ending */
     int label; /* number of its class */
 } lki_item;
 
@@ -258,8 +258,34 @@ LK_MUST_USE lk_status lki_items_by_folder(lki_items *f, const char *folder, cons
  * LK_E_NOT_FOUND, LK_E_FORMAT. */
 LK_MUST_USE lk_status lki_items_by_name(lki_items *f, const char *folder, const char *const *endings,
     const char *pattern, const lk_strings *match, const lk_strings *except);
+/* The files of a folder with one of the endings, no classes, sorted by their names without the ending, which are all
+ * different. Hidden ones are passed over. Errors: LK_E_NOT_FOUND; LK_E_FORMAT where there is none, and for two of one
+ * name. */
+LK_MUST_USE lk_status lki_items_in_folder(lki_items *f, const char *folder, const char *const *endings);
+/* Of lki_items_in_folder: leaves those whose names stand in a file, one a line; all of it must be there. Errors:
+ * LK_E_FORMAT with the line; LK_E_NOT_FOUND. */
+LK_MUST_USE lk_status lki_items_keep_listed(lki_items *f, const char *folder, const char *list);
 /* The first and shortest part of a name that fits; false: none does. */
 bool lki_label_in_name(const char *pattern, const char *name, size_t *first, size_t *length);
+
+/* ---- pictures ---- */
+
+extern const char *const lki_picture_endings[];
+
+/* Pictures of one size, as rows of a field. */
+typedef struct lki_pictures {
+    int channels, height, width;
+    const char *first; /* that has this size, and all must have; NULL: they are resampled to it */
+    int file_height, file_width; /* of the last one, in its file */
+    uint8_t *row; /* [channels, height, width]: the last one */
+} lki_pictures;
+
+/* `size` is --size: height and width; empty: as the file `first` has them, which is borrowed. Errors: LK_E_ARG for
+ * another number of sides; those of lk_image_read. */
+LK_MUST_USE lk_status lki_pictures_init(lki_pictures *p, const lk_ints *size, bool gray, const char *first);
+void lki_pictures_fini(lki_pictures *p);
+/* Decodes a picture into the row. Errors: those of lk_image_read; LK_E_FORMAT for another size than all have. */
+LK_MUST_USE lk_status lki_pictures_read(lki_pictures *p, const char *path);
 
 /* ---- sound ---- */
 
