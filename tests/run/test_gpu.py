@@ -170,10 +170,9 @@ class Digest(Gpu):
         alone = {model: self.digest(self.train(model, 1, model + "-alone")) for model in ["mlp", "gpt"]}
         one = self.train("mlp", 1, "nccl-1", "--set", "run.transport=nccl", mpi=True)
         self.assertEqual(self.digest(one), alone["mlp"])
-        if REAL:
-            return
+        gpus = len(self.run_it("doctor", "--json", env=self.env()).events()[0]["gpus"]) if REAL else 4
         for model in alone:
-            for ranks in [2, 3, 4]:
+            for ranks in range(2, min(gpus, 4) + 1):
                 many = self.train(model, ranks, "%s-nccl-%d" % (model, ranks), "--set", "run.transport=nccl", STANDIN_DEVICES="4")
                 self.assertEqual(self.digest(many), alone[model], str(many))
 
@@ -200,6 +199,12 @@ class Losses(Gpu):
                 for a, b, c in zip(gpu, cpu, bf16):
                     self.assertLess(abs(a - b), 2e-4 * b, "%s: %s and %s" % (model, gpu, cpu))
                     self.assertLess(abs(c - b), 2e-2 * b, "%s: %s and %s" % (model, bf16, cpu))
+
+    def test_convolutions_with_and_without_cudnn(self):
+        words = ["--set", "train.log_every=1 step"]
+        through, own = (self.losses(self.train("cnn", 1, "cudnn-" + wish, *words, LOCKSTEP_CUDNN=wish)) for wish in "10")
+        for a, b in zip(through, own, strict=True):
+            self.assertLess(abs(a - b), 2e-4 * b, "%s and %s" % (through, own))
 
     def test_other_recurrent_layers_and_muon(self):
         self.make_h5("train.h5", "tokens=int64[90,9]:mod17", "y=int64[90]:mod3")
