@@ -23,6 +23,7 @@ typedef struct lk_optim {
     double noise, noise_decay; /* then a normal draw of variance noise / t^noise_decay is added (Neelakantan et al. 2015, "Adding gradient
                                 * noise improves learning for very deep networks", section 3); 0: none */
     uint64_t seed;
+    struct lk_optim_table *table; /* lk_optim_prepare's, or NULL */
 } lk_optim;
 
 typedef struct lk_optim_step {
@@ -38,9 +39,16 @@ typedef struct lk_optim_step {
 LK_MUST_USE lk_status lk_optim_rules(const lk_graph *g, double weight_decay, lk_opt_rule **out);
 /* Bytes of scratch that the largest update takes. */
 size_t lk_optim_scratch(const lk_optim *o);
+/* Where the backend updates many parameters in one call (lk_backend.flat): the table for that, so that an update is one call for each LK_FLAT_GROUPS
+ * combinations of rate and weight decay, and not one a parameter. The bits are the same. Setup time; the graph and the rules must stay. */
+LK_MUST_USE lk_status lk_optim_prepare(lk_optim *o);
+/* What that takes of the backend's space. */
+int64_t lk_optim_table_bytes(const lk_optim *o);
+/* Frees the table; fine without one. */
+void lk_optim_fini(lk_optim *o);
 
-/* Updates elements [first, end) of the flat vector: weights, sum and state[i] [end - first] each begin at element `first` (clipping by value and noise change the sum). All are of the
- * backend's real type. Statistics become (1-momentum)^stat_count * old + sum. All lie in the backend's space. The cut must be at parameters where the optimizer takes whole ones. Local. */
+/* Updates elements [first, end) of the flat vector: weights, sum and state[i] [end - first] each begin at element `first` (clipping by value and noise may change the sum). All are of the
+ * backend's real type. Statistics become (1-momentum)^stat_count * old + sum. All lie in the backend's space. The cut must be at parameters where the optimizer takes whole ones, at tiles where there is a table. Local. */
 void lk_optim_update(const lk_optim *o, const lk_optim_step *s, int64_t first, int64_t end, void *weights, void *const state[LK_MAX_OPT_STATE], void *sum);
 /* Moves the running mean `mean` [end - first] of the weights towards elements [first, end) of the flat vector (`weights` begins at `first`) after update t: mean += (1 - d) (weight -
  * mean), d the smaller of `decay` and t / (t + 9), so that the first weights are soon forgotten. What is no weight is copied. */

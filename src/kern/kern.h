@@ -403,6 +403,42 @@ typedef struct lk_perturb {
     uint64_t row, first; /* first: e of the first element */
 } lk_perturb;
 
+/* ---- updates of many parameters in one call ---- */
+/* What lies where in the flat vector of all weights, in the backend's space: made once. */
+typedef struct lk_flat_param {
+    int64_t first, count; /* place; what is behind it, up to the next one, is padding, and stays as it is */
+    int32_t group;        /* -1: not updated */
+    bool weight;          /* has a running mean where weights have one */
+    lk_rng rng;           /* of its gradient's noise */
+} lk_flat_param;
+typedef struct lk_flat_map {
+    int64_t tile;            /* parameters begin at multiples of so many elements, itself a multiple of 4 */
+    const int32_t *param_of; /* [elements / tile] who lies there */
+    const lk_flat_param *param;
+} lk_flat_map;
+
+/* What is done to the parameters of a group: they are statistics that are folded, or weights that the optimizer updates. */
+typedef struct lk_flat_group {
+    bool fold;
+    double keep; /* see lk_backend.fold */
+    lk_opt_args args;
+} lk_flat_group;
+/* A call has at most so many groups; parameters of others are left alone. */
+#define LK_FLAT_GROUPS 16
+
+/* Elements [first, first + n) of the flat vector, multiples of the tile, n above 0; all arrays begin at element `first`. */
+typedef struct lk_flat_call {
+    lk_flat_map map;
+    int64_t first, n;
+    int first_group, n_groups;
+    lk_flat_group group[LK_FLAT_GROUPS];
+    const lk_perturb *change; /* of the weights' gradients, with each parameter's own rng and elements counted from its first; NULL: none */
+    void *weights, *state[LK_MAX_OPT_STATE];
+    const void *sum;
+} lk_flat_call;
+/* Each element gets what optimizer, fold and perturb, called parameter by parameter, give it, to the bit. */
+typedef void (*lk_flat_fn)(const lk_flat_call *c);
+
 /* ---- backends ---- */
 /* Types of values that a backend computes with; weights, gradients and optimizer state stay float32. tf32: values of float32 whose products round
  * their factors to 10 bits. */
@@ -429,6 +465,10 @@ typedef struct lk_backend {
     /* mean += share (x - mean); share 1: mean = x, to the bit */
     void (*average)(int64_t n, double share, const void *x, void *mean);
     void (*perturb)(int64_t n, const lk_perturb *p, void *gradient);
+    /* Optional, for backends to which a call costs more than its elements; all optimizers that go element by element, or none. */
+    lk_flat_fn flat[LK_OPT_COUNT];
+    /* As average for the weights among the parameters, a copy for all else; with `flat`. */
+    void (*flat_average)(const lk_flat_map *map, int64_t first, int64_t n, double share, const void *x, void *mean);
     /* Fresh statistics enter a sum over microbatches with weight momentum (1 - momentum)^after, where `after` non-empty microbatches come
      * behind this one: the sum is then what folding them one after the other would have added (docs/exactness.md). `item` [n] is in the space;
      * `after` is live->folds_after where there is one. */

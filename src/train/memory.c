@@ -118,6 +118,7 @@ static lk_status add_optimizer(const lk_run *r, int rank, int workers, lki_memor
         const size_t bytes = lk_optim_scratch(&optim);
 
         scratch = bytes > scratch ? bytes : scratch;
+        there[LKI_MEMORY_OPTIMIZER] += lk_optim_table_bytes(&optim);
     }
     LK_TRY(kept_bytes(r, sharded, rank, workers, &kept));
     there[LKI_MEMORY_OPTIMIZER] += info->n_state * kept + lk_space_taken(space, workers * (int64_t)scratch);

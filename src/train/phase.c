@@ -145,6 +145,7 @@ static lk_status prepare_phase(lk_run *r, lki_phase *p)
     const size_t scratch = lk_optim_scratch(&p->optim);
     if (scratch > r->opt_scratch_bytes)
         r->opt_scratch_bytes = scratch;
+    LK_TRY(lk_optim_prepare(&p->optim));
     return create_state(r, p);
 }
 
@@ -223,6 +224,7 @@ void lki_phase_destroy(lki_phase *p)
     lk_reduce_destroy(&p->reduce);
     for (int i = 0; p->sharded && i < LKI_MAX_KEPT; i++)
         lk_space_free(p->optim.backend->space, p->kept[i]);
+    lk_optim_fini(&p->optim);
     lk_free(p->rule);
     lk_free(p->own_at);
     memset(p, 0, sizeof *p);

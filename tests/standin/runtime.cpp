@@ -757,6 +757,14 @@ cudaError_t standin_refuse(const char *types, int argument)
     return note(cudaErrorInvalidValue);
 }
 
+static uint64_t launched; /* under the lock */
+
+uint64_t standin_launches()
+{
+    const std::lock_guard<std::recursive_mutex> held(G.lock);
+    return launched;
+}
+
 cudaError_t standin_launch_body(std::shared_ptr<standin_body> body, dim3 grid, dim3 block, size_t shared, cudaStream_t handle)
 {
     BEGIN(cudaLaunchKernel);
@@ -776,6 +784,7 @@ cudaError_t standin_launch_body(std::shared_ptr<standin_body> body, dim3 grid, d
         return note(cudaErrorInvalidResourceHandle);
     int error = cudaErrorLaunchFailure;
     const bool fails = standin_fails("launch", &error);
+    launched++;
     return queue(stream, [=] {
         if (fails)
             standin_lose((cudaError_t)error, "kernel (%s) was to fail", type_list(body->types).c_str());

@@ -24,6 +24,7 @@
 #define LK_STANDIN_STANDIN_H
 
 #include <cuda_runtime_api.h>
+#include <cstdint>
 #include <functional>
 
 /* Queues work on a stream, or adds it to the graph that the stream's work is being collected for. In the closure: device memory may be
@@ -43,6 +44,9 @@ void standin_lose(cudaError_t e, const char *format, ...) __attribute__((format(
 bool standin_fails(const char *name, int *error);
 /* Prints a line that begins with "standin: ". */
 void standin_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Kernels that were launched in this process: queued, or collected for a graph. For tests, which look it up in the module. */
+extern "C" uint64_t standin_launches();
 
 /* ---- kernels (fiber.cpp) ---- */
 /* A kernel with its arguments. */

@@ -1,5 +1,5 @@
 /* adagrad, the formula of ref/adagrad.c. */
-#include "kern/cuda/elements.cuh"
+#include "kern/cuda/optimizer.cuh"
 
 struct adagrad_update {
     lki_formula_opt k;
@@ -9,7 +9,4 @@ struct adagrad_update {
     }
 };
 
-void lk_opt_cuda_adagrad(int64_t n, void *p, void *const state[LK_MAX_OPT_STATE], const void *g, const lk_opt_args *a)
-{
-    lki_cuda_defer(elements(n, adagrad_update{lki_formula_opt_make(a)}, reads((const float *)g), updates((float *)p), updates((float *)state[0])));
-}
+LKI_OPTIMIZER(adagrad, one, adagrad_update)

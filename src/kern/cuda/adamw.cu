@@ -1,5 +1,5 @@
 /* adamw, the formula of ref/adamw.c. */
-#include "kern/cuda/elements.cuh"
+#include "kern/cuda/optimizer.cuh"
 
 struct adamw_update {
     lki_formula_opt k;
@@ -9,7 +9,4 @@ struct adamw_update {
     }
 };
 
-void lk_opt_cuda_adamw(int64_t n, void *p, void *const state[LK_MAX_OPT_STATE], const void *g, const lk_opt_args *a)
-{
-    lki_cuda_defer(elements(n, adamw_update{lki_formula_opt_make(a)}, reads((const float *)g), updates((float *)p), updates((float *)state[0]), updates((float *)state[1])));
-}
+LKI_OPTIMIZER(adamw, two, adamw_update)

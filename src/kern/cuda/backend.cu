@@ -1,6 +1,6 @@
 /* The CUDA backends, one for each type of values, and what they do beside operations: sums of the reduction, statistics, what the optimizer
  * and clipping need. */
-#include "kern/cuda/elements.cuh"
+#include "kern/cuda/optimizer.cuh"
 
 /* ---- sums along the tree ---- */
 
@@ -47,43 +47,39 @@ lk_status lki_cuda_sum(lk_sum_form form, int64_t n, float *to, const float *cons
 
 /* ---- element by element ---- */
 
-struct fold_statistic {
-    float keep;
-    __device__ void operator()(int64_t, float fresh, float &old) const
-    {
-        old = keep * old + fresh;
-    }
-};
-
 static void fold(int64_t n, double keep, void *old, const void *fresh)
 {
     lki_cuda_defer(elements(n, fold_statistic{(float)keep}, reads((const float *)fresh), updates((float *)old)));
 }
-
-struct move_mean {
-    bool copy;
-    float share;
-    __device__ void operator()(int64_t, float x, float &mean) const
-    {
-        mean = copy ? x : mean + share * (x - mean);
-    }
-};
 
 static void average(int64_t n, double share, const void *x, void *mean)
 {
     lki_cuda_defer(elements(n, move_mean{share == 1, (float)share}, reads((const float *)x), updates((float *)mean)));
 }
 
-/* As lki_perturbed. */
+__global__ void flat_average_kernel(flat_slice slice, bool runs, move_mean weights, read_array<float> x, update_array<float> mean)
+{
+    const int64_t at = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * FLAT_RUN;
+    if (at >= slice.n)
+        return;
+    const lk_flat_param own = slice.owner(at);
+
+    work_flat(at, own.first + own.count - slice.first, runs, own.weight ? weights : move_mean{true, 0}, x, mean);
+}
+
+static void flat_average(const lk_flat_map *map, int64_t first, int64_t n, double share, const void *from, void *to)
+{
+    const auto x = reads((const float *)from);
+    const auto mean = updates((float *)to);
+
+    lki_cuda_defer(launch(flat_average_kernel, flat_grid(n), dim3(LKI_BLOCK), 0, flat_slice(*map, first, n), x.runs(FLAT_RUN) && mean.runs(FLAT_RUN), move_mean{share == 1, (float)share}, x, mean));
+}
+
 struct perturb_gradient {
     lk_perturb p;
     __device__ void operator()(int64_t i, float &g) const
     {
-        const double noise = p.deviation > 0 ? p.deviation * random_normal(p.rng.key, p.row, p.first + (uint64_t)i) : 0;
-        double v = (double)g * p.scale;
-        if (p.clip > 0)
-            v = v > p.clip ? p.clip : v < -p.clip ? -p.clip : v;
-        g = (float)(v + noise);
+        g = changed_gradient(p, p.rng.key, p.first + (uint64_t)i, g);
     }
 };
 
@@ -161,7 +157,9 @@ template <lki_type t> static lk_backend make(const char *name)
 #define X(NAME, op) b.kernel[LK_OP_##NAME] = lk_kern_cuda_##op != NULL ? lk_kern_cuda_##op[t] : NULL;
     LK_OP_LIST(X)
 #undef X
-#define X(NAME, opt) b.optimizer[LK_OPT_##NAME] = lk_opt_cuda_##opt;
+#define X(NAME, opt) \
+    b.optimizer[LK_OPT_##NAME] = lk_opt_cuda_##opt; \
+    b.flat[LK_OPT_##NAME] = lk_flat_cuda_##opt;
     LK_OPT_LIST(X)
 #undef X
     b.tile_squares = tile_squares;
@@ -170,6 +168,7 @@ template <lki_type t> static lk_backend make(const char *name)
     b.fold = fold;
     b.average = average;
     b.perturb = perturb;
+    b.flat_average = flat_average;
     b.scale_statistics = scale_statistics;
     return b;
 }

@@ -29,7 +29,8 @@ LK_OP_LIST(X)
 #undef X
 #define X(NAME, name) \
     void lk_opt_cuda_##name( \
-        int64_t n, void *p, void *const state[LK_MAX_OPT_STATE], const void *g, const lk_opt_args *a) __attribute__((weak));
+        int64_t n, void *p, void *const state[LK_MAX_OPT_STATE], const void *g, const lk_opt_args *a) __attribute__((weak)); \
+    void lk_flat_cuda_##name(const lk_flat_call *c) __attribute__((weak)); /* not of those that take whole parameters */
 LK_OPT_LIST(X)
 #undef X
 

@@ -1,5 +1,5 @@
 /* lion, the formula of ref/lion.c. */
-#include "kern/cuda/elements.cuh"
+#include "kern/cuda/optimizer.cuh"
 
 struct lion_update {
     lki_formula_opt k;
@@ -9,7 +9,4 @@ struct lion_update {
     }
 };
 
-void lk_opt_cuda_lion(int64_t n, void *p, void *const state[LK_MAX_OPT_STATE], const void *g, const lk_opt_args *a)
-{
-    lki_cuda_defer(elements(n, lion_update{lki_formula_opt_make(a)}, reads((const float *)g), updates((float *)p), updates((float *)state[0])));
-}
+LKI_OPTIMIZER(lion, one, lion_update)

@@ -1,5 +1,5 @@
 /* sgd, the formula of ref/sgd.c. */
-#include "kern/cuda/elements.cuh"
+#include "kern/cuda/optimizer.cuh"
 
 struct sgd_update {
     lki_formula_opt k;
@@ -9,7 +9,4 @@ struct sgd_update {
     }
 };
 
-void lk_opt_cuda_sgd(int64_t n, void *p, void *const state[LK_MAX_OPT_STATE], const void *g, const lk_opt_args *a)
-{
-    lki_cuda_defer(elements(n, sgd_update{lki_formula_opt_make(a)}, reads((const float *)g), updates((float *)p), updates((float *)state[0])));
-}
+LKI_OPTIMIZER(sgd, one, sgd_update)
