@@ -195,6 +195,7 @@ static lk_status create_slots(lk_exec *e, int slots)
         LK_TRY(lk_space_alloc(e->space, e->at.inputs_bytes, "inputs", &e->slot[i].inputs));
         LK_TRY(lk_mark_create(e->space, &e->slot[i].mark));
         LK_TRY(lk_mark_create(e->space, &e->slot[i].used));
+        LK_TRY(lk_mark_set(e->space, e->slot[i].used)); /* new memory is filled with zeros in the order of the queue, and inputs come in beside it */
     }
     LK_TRY(lk_alloc_array(p->n_nodes, sizeof *e->key, "streams", &e->key));
     e->n_keys = count_keys(p, e->key);

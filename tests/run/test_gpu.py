@@ -91,7 +91,7 @@ class Gpu(lockstep.Case):
         self.make_h5("train.h5", "x=float32[90,12]:rand", "image=float32[90,1,8,8]:rand", "y=int64[90]:mod3", "tokens=int64[1300]:mod17")
 
     def env(self, **more):
-        return dict({"LOCKSTEP_CUDA_MODULE": MODULE}, **more)
+        return dict({"LOCKSTEP_CUDA_MODULE": MODULE, "STANDIN_AHEAD": "2"}, **more)
 
     def train(self, model, ranks=0, name="run", *words, mpi=False, **env):
         self.write("run.yaml", MODELS[model])

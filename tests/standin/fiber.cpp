@@ -495,6 +495,12 @@ const char *standin_where()
     return text;
 }
 
+void standin_misaligned(const void *p, size_t to)
+{
+    fail("an access to %p, which is not a multiple of %zu bytes", p, to);
+    give_up();
+}
+
 void standin_barrier(const char *file, int line)
 {
     thread &me = B.threads[B.now];

@@ -127,6 +127,8 @@ struct standin {
     int devices = 1;
     size_t bytes = default_bytes;
     bool eager = false;
+    size_t ahead = 0;
+    uint64_t waits = 0;
     size_t guard = 1;
     bool closed = true;                         /* device memory */
     double guard_seconds = 0, work_seconds = 0; /* spent on closing and opening; between */
@@ -336,6 +338,7 @@ void setup()
     G.devices = (int)std::min<size_t>(number("STANDIN_DEVICES", 1), most_devices);
     G.bytes = number("STANDIN_BYTES", default_bytes);
     G.eager = number("STANDIN_EAGER", 0) != 0;
+    G.ahead = number("STANDIN_AHEAD", 0);
     G.guard = number("STANDIN_GUARD", 1);
     G.closed = G.guard > 0;
     if (const char *const path = getenv("STANDIN_POOL"); path != nullptr && *path != 0)
@@ -493,12 +496,25 @@ bool pending(const CUstream_st *s, uint64_t place)
     return !s->queue.empty() && s->queue.front().place <= place;
 }
 
+/* Before something is done that s is waited for: where other streams are to be ahead of it, as far as they get. */
+void let_others_run(const CUstream_st *s)
+{
+    if (G.ahead == 0 || (G.ahead > 1 && ++G.waits % 2 == 0))
+        return;
+    for (size_t i = 0; i < G.streams.size(); i++) {
+        int64_t budget = INT64_MAX;
+        if (G.streams[i] != s)
+            advance(G.streams[i], UINT64_MAX, &budget);
+    }
+}
+
 /* The same, however long it takes. */
 void finish(CUstream_st *s, uint64_t place)
 {
     if (!pending(s, place))
         return;
     const opened access;
+    let_others_run(s);
     for (;;) {
         int64_t budget = INT64_MAX;
         if (advance(s, place, &budget))
@@ -524,6 +540,8 @@ bool poll(CUstream_st *s, uint64_t place, uint64_t *asked)
     *asked = place;
     int64_t budget = first ? (int64_t)s->queue.size() / 2 : INT64_MAX;
     const opened access;
+    if (first)
+        let_others_run(s);
     return advance(s, place, &budget) && !first;
 }
 
@@ -1144,11 +1162,24 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
         standin_say("cudaMemcpyAsync of memory that is not pinned, in a graph");
         return spoil(stream->collecting.get(), cudaErrorStreamCaptureUnsupported);
     }
-    if (const cudaError_t e = queue_copy(stream, to, from, bytes, f == PAGEABLE); e != cudaSuccess)
+    /* From pageable memory it "might be synchronous": that is read late, as by a GPU that reaches it. */
+    if (const cudaError_t e = queue_copy(stream, to, from, bytes, false); e != cudaSuccess)
         return e;
     if (t == PAGEABLE)
         finish(stream, G.place);
     return note(G.lost);
+}
+
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *a, const void *p)
+{
+    BEGIN(cudaPointerGetAttributes);
+    const allocation *const own = find(p);
+    *a = {};
+    a->type = own != nullptr ? cudaMemoryTypeDevice : is_pinned(p, 1) ? cudaMemoryTypeHost : cudaMemoryTypeUnregistered;
+    a->device = own != nullptr ? own->device : a->type == cudaMemoryTypeHost ? me().device : cudaInvalidDeviceId;
+    a->devicePointer = a->type == cudaMemoryTypeUnregistered ? nullptr : const_cast<void *>(p);
+    a->hostPointer = own != nullptr ? nullptr : const_cast<void *>(p);
+    return cudaSuccess;
 }
 
 /* Waits where CUDA does: not for what goes from pageable memory, which is staged, nor for what stays on the device. */

@@ -221,6 +221,12 @@ static __global__ void outside_of_mask(int *out)
     out[threadIdx.x] = threadIdx.x < 4 ? __shfl_sync(0xfu, 1, 20) : 0;
 }
 
+static __global__ void wide_access(int *out)
+{
+    standin_aligned(out + 4, 16);
+    standin_aligned(out + 2, 16);
+}
+
 static void expect_loss(void (*k)(int *), unsigned threads)
 {
     int *out = device<int>(64);
@@ -243,6 +249,10 @@ Test(standin, shuffle_with_an_ended_lane)
 Test(standin, shuffle_in_a_part_of_a_warp)
 {
     expect_loss(no_such_lane, 48);
+}
+Test(standin, access_that_is_not_aligned)
+{
+    expect_loss(wide_access, 32);
 }
 Test(standin, threads_that_wait_for_each_other)
 {
@@ -440,14 +450,26 @@ Test(standin, work_is_late)
     cr_assert(h[1] == 17);
     OK(cudaStreamQuery(s));
 }
-Test(standin, pageable_memory_is_staged)
+/* CUDA says that it might wait, and no more. */
+Test(standin, pageable_memory_is_read_late)
 {
     const cudaStream_t s = stream();
     int *d = device<int>(1), h = 5, back = -1;
     OK(cudaMemcpyAsync(d, &h, 4, cudaMemcpyHostToDevice, s));
     h = 7;
     OK(cudaMemcpyAsync(&back, d, 4, cudaMemcpyDeviceToHost, s)); /* done when it returns */
-    cr_assert(back == 5);
+    cr_assert(back == 7);
+}
+Test(standin, kinds_of_memory)
+{
+    int *d = device<int>(4), *p = pinned<int>(4), h[4];
+    cudaPointerAttributes a;
+    OK(cudaPointerGetAttributes(&a, d + 3));
+    cr_assert(a.type == cudaMemoryTypeDevice && a.device == 0);
+    OK(cudaPointerGetAttributes(&a, p + 3));
+    cr_assert(a.type == cudaMemoryTypeHost);
+    OK(cudaPointerGetAttributes(&a, h));
+    cr_assert(a.type == cudaMemoryTypeUnregistered);
 }
 Test(standin, streams_need_events)
 {
@@ -472,6 +494,27 @@ Test(standin, streams_need_events)
     OK(cudaDeviceSynchronize());
     OK(cudaMemcpy(h, d, 4, cudaMemcpyDeviceToHost));
     cr_assert(*h == 111);
+}
+static void ahead()
+{
+    setenv("STANDIN_AHEAD", "1", 1);
+}
+Test(standin, other_streams_ahead, .init = ahead)
+{
+    const cudaStream_t a = stream(), b = stream();
+    const event e;
+    int *d = device<int>(1), *h = pinned<int>(1);
+    *h = 5;
+    OK(cudaMemsetAsync(d, 0, 4, a));
+    OK(cudaMemcpyAsync(d, h, 4, cudaMemcpyHostToDevice, b)); /* no event behind the memset */
+    OK(cudaStreamSynchronize(a));
+    cr_assert(read(d, 1)[0] == 0);
+    OK(cudaMemsetAsync(d, 0, 4, a));
+    OK(cudaEventRecord(e, a));
+    OK(cudaStreamWaitEvent(b, e, 0));
+    OK(cudaMemcpyAsync(d, h, 4, cudaMemcpyHostToDevice, b));
+    OK(cudaStreamSynchronize(a));
+    cr_assert(read(d, 1)[0] == 5);
 }
 Test(standin, events)
 {

@@ -1,7 +1,7 @@
 /* What kernels need beside CUDA's headers when they are compiled for the host, in place of what nvcc knows by itself. The threads of a block
  * run one after the other, each until it ends or waits (fiber.cpp); blocks run one after the other.
  *
- * Misuse ends the launch with a printed line and cudaErrorLaunchFailure: a barrier that not all living threads reach at the same place
+ * Misuse ends the launch with a printed line and cudaErrorLaunchFailure: an access of several elements that is not aligned to its size, a barrier that not all living threads reach at the same place
  * of the source, a shuffle whose mask names lanes that ended, are not there or wait elsewhere, a launch with a pointer to host memory. */
 #ifndef LK_STANDIN_SIMT_H
 #define LK_STANDIN_SIMT_H
@@ -60,6 +60,14 @@ cudaError_t standin_launch(
     (__builtin_clear_padding(&a), ...); /* what lies between members may look like anything */
     ((bad = bad < 0 && standin_suspect(&a, sizeof a) ? i : bad, i++), ...);
     return bad >= 0 ? standin_refuse(body->types, bad) : standin_launch_body(body, grid, block, shared, s);
+}
+
+/* ---- addresses of accesses that are wider than an element ---- */
+[[noreturn]] void standin_misaligned(const void *p, size_t to);
+static inline void standin_aligned(const void *p, size_t to)
+{
+    if ((uintptr_t)p % to != 0)
+        standin_misaligned(p, to);
 }
 
 /* ---- waiting for each other ---- */

@@ -11,6 +11,8 @@
  *                      devices: bytes that are taken, and the most that were, as two int64. What a process had that was
  *                      killed stays taken
  *   STANDIN_EAGER=1    work is done when it is queued, as far as it can be
+ *   STANDIN_AHEAD=n    1: what is waited for is done last, all else that can be done first, so that work of two streams which must be in an order
+ *                      needs an event that says so; 2: at every other wait; 0: nothing is done that is not waited for
  *   STANDIN_GUARD=n    1: the host is killed if it touches device memory. Closing and opening of much memory is slow, so it stays open for a
  *                      while once that took more time than the work. 2: closed whenever no work runs; 0: never
  *   LD_PRELOAD=libstandin_mpi.so  (mpi.c) MPI takes device memory, and may touch it while a call into it lasts

@@ -147,6 +147,16 @@ static lk_status wait_queue(void)
     return wait_for(query_queue, NULL);
 }
 
+static bool is_pinned(const void *p)
+{
+    struct cudaPointerAttributes a;
+
+    if (cudaPointerGetAttributes(&a, p) == cudaSuccess)
+        return a.type == cudaMemoryTypeHost;
+    (void)cudaGetLastError();
+    return false;
+}
+
 static lk_status copy(void *to, const void *from, size_t bytes, lk_copy kind)
 {
     static const enum cudaMemcpyKind kinds[] = {
@@ -159,7 +169,8 @@ static lk_status copy(void *to, const void *from, size_t bytes, lk_copy kind)
     if (kind == LK_COPY_OUT) /* to memory that is not pinned CUDA waits by itself, and asks no one whether what it waits for will come */
         LK_TRY(wait_queue());
     LK_TRY(LK_CUDA(cudaMemcpyAsync(to, from, bytes, kinds[kind], lki_cuda_device.queue)));
-    return kind == LK_COPY_OUT ? wait_queue() : LK_OK;
+    /* CUDA does not promise to have read memory that is not pinned when it returns: a GPU that reaches it itself may do so later. */
+    return kind == LK_COPY_OUT || (kind == LK_COPY_IN && !is_pinned(from)) ? wait_queue() : LK_OK;
 }
 
 static lk_status copy_ahead(void *to, const void *from, size_t bytes, lk_mark *after)
