@@ -376,7 +376,7 @@ static __global__ void fused_back_keys(fused_input<T> in, const T *dy, const flo
                     float keep = 1, e = 0, g = 0;
                     if (j < seen) {
                         if (drop)
-                            keep = kept(in.drop, probability_words(in.drop, a, in.rows.live, p.b, head, i, j).at[j % 4]);
+                            keep = kept(in.drop, word_of(probability_words(in.drop, a, in.rows.live, p.b, head, i, j), (uint64_t)j));
                         e = expf(s[u][n] * in.scale - log_sum);
                         g = e * (ds[u][n] * keep - middle);
                     }

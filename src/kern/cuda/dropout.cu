@@ -36,8 +36,7 @@ struct drop_elements {
             block = unit / 4;
             words = random_block(key, row, (uint64_t)block);
         }
-        const uint32_t low = unit & 1 ? words.at[1] : words.at[0], high = unit & 1 ? words.at[3] : words.at[2];
-        y = (unit & 2 ? high : low) < limit ? 0.0f : x * scale;
+        y = word_of(words, (uint64_t)unit) < limit ? 0.0f : x * scale;
     }
 };
 

@@ -62,17 +62,24 @@ template <class T, int count = 16 / (int)sizeof(T)> struct alignas(count * sizeo
     static constexpr int n = count;
     T at[n];
 };
+template <class V, class T> static __device__ inline V *vec_at(T *p)
+{
+#ifdef LK_STANDIN
+    standin_aligned(p, alignof(V)); /* a GPU takes no others */
+#endif
+    return reinterpret_cast<V *>(p);
+}
 template <class T> static __device__ inline vec<T> load_vec(const T *p)
 {
-    return *reinterpret_cast<const vec<T> *>(p);
+    return *vec_at<const vec<T>>(p);
 }
 template <int n, class T> static __device__ inline vec<T, n> load_vec(const T *p)
 {
-    return *reinterpret_cast<const vec<T, n> *>(p);
+    return *vec_at<const vec<T, n>>(p);
 }
 template <class T, int n> static __device__ inline void store_vec(T *p, const vec<T, n> &v)
 {
-    *reinterpret_cast<vec<T, n> *>(p) = v;
+    *vec_at<vec<T, n>>(p) = v;
 }
 static inline bool aligned16(const void *p)
 {
@@ -215,15 +222,21 @@ static __device__ inline words4 random_block(const uint32_t *key, uint64_t row, 
     }
     return {{c0, c1, c2, c3}};
 }
+/* w.at[k] for k that is no constant, without an array in memory. */
+static __device__ inline uint32_t word_of(const words4 &w, uint64_t k)
+{
+    const uint32_t low = k & 1 ? w.at[1] : w.at[0], high = k & 1 ? w.at[3] : w.at[2];
+    return k & 2 ? high : low;
+}
 static __device__ inline uint32_t random_word(const uint32_t *key, uint64_t row, uint64_t word)
 {
-    return random_block(key, row, word / 4).at[word % 4];
+    return word_of(random_block(key, row, word / 4), word % 4);
 }
 /* As lk_rng_normal_row: element e of row `row`, from words 2e and 2e + 1. */
 static __device__ inline double random_normal(const uint32_t *key, uint64_t row, uint64_t e)
 {
     const words4 w = random_block(key, row, e / 2);
-    const double radius = ((double)w.at[2 * (e % 2)] + 1.0) * 0x1p-32, angle = (double)w.at[2 * (e % 2) + 1] * 0x1p-32;
+    const double radius = ((double)word_of(w, 2 * (e % 2)) + 1.0) * 0x1p-32, angle = (double)word_of(w, 2 * (e % 2) + 1) * 0x1p-32;
     return sqrt(-2.0 * log(radius)) * cos(6.283185307179586476925286766559 * angle);
 }
 
