@@ -166,6 +166,28 @@ class Digest(Gpu):
         found = self.run_it("doctor", env=self.env())
         self.assertRegex(found.out, r"\ngradients +(NCCL where each rank has a GPU of its own, else )?MPI")
 
+    def test_norms_take_the_sums_in_front_of_them(self):
+        # Four sums, each with a norm behind it. With less memory they are operations of their own: the same bits.
+        for precision in ["fp32", "bf16"]:
+            words = ["--set", "train.precision=%s" % precision]
+            self.write("run.yaml", MODELS["gpt"])
+
+            def plan(*more):
+                result = self.run_it("plan", "run.yaml", "--json", *words, *more, env=self.env())
+                self.check_code(result, lockstep.OK)
+                plan = json.loads(result.out)
+                return plan, [o["pass"] + " " + o["op"] for o in plan["operations"]]
+
+            whole, operations = plan()
+            self.assertEqual(operations.count("forward add+layer_norm"), 4)
+            self.assertEqual([o for o in operations if o.endswith(" add")], [])
+            less = ["--set", "train.activation_memory=%d" % (whole["activation_bytes"] * 4 // 5)]
+            short, operations = plan(*less)
+            self.assertGreater(short["again"], 0)
+            self.assertEqual([operations.count("forward " + o) for o in ["add", "layer_norm", "add+layer_norm"]], [4, 5, 0])
+            one = self.train("gpt", 1, precision + "-whole", *words)
+            self.assertEqual(self.digest(self.train("gpt", 1, precision + "-short", *words, *less)), self.digest(one))
+
     def test_nccl(self):
         alone = {model: self.digest(self.train(model, 1, model + "-alone")) for model in ["mlp", "gpt"]}
         one = self.train("mlp", 1, "nccl-1", "--set", "run.transport=nccl", mpi=True)
