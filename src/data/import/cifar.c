@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum { LABELS_CIFAR10, LABELS_FINE, LABELS_COARSE };
-enum { PIECE = 256 }; /* records at a time */
+enum { PIECE = 64 }; /* records at a time */
 
 static const lk_field cifar_rows[] = {
     LK_FIELD(lk_import_cifar_opts, files, LK_T_STRINGS, .positional = true,
