@@ -1,9 +1,11 @@
-/* cuDNN's graph interface on the host, as far as the module's convolutions use it: descriptors are stores of attributes, which are checked as they are set
- * and finalized; plans run by plain loops over what the attributes say, in float.
+/* cuDNN's graph interface on the host, as far as the module's convolutions and attention use it: descriptors are stores of attributes, which are checked as
+ * they are set and finalized; plans run by plain loops over what the attributes say, in float, an operation after the other.
  *
  * Refused as documented, with the reason printed: attributes that a descriptor does not have, of another type or number; a descriptor finalized without
  * what it needs, or used before; shapes that do not fit each other; tensors of one graph that share an id; data that are missing or not aligned.
  * Stricter than the library: what a plan was made of must live as long as it does.
+ *
+ * Products have an engine only where they are attention, operation for operation as the library knows it (see attention_of).
  *
  * The heuristic's answers hold what must not be taken, in front of what may: see engines. It counts more than it then gives, as the library does. Some
  * graphs have no engine at all: anything behind a convolution needs channels in fours; a convolution alone writes the type of its factors (as the library's
@@ -19,6 +21,7 @@
 #include <algorithm>
 #include <bit>
 #include <cinttypes>
+#include <cmath>
 #include <cstdarg>
 #include <cstring>
 #include <map>
@@ -170,10 +173,23 @@ const std::map<cudnnBackendDescriptorType_t, std::vector<rule>> rules = {
         {{CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 1, true}, {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 1, true},
             {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 1, true}, {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 1, true},
             {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, CUDNN_TYPE_FLOAT, 1, 1, true}, {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA, CUDNN_TYPE_FLOAT, 1, 1, true}}},
-    {CUDNN_BACKEND_POINTWISE_DESCRIPTOR, {{CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, 1, true}, {CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, 1, true}}},
+    {CUDNN_BACKEND_POINTWISE_DESCRIPTOR,
+        {{CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, 1, true}, {CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, 1, true},
+            {CUDNN_ATTR_POINTWISE_AXIS, CUDNN_TYPE_INT64, 1, 1, false}}},
     {CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR,
         {{CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 1, true}, {CUDNN_ATTR_OPERATION_POINTWISE_XDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 1, true},
-            {CUDNN_ATTR_OPERATION_POINTWISE_BDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 1, false}, {CUDNN_ATTR_OPERATION_POINTWISE_YDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 1, true}}},
+            {CUDNN_ATTR_OPERATION_POINTWISE_BDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 1, false}, {CUDNN_ATTR_OPERATION_POINTWISE_TDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 1, false},
+            {CUDNN_ATTR_OPERATION_POINTWISE_YDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 1, true}}},
+    {CUDNN_BACKEND_MATMUL_DESCRIPTOR, {{CUDNN_ATTR_MATMUL_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, 1, true}}},
+    {CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR,
+        {{CUDNN_ATTR_OPERATION_MATMUL_DESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 1, true}, {CUDNN_ATTR_OPERATION_MATMUL_ADESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 1, true},
+            {CUDNN_ATTR_OPERATION_MATMUL_BDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 1, true}, {CUDNN_ATTR_OPERATION_MATMUL_CDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 1, true}}},
+    {CUDNN_BACKEND_REDUCTION_DESCRIPTOR, {{CUDNN_ATTR_REDUCTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, 1, true}, {CUDNN_ATTR_REDUCTION_OPERATOR, CUDNN_TYPE_REDUCTION_OPERATOR_TYPE, 1, 1, true}}},
+    {CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR,
+        {{CUDNN_ATTR_OPERATION_REDUCTION_DESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 1, true}, {CUDNN_ATTR_OPERATION_REDUCTION_XDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 1, true},
+            {CUDNN_ATTR_OPERATION_REDUCTION_YDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 1, true}}},
+    {CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR,
+        {{CUDNN_ATTR_OPERATION_RESHAPE_XDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 1, true}, {CUDNN_ATTR_OPERATION_RESHAPE_YDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 1, true}}},
     {CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, {{CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, 1, true}, {CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 64, true}}},
     {CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR, {{CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 1, true}, {CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, 1, true}}},
     {CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, {}},
@@ -190,10 +206,15 @@ size_t size_of(cudnnBackendAttributeType_t t)
 }
 
 /* ---- what a graph says ---- */
+size_t bytes_of(cudnnDataType_t t)
+{
+    return t == CUDNN_DATA_FLOAT || t == CUDNN_DATA_INT32 ? 4 : t == CUDNN_DATA_BOOLEAN ? 1 : 2;
+}
+
 struct tensor {
     int64_t id, dim[DIMS], stride[DIMS], align;
     cudnnDataType_t type;
-    bool inner;
+    bool inner, by_value;
     int64_t count() const
     {
         return dim[0] * dim[1] * dim[2] * dim[3];
@@ -204,26 +225,43 @@ struct tensor {
         int64_t last = 0;
         for (int i = 0; i < DIMS; i++)
             last += (dim[i] - 1) * stride[i];
-        return (size_t)(last + 1) * (type == CUDNN_DATA_FLOAT ? 4 : 2);
+        return (size_t)(last + 1) * bytes_of(type);
+    }
+    /* Of an element, in the order of each_element; a size of 1 serves all. */
+    size_t at(int64_t n, int64_t c, int64_t h, int64_t w) const
+    {
+        const int64_t p[DIMS] = {dim[0] == 1 ? 0 : n, dim[1] == 1 ? 0 : c, dim[2] == 1 ? 0 : h, dim[3] == 1 ? 0 : w};
+        return (size_t)(((p[0] * dim[2] + p[2]) * dim[3] + p[3]) * dim[1] + p[1]);
     }
 };
 
 struct step {
     cudnnBackendDescriptorType_t type;
-    tensor x, w, y; /* of a convolution; pointwise: in, summand, out */
-    bool sum;       /* pointwise: w is added; else nothing is done */
+    tensor x, w, y; /* of a convolution; pointwise: in, second, out; product: its factors, the product; else w is not used. id 0: none */
+    tensor which;   /* pointwise: of BINARY_SELECT */
+    cudnnPointwiseMode_t mode;
+    cudnnReduceTensorOp_t reduction;
+    int64_t axis;
     float alpha;
     int64_t stride[AXES], dilation[AXES], before[AXES], after[AXES];
     const tensor &out() const
     {
         return type == CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR ? x : type == CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR ? w : y;
     }
+    std::vector<const tensor *> tensors() const
+    {
+        std::vector<const tensor *> all;
+        for (const tensor *t : {&x, &w, &which, &y})
+            if (t->id != 0)
+                all.push_back(t);
+        return all;
+    }
 };
 
 tensor tensor_of(const descriptor *d)
 {
     tensor t = {d->get<int64_t>(CUDNN_ATTR_TENSOR_UNIQUE_ID), {}, {}, d->get<int64_t>(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT), d->get<cudnnDataType_t>(CUDNN_ATTR_TENSOR_DATA_TYPE),
-        d->has(CUDNN_ATTR_TENSOR_IS_VIRTUAL) && d->get<bool>(CUDNN_ATTR_TENSOR_IS_VIRTUAL)};
+        d->has(CUDNN_ATTR_TENSOR_IS_VIRTUAL) && d->get<bool>(CUDNN_ATTR_TENSOR_IS_VIRTUAL), d->has(CUDNN_ATTR_TENSOR_IS_BY_VALUE) && d->get<bool>(CUDNN_ATTR_TENSOR_IS_BY_VALUE)};
     for (int i = 0; i < DIMS; i++) {
         t.dim[i] = d->get<int64_t>(CUDNN_ATTR_TENSOR_DIMENSIONS, i);
         t.stride[i] = d->get<int64_t>(CUDNN_ATTR_TENSOR_STRIDES, i);
@@ -244,17 +282,35 @@ const std::map<cudnnBackendDescriptorType_t, std::vector<int>> convolutions = {
             CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA}},
 };
 
+/* Attributes of what else there is; 0: none. */
+struct operands {
+    int x, w, which, y;
+};
+const std::map<cudnnBackendDescriptorType_t, operands> others = {
+    {CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR,
+        {CUDNN_ATTR_OPERATION_POINTWISE_XDESC, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, CUDNN_ATTR_OPERATION_POINTWISE_TDESC, CUDNN_ATTR_OPERATION_POINTWISE_YDESC}},
+    {CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR, {CUDNN_ATTR_OPERATION_MATMUL_ADESC, CUDNN_ATTR_OPERATION_MATMUL_BDESC, 0, CUDNN_ATTR_OPERATION_MATMUL_CDESC}},
+    {CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR, {CUDNN_ATTR_OPERATION_REDUCTION_XDESC, 0, 0, CUDNN_ATTR_OPERATION_REDUCTION_YDESC}},
+    {CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR, {CUDNN_ATTR_OPERATION_RESHAPE_XDESC, 0, 0, CUDNN_ATTR_OPERATION_RESHAPE_YDESC}},
+};
+
 step step_of(const descriptor *d)
 {
     step s = {};
     s.type = d->type;
     const auto found = convolutions.find(d->type);
     if (found == convolutions.end()) {
-        s.x = tensor_of(d->ref(CUDNN_ATTR_OPERATION_POINTWISE_XDESC));
-        s.y = tensor_of(d->ref(CUDNN_ATTR_OPERATION_POINTWISE_YDESC));
-        s.sum = d->ref(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR)->get<cudnnPointwiseMode_t>(CUDNN_ATTR_POINTWISE_MODE) == CUDNN_POINTWISE_ADD;
-        if (s.sum)
-            s.w = tensor_of(d->ref(CUDNN_ATTR_OPERATION_POINTWISE_BDESC));
+        const operands &o = others.at(d->type);
+        for (const auto &[name, to] : {std::pair(o.x, &s.x), std::pair(o.w, &s.w), std::pair(o.which, &s.which), std::pair(o.y, &s.y)})
+            if (name != 0 && d->has(name))
+                *to = tensor_of(d->ref(name));
+        if (d->type == CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR) {
+            const descriptor *const what = d->ref(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR);
+            s.mode = what->get<cudnnPointwiseMode_t>(CUDNN_ATTR_POINTWISE_MODE);
+            s.axis = what->has(CUDNN_ATTR_POINTWISE_AXIS) ? what->get<int64_t>(CUDNN_ATTR_POINTWISE_AXIS) : -1;
+        }
+        if (d->type == CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR)
+            s.reduction = d->ref(CUDNN_ATTR_OPERATION_REDUCTION_DESC)->get<cudnnReduceTensorOp_t>(CUDNN_ATTR_REDUCTION_OPERATOR);
         return s;
     }
     const std::vector<int> &name = found->second;
@@ -293,7 +349,14 @@ cudnnStatus_t check_tensor(const descriptor *d)
             return refuse(CUDNN_STATUS_BAD_PARAM, "tensor %" PRId64 ": size %d is %" PRId64 ", its stride %" PRId64, t.id, i, t.dim[i], t.stride[i]);
     if (t.align < 1 || (t.align & (t.align - 1)) != 0)
         return refuse(CUDNN_STATUS_BAD_PARAM, "tensor %" PRId64 ": alignment %" PRId64, t.id, t.align);
-    if (t.type != CUDNN_DATA_FLOAT && t.type != CUDNN_DATA_BFLOAT16 && t.type != CUDNN_DATA_HALF)
+    if (t.id == 0)
+        return refuse(CUDNN_STATUS_BAD_PARAM, "a tensor with id 0, which stands for none here");
+    if (t.inner && t.by_value)
+        return refuse(CUDNN_STATUS_BAD_PARAM, "tensor %" PRId64 " is virtual and by value", t.id);
+    if (t.by_value && (t.count() != 1 || t.type != CUDNN_DATA_FLOAT))
+        return decline(CUDNN_STATUS_NOT_SUPPORTED, "only one float by value is known here");
+    const bool counts = t.inner && (t.type == CUDNN_DATA_INT32 || t.type == CUDNN_DATA_BOOLEAN);
+    if (t.type != CUDNN_DATA_FLOAT && t.type != CUDNN_DATA_BFLOAT16 && t.type != CUDNN_DATA_HALF && !counts)
         return decline(CUDNN_STATUS_NOT_SUPPORTED_DATA_TYPE, "data type %d is not known here", (int)t.type);
     return CUDNN_STATUS_SUCCESS;
 }
@@ -335,17 +398,82 @@ cudnnStatus_t check_convolution(const descriptor *d)
     return CUDNN_STATUS_SUCCESS;
 }
 
+struct pointwise_rule {
+    char letter; /* see attention_of */
+    bool second, which;
+    cudnnDataType_t compute;
+};
+const std::map<cudnnPointwiseMode_t, pointwise_rule> modes = {
+    {CUDNN_POINTWISE_IDENTITY, {'i', false, false, CUDNN_DATA_FLOAT}},
+    {CUDNN_POINTWISE_ADD, {'+', true, false, CUDNN_DATA_FLOAT}},
+    {CUDNN_POINTWISE_SUB, {'-', true, false, CUDNN_DATA_FLOAT}},
+    {CUDNN_POINTWISE_MUL, {'*', true, false, CUDNN_DATA_FLOAT}},
+    {CUDNN_POINTWISE_DIV, {'/', true, false, CUDNN_DATA_FLOAT}},
+    {CUDNN_POINTWISE_EXP, {'e', false, false, CUDNN_DATA_FLOAT}},
+    {CUDNN_POINTWISE_LOG, {'l', false, false, CUDNN_DATA_FLOAT}},
+    {CUDNN_POINTWISE_GEN_INDEX, {'n', false, false, CUDNN_DATA_INT32}},
+    {CUDNN_POINTWISE_CMP_GE, {'>', true, false, CUDNN_DATA_BOOLEAN}},
+    {CUDNN_POINTWISE_BINARY_SELECT, {'?', true, true, CUDNN_DATA_FLOAT}},
+};
+
 cudnnStatus_t check_pointwise(const descriptor *d)
 {
-    const cudnnPointwiseMode_t mode = d->ref(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR)->get<cudnnPointwiseMode_t>(CUDNN_ATTR_POINTWISE_MODE);
-    if (mode != CUDNN_POINTWISE_ADD && mode != CUDNN_POINTWISE_IDENTITY)
-        return decline(CUDNN_STATUS_NOT_SUPPORTED, "pointwise mode %d is not known here", (int)mode);
-    if ((mode == CUDNN_POINTWISE_ADD) != d->has(CUDNN_ATTR_OPERATION_POINTWISE_BDESC))
-        return refuse(CUDNN_STATUS_BAD_PARAM, "pointwise mode %d and %s b", (int)mode, d->has(CUDNN_ATTR_OPERATION_POINTWISE_BDESC) ? "a" : "no");
+    const descriptor *const what = d->ref(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR);
     const step s = step_of(d);
+    const auto found = modes.find(s.mode);
+    if (found == modes.end())
+        return decline(CUDNN_STATUS_NOT_SUPPORTED, "pointwise mode %d is not known here", (int)s.mode);
+    const pointwise_rule &r = found->second;
+    if (r.second != d->has(CUDNN_ATTR_OPERATION_POINTWISE_BDESC) || r.which != d->has(CUDNN_ATTR_OPERATION_POINTWISE_TDESC))
+        return refuse(CUDNN_STATUS_BAD_PARAM, "pointwise mode %d and %s b, %s t", (int)s.mode, s.w.id != 0 ? "a" : "no", s.which.id != 0 ? "a" : "no");
+    if (what->get<cudnnDataType_t>(CUDNN_ATTR_POINTWISE_MATH_PREC) != r.compute)
+        return decline(CUDNN_STATUS_NOT_SUPPORTED_DATA_TYPE, "pointwise mode %d computes in type %d here", (int)s.mode, (int)r.compute);
+    if ((s.mode == CUDNN_POINTWISE_GEN_INDEX) != (s.axis >= 0 && s.axis < DIMS))
+        return refuse(CUDNN_STATUS_BAD_PARAM, "pointwise mode %d along axis %" PRId64, (int)s.mode, s.axis);
+    if ((s.mode == CUDNN_POINTWISE_CMP_GE ? s.y.type : r.which ? s.which.type : CUDNN_DATA_BOOLEAN) != CUDNN_DATA_BOOLEAN)
+        return refuse(CUDNN_STATUS_BAD_PARAM, "pointwise mode %d: what is true or not is of type boolean", (int)s.mode);
     for (int i = 0; i < DIMS; i++)
-        if (s.x.dim[i] != s.y.dim[i] || (s.sum && s.w.dim[i] != 1 && s.w.dim[i] != s.x.dim[i]))
-            return refuse(CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH, "pointwise: sizes %d are %" PRId64 ", %" PRId64 ", b %" PRId64, i, s.x.dim[i], s.y.dim[i], s.sum ? s.w.dim[i] : 0);
+        for (const tensor *t : {&s.w, &s.which})
+            if (s.x.dim[i] != s.y.dim[i] || (t->id != 0 && t->dim[i] != 1 && t->dim[i] != s.x.dim[i]))
+                return refuse(CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH, "pointwise: sizes %d are %" PRId64 ", %" PRId64 ", tensor %" PRId64 " has %" PRId64, i, s.x.dim[i], s.y.dim[i], t->id, t->dim[i]);
+    return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t check_product(const descriptor *d)
+{
+    const step s = step_of(d);
+    if (d->ref(CUDNN_ATTR_OPERATION_MATMUL_DESC)->get<cudnnDataType_t>(CUDNN_ATTR_MATMUL_COMP_TYPE) != CUDNN_DATA_FLOAT)
+        return decline(CUDNN_STATUS_NOT_SUPPORTED_DATA_TYPE, "only sums in float are known here");
+    if (s.x.dim[0] != s.y.dim[0] || s.w.dim[0] != s.y.dim[0] || s.x.dim[1] != s.y.dim[1] || s.y.dim[1] % s.w.dim[1] != 0 || s.x.dim[2] != s.y.dim[2] || s.w.dim[3] != s.y.dim[3] || s.x.dim[3] != s.w.dim[2])
+        return refuse(CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH, "product of tensors %" PRId64 " [%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 "] and %" PRId64 " [%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 "]", s.x.id,
+            s.x.dim[0], s.x.dim[1], s.x.dim[2], s.x.dim[3], s.w.id, s.w.dim[0], s.w.dim[1], s.w.dim[2], s.w.dim[3]);
+    return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t check_reduction(const descriptor *d)
+{
+    const step s = step_of(d);
+    if (d->ref(CUDNN_ATTR_OPERATION_REDUCTION_DESC)->get<cudnnDataType_t>(CUDNN_ATTR_REDUCTION_COMP_TYPE) != CUDNN_DATA_FLOAT)
+        return decline(CUDNN_STATUS_NOT_SUPPORTED_DATA_TYPE, "only sums in float are known here");
+    if (s.reduction != CUDNN_REDUCE_TENSOR_ADD && s.reduction != CUDNN_REDUCE_TENSOR_MAX)
+        return decline(CUDNN_STATUS_NOT_SUPPORTED, "reduction %d is not known here", (int)s.reduction);
+    for (int i = 0; i < DIMS; i++)
+        if (s.x.dim[i] % s.y.dim[i] != 0)
+            return refuse(CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH, "reduction: size %d is %" PRId64 ", and becomes %" PRId64, i, s.x.dim[i], s.y.dim[i]);
+    return CUDNN_STATUS_SUCCESS;
+}
+
+/* Only of the last two sizes, which change places. */
+cudnnStatus_t check_reshape(const descriptor *d)
+{
+    const step s = step_of(d);
+    if (s.x.count() != s.y.count())
+        return refuse(CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH, "reshape of %" PRId64 " numbers to %" PRId64, s.x.count(), s.y.count());
+    for (int i = 0; i < DIMS; i++) {
+        const int from = i < 2 ? i : 5 - i;
+        if (s.x.dim[from] != s.y.dim[i] || s.x.stride[from] != s.y.stride[i])
+            return decline(CUDNN_STATUS_NOT_SUPPORTED, "reshape: size %d is not the other's %d", i, from);
+    }
     return CUDNN_STATUS_SUCCESS;
 }
 
@@ -355,10 +483,10 @@ std::vector<const descriptor *> tensors_of(const descriptor *op)
     const auto found = convolutions.find(op->type);
     std::vector<const descriptor *> all;
     if (found == convolutions.end()) {
-        all = {op->ref(CUDNN_ATTR_OPERATION_POINTWISE_XDESC)};
-        if (op->has(CUDNN_ATTR_OPERATION_POINTWISE_BDESC))
-            all.push_back(op->ref(CUDNN_ATTR_OPERATION_POINTWISE_BDESC));
-        all.push_back(op->ref(CUDNN_ATTR_OPERATION_POINTWISE_YDESC));
+        const operands &o = others.at(op->type);
+        for (const int name : {o.x, o.w, o.which, o.y})
+            if (name != 0 && op->has(name))
+                all.push_back(op->ref(name));
         return all;
     }
     const int out = op->type == CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR ? 0 : op->type == CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR ? 1 : 2;
@@ -386,6 +514,68 @@ cudnnStatus_t check_graph(const descriptor *d)
     return CUDNN_STATUS_SUCCESS;
 }
 
+/* ---- attention ---- */
+/* A letter an operation: M product, m greatest, S sum, T reshape, and those of `modes`. */
+std::string letters_of(const std::vector<step> &steps)
+{
+    std::string all;
+    for (const step &s : steps)
+        all += s.type == CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR      ? 'M'
+               : s.type == CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR   ? 'T'
+               : s.type == CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR ? (s.reduction == CUDNN_REDUCE_TENSOR_MAX ? 'm' : 'S')
+                                                                        : modes.at(s.mode).letter;
+    return all;
+}
+
+enum attention { NONE, FORWARD, BACKWARD };
+
+/* Scores, their mask, softmax with the log of its sum, and the product with the values; or: the mean of dy y, the same scores less that log, and the gradients of
+ * values, keys and queries. (The graph whose gradients of queries are sums in float, which its engines make in an order of their own without a note of it,
+ * is none here.) */
+attention attention_of(const std::string &letters)
+{
+    for (const std::string mask : {"", "nn>?"}) {
+        if (letters == "M*" + mask + "m-eSl+/M")
+            return FORWARD;
+        for (const std::string shared : {"", "S"})
+            if (letters == "*S*M*-" + mask + "eTM" + shared + "M-**TM" + shared + "TM")
+                return BACKWARD;
+    }
+    return NONE;
+}
+
+/* What the engines for it take. */
+bool takes(const std::vector<step> &steps, attention what)
+{
+    const step &first = *std::find_if(steps.begin(), steps.end(), [](const step &s) { return s.type == CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR; });
+    const tensor &q = first.x, &k = first.w;
+    const int64_t d = q.dim[3];
+    if (d % 8 != 0 || d > 128 || (q.dim[2] == 1 && k.dim[3] == 1))
+        return false;
+    for (const step &s : steps)
+        for (const tensor *t : s.tensors()) {
+            const bool number = t->by_value, row = t->dim[3] == 1, mean = what == BACKWARD && &s == &steps[2] && t == &s.y;
+            if (!t->inner && !number && !row && (t->type != q.type || q.type == CUDNN_DATA_FLOAT))
+                return false;
+            if ((row || number) && t->type != CUDNN_DATA_FLOAT)
+                return false;
+            if (mean && t->inner)
+                return false;
+        }
+    const step &last = steps.back();
+    return !last.y.inner && (what == BACKWARD || last.x.type == q.type);
+}
+
+cudnnStatus_t answer_attention(descriptor *d, const std::vector<step> &steps)
+{
+    const attention what = attention_of(letters_of(steps));
+    if (what == NONE)
+        return decline(CUDNN_STATUS_NOT_SUPPORTED_GRAPH_PATTERN, "no engine for %s", letters_of(steps).c_str());
+    if (takes(steps, what) && d->get<cudnnBackendHeurMode_t>(CUDNN_ATTR_ENGINEHEUR_MODE) == CUDNN_HEUR_MODE_A)
+        d->results = {UNFIT, HASTY, GREEDY, GOOD};
+    return CUDNN_STATUS_SUCCESS;
+}
+
 /* What the library has for a graph. */
 cudnnStatus_t answer(descriptor *d)
 {
@@ -393,12 +583,12 @@ cudnnStatus_t answer(descriptor *d)
     const std::vector<step> steps = steps_of(graph);
     const bool fallback = d->get<cudnnBackendHeurMode_t>(CUDNN_ATTR_ENGINEHEUR_MODE) == CUDNN_HEUR_MODE_FALLBACK;
     const bool groups = steps[0].x.dim[1] != steps[0].w.dim[1];
+    d->graph = graph;
     if (convolutions.count(steps[0].type) == 0)
-        return decline(CUDNN_STATUS_NOT_SUPPORTED_GRAPH_PATTERN, "a graph begins with a convolution here");
+        return answer_attention(d, steps);
     const bool weights = steps[0].type == CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR;
     if (steps.size() > 1 && !weights && steps.back().out().dim[1] % 4 != 0)
         return decline(CUDNN_STATUS_NOT_SUPPORTED_GRAPH_PATTERN, "%" PRId64 " channels, with something behind the convolution", steps.back().out().dim[1]);
-    d->graph = graph;
     const tensor &factor = weights ? steps[0].x : steps[0].w, &out = steps[0].out();
     if ((groups && weights) || (steps.size() == 1 && out.type != factor.type))
         return CUDNN_STATUS_SUCCESS;
@@ -407,6 +597,17 @@ cudnnStatus_t answer(descriptor *d)
     else
         d->results = {UNFIT, HASTY, COARSE, WINOGRAD, GREEDY, GOOD};
     return CUDNN_STATUS_SUCCESS;
+}
+
+/* Backward lays the gradients of its scores down, in 16 bits. */
+int64_t workspace_of(const descriptor *config)
+{
+    const std::vector<step> steps = steps_of(config->graph);
+    if (config->which == GREEDY)
+        return INT64_C(1) << 40;
+    if (convolutions.count(steps[0].type) != 0 || attention_of(letters_of(steps)) != BACKWARD)
+        return WORKSPACE;
+    return 2 * steps[3].y.count();
 }
 
 cudnnStatus_t check_plan(const descriptor *d)
@@ -427,7 +628,14 @@ cudnnStatus_t check_pack(const descriptor *d)
 float load(cudnnDataType_t t, const char *p)
 {
     uint16_t h;
+    int32_t i;
     float f;
+    if (t == CUDNN_DATA_BOOLEAN)
+        return *p;
+    if (t == CUDNN_DATA_INT32) {
+        memcpy(&i, p, 4);
+        return (float)i;
+    }
     if (t == CUDNN_DATA_FLOAT) {
         memcpy(&f, p, 4);
         return f;
@@ -438,7 +646,12 @@ float load(cudnnDataType_t t, const char *p)
 
 void store(cudnnDataType_t t, char *p, float f)
 {
-    if (t == CUDNN_DATA_FLOAT) {
+    if (t == CUDNN_DATA_BOOLEAN) {
+        *p = f != 0;
+    } else if (t == CUDNN_DATA_INT32) {
+        const int32_t i = (int32_t)f;
+        memcpy(p, &i, 4);
+    } else if (t == CUDNN_DATA_FLOAT) {
         memcpy(p, &f, 4);
     } else if (t == CUDNN_DATA_HALF) {
         const __half h = __float2half_rn(f);
@@ -471,7 +684,7 @@ template <class F> void each_element(const tensor &t, F f)
 
 char *element(const tensor &t, char *p, int64_t n, int64_t c, int64_t h, int64_t w)
 {
-    return p + (n * t.stride[0] + c * t.stride[1] + h * t.stride[2] + w * t.stride[3]) * (t.type == CUDNN_DATA_FLOAT ? 4 : 2);
+    return p + (n * t.stride[0] + c * t.stride[1] + h * t.stride[2] + w * t.stride[3]) * (int64_t)bytes_of(t.type);
 }
 
 /* Calls f(rows of channels of one group: of x, of w; element of y) for each product of a convolution. */
@@ -518,11 +731,100 @@ numbers convolve(const step &s, const numbers &x, const numbers &w, const number
     return out;
 }
 
+/* As `type` holds it. */
+float rounded(cudnnDataType_t type, float v)
+{
+    char bytes[4];
+    store(type, bytes, v);
+    return load(type, bytes);
+}
+
+numbers pointwise(const step &s, const numbers &x, const numbers &second, const numbers &which)
+{
+    numbers out(x.size());
+    each_element(s.x, [&](size_t i, int64_t n, int64_t c, int64_t h, int64_t w) {
+        const int64_t place[DIMS] = {n, c, h, w};
+        const float v = x[i], b = s.w.id != 0 ? second[s.w.at(n, c, h, w)] : 0;
+        switch (s.mode) {
+        case CUDNN_POINTWISE_ADD:
+            out[i] = v + b;
+            break;
+        case CUDNN_POINTWISE_SUB:
+            out[i] = v - b;
+            break;
+        case CUDNN_POINTWISE_MUL:
+            out[i] = v * b;
+            break;
+        case CUDNN_POINTWISE_DIV:
+            out[i] = v / b;
+            break;
+        case CUDNN_POINTWISE_EXP:
+            out[i] = expf(v);
+            break;
+        case CUDNN_POINTWISE_LOG:
+            out[i] = logf(v);
+            break;
+        case CUDNN_POINTWISE_GEN_INDEX:
+            out[i] = (float)place[s.axis];
+            break;
+        case CUDNN_POINTWISE_CMP_GE:
+            out[i] = v >= b;
+            break;
+        case CUDNN_POINTWISE_BINARY_SELECT:
+            out[i] = which[s.which.at(n, c, h, w)] != 0 ? v : b;
+            break;
+        default:
+            out[i] = v;
+        }
+    });
+    return out;
+}
+
+/* Factors of 16 bits: what is made of floats on the way is rounded for the tensor cores. */
+numbers multiply(const step &s, const numbers &a, const numbers &b)
+{
+    const int64_t group = s.y.dim[1] / s.w.dim[1];
+    numbers out((size_t)s.y.count()), left = a;
+    for (float &v : left)
+        v = rounded(s.w.type, v);
+    each_element(s.y, [&](size_t i, int64_t n, int64_t c, int64_t h, int64_t w) {
+        float sum = 0;
+        for (int64_t k = 0; k < s.x.dim[3]; k++)
+            sum += left[s.x.at(n, c, h, k)] * b[s.w.at(n, c / group, k, w)];
+        out[i] = sum;
+    });
+    return out;
+}
+
+numbers reduce(const step &s, const numbers &x)
+{
+    const bool most = s.reduction == CUDNN_REDUCE_TENSOR_MAX;
+    numbers out((size_t)s.y.count(), most ? -INFINITY : 0.0f);
+    each_element(s.x, [&](size_t i, int64_t n, int64_t c, int64_t h, int64_t w) {
+        const int64_t place[DIMS] = {n, c, h, w};
+        int64_t to[DIMS];
+        for (int k = 0; k < DIMS; k++)
+            to[k] = place[k] / (s.x.dim[k] / s.y.dim[k]);
+        float &v = out[s.y.at(to[0], to[1], to[2], to[3])];
+        v = !most ? v + x[i] : v != v || x[i] <= v ? v : x[i];
+    });
+    return out;
+}
+
+numbers turn(const step &s, const numbers &x)
+{
+    numbers out(x.size());
+    each_element(s.x, [&](size_t i, int64_t n, int64_t c, int64_t h, int64_t w) { out[s.y.at(n, c, w, h)] = x[i]; });
+    return out;
+}
+
 struct program {
     engine which;
     std::vector<step> steps;
     std::map<int64_t, char *> data;
+    std::map<int64_t, numbers> values; /* by value, as they were when the work was queued */
     char *workspace;
+    size_t workspace_bytes;
     std::map<int64_t, numbers> held; /* by id, while it runs */
 
     bool inside(const tensor &t) const
@@ -536,6 +838,8 @@ struct program {
 
     const numbers &read(const tensor &t)
     {
+        if (t.by_value)
+            return values.at(t.id);
         if (!t.inner) {
             numbers &v = held[t.id];
             v.resize((size_t)t.count());
@@ -562,14 +866,14 @@ struct program {
 
     void run()
     {
-        if (!standin_in_device(workspace, WORKSPACE)) {
+        if (!standin_in_device(workspace, workspace_bytes)) {
             standin_lose(cudaErrorIllegalAddress, "cudnnBackendExecute: workspace at %p is not inside of an allocation", (void *)workspace);
             return;
         }
-        memset(workspace, 0xff, WORKSPACE);
+        memset(workspace, 0xff, workspace_bytes);
         for (const step &s : steps)
-            for (const tensor *t : {&s.x, &s.w, &s.y})
-                if (t->id != 0 && !t->inner && !inside(*t))
+            for (const tensor *t : s.tensors())
+                if (!t->inner && !t->by_value && !inside(*t))
                     return;
         held.clear();
         for (const step &s : steps) {
@@ -580,15 +884,12 @@ struct program {
                 write(s.out(), convolve(s, x, w, y));
                 continue;
             }
-            numbers v = read(s.x);
-            if (s.sum) {
-                const numbers &b = read(s.w);
-                each_element(s.x, [&](size_t i, int64_t n, int64_t c, int64_t h, int64_t w) {
-                    const int64_t at[DIMS] = {s.w.dim[0] == 1 ? 0 : n, s.w.dim[1] == 1 ? 0 : c, s.w.dim[2] == 1 ? 0 : h, s.w.dim[3] == 1 ? 0 : w};
-                    v[i] += b[(size_t)(((at[0] * s.w.dim[2] + at[2]) * s.w.dim[3] + at[3]) * s.w.dim[1] + at[1])];
-                });
-            }
-            write(s.y, std::move(v));
+            static const numbers none;
+            const numbers &x = read(s.x), &second = s.w.id != 0 ? read(s.w) : none, &third = s.which.id != 0 ? read(s.which) : none;
+            write(s.y, s.type == CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR      ? multiply(s, x, second)
+                       : s.type == CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR ? reduce(s, x)
+                       : s.type == CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR   ? turn(s, x)
+                                                                                : pointwise(s, x, second, third));
         }
         held.clear();
     }
@@ -757,6 +1058,15 @@ cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t p)
     case CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR:
         status = check_pointwise(d);
         break;
+    case CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR:
+        status = check_product(d);
+        break;
+    case CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR:
+        status = check_reduction(d);
+        break;
+    case CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR:
+        status = check_reshape(d);
+        break;
     case CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR:
         status = check_graph(d);
         break;
@@ -815,7 +1125,7 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const p, cudnnBa
     }
     if (d->type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR && name == CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE && type == CUDNN_TYPE_INT64 && asked == 1) {
         *n = 1;
-        *(int64_t *)values = d->ref(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG)->which == GREEDY ? INT64_C(1) << 40 : WORKSPACE;
+        *(int64_t *)values = workspace_of(d->ref(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG));
         return CUDNN_STATUS_SUCCESS;
     }
     return refuse(CUDNN_STATUS_BAD_PARAM, "a descriptor of type %d has no attribute %d of type %d to be read", (int)d->type, (int)name, (int)type);
@@ -838,18 +1148,21 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
     auto run = std::make_shared<program>();
     run->which = config->which;
     run->steps = steps_of(config->graph);
+    run->workspace_bytes = (size_t)workspace_of(config);
     for (int64_t i = 0; i < v->values.at(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS).n; i++)
         run->data[v->get<int64_t>(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, i)] = v->get<char *>(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, i);
     size_t used = 0;
     std::set<int64_t> seen;
     for (const step &s : run->steps)
-        for (const tensor *t : {&s.x, &s.w, &s.y}) {
-            if (t->id == 0 || t->inner || !seen.insert(t->id).second)
+        for (const tensor *t : s.tensors()) {
+            if (t->inner || !seen.insert(t->id).second)
                 continue;
             used++;
             if (run->data.count(t->id) == 0 || run->data[t->id] == nullptr)
                 return refuse(CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "no data for tensor %" PRId64, t->id);
-            if ((uintptr_t)run->data[t->id] % (uintptr_t)t->align != 0)
+            if (t->by_value)
+                run->values[t->id] = {load(t->type, run->data[t->id])};
+            else if ((uintptr_t)run->data[t->id] % (uintptr_t)t->align != 0)
                 return refuse(CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER, "tensor %" PRId64 " at %p is not a multiple of %" PRId64, t->id, (void *)run->data[t->id], t->align);
         }
     if (used != run->data.size())

@@ -45,7 +45,7 @@ endif()
 # cuDNN's likewise.
 if(NOT LK_CUDNN_INCLUDE)
   list(FILTER standin_parts EXCLUDE REGEX "/cudnn\\.cpp$")
-  message(STATUS "No tests of convolutions by cuDNN: cudnn_graph.h is missing")
+  message(STATUS "No tests of convolutions and attention by cuDNN: cudnn_graph.h is missing")
 endif()
 
 add_library(lockstep_cuda_standin MODULE ${LK_CUDA_C} ${LK_STANDIN_NCCL} ${LK_CUDA_CU} ${standin_parts})

@@ -1,4 +1,7 @@
-/* attention, by products or, where those would be small, by the kernels of attention_fused.cuh.
+/* attention: by the kernels of attention_fused.cuh where it is small, else by cuDNN where that can (attention_cudnn.h), else by products.
+ *
+ * cuDNN reads queries, keys and values where they lie, and writes gradients there; queries and keys that rotary positions turn, and their gradients, lie in
+ * the scratch, as [B,heads,T,d].
  *
  * By products: for a block of queries S = scale q k^T, P = softmax of its rows, y = P v (op/attention.c, ref/attention.c have the
  * formulas). Nothing of all queries by all keys is kept; backward works P out again from S and the log of the sum of exponentials of each
@@ -10,6 +13,7 @@
  * units at once, and sums over the heads of a unit lie inside of a product. A causal block takes the keys up to its end, rounded up so that
  * there are at most LENGTHS different products. Blocks go backward from the last to the first: the last sees all keys, and the gradients
  * of keys and values that it writes are those that the others add to. */
+#include "kern/cuda/attention_cudnn.h"
 #include "kern/cuda/attention_fused.cuh"
 
 #include <inttypes.h>
@@ -47,11 +51,12 @@ static bool small(const lk_opspec *s)
 typedef struct plan_state {
     lki_heads h;
     attention_shape a;
-    bool fused;         /* the rest but for `turns` is for products */
+    bool fused;
+    float *turns; /* cosines, sines; NULL unless rotary */
+    lki_attention_cudnn *ahead, *back; /* NULL: by products, which all that follows is for */
     int run;            /* units at a time */
     int queries, keys, width;   /* of a block, of all, of a vector: padded */
     int blocks, step, lengths; /* product i is for (i + 1) step keys, or all */
-    float *turns;              /* cosines, sines; NULL unless rotary */
     lki_gemm *scores[LENGTHS]; /* [rows,keys] = [rows,width] [keys,width]^T */
     lki_gemm *mixes[LENGTHS];  /* [rows,width] = [rows,keys] [keys,width] */
     lki_gemm *sums[LENGTHS];   /* [keys,width] += [rows,keys]^T [rows,width] */
@@ -151,6 +156,8 @@ static void destroy(void *state)
         lki_gemm_destroy(&p->sums[i]);
     }
     lki_gemm_destroy(&p->first_sum);
+    lki_attention_cudnn_destroy(&p->ahead);
+    lki_attention_cudnn_destroy(&p->back);
     lk_space_free(&lki_space_cuda, p->turns);
     lk_free(p);
 }
@@ -198,13 +205,78 @@ static lk_status products_make(plan_state *p, lki_type t, bool back)
     return LK_OK;
 }
 
+/* ---- by cuDNN: its scratch ---- */
+typedef struct cudnn_room {
+    size_t bytes;
+    void *work;
+    void *q, *k, *dq, *dk;     /* T [B,heads,T,d]; turned. NULL unless rotary */
+    void *spare_q, *spare_kv;  /* where gradients go that nobody asks for */
+} cudnn_room;
+
+static cudnn_room cudnn_room_make(const plan_state *p, size_t size, bool back, void *base)
+{
+    const lki_heads *h = &p->h;
+    const int64_t q = h->batch * h->heads * h->t * h->d, k = h->batch * h->kv_heads * h->s * h->d;
+    cudnn_room r = {};
+
+    r.work = take_piece<char>(base, &r.bytes, (int64_t)lki_attention_cudnn_scratch(back ? p->back : p->ahead));
+    if (p->turns != NULL) {
+        r.q = take_piece<char>(base, &r.bytes, q * (int64_t)size);
+        r.k = take_piece<char>(base, &r.bytes, k * (int64_t)size);
+    }
+    if (p->turns != NULL && back) {
+        r.dq = take_piece<char>(base, &r.bytes, q * (int64_t)size);
+        r.dk = take_piece<char>(base, &r.bytes, k * (int64_t)size);
+    }
+    if (h->kv_in != 0 && back) {
+        r.spare_q = take_piece<char>(base, &r.bytes, h->batch * h->t * h->q_row * (int64_t)size);
+        r.spare_kv = take_piece<char>(base, &r.bytes, h->batch * h->s * h->kv_row * (int64_t)size);
+    }
+    return r;
+}
+
+/* The vectors of turned heads are counted by an int. */
+static bool cudnn_fits(const plan_state *p, const lk_opspec *s)
+{
+    const lki_heads *h = &p->h;
+    const double most = INT32_MAX / 2, turned = (double)(h->batch * h->d) * (double)(h->heads * (h->t > h->s ? h->t : h->s));
+    return !drops(s) && h->lengths_in < 0 && (!s->attr.attention.rotary || turned < most);
+}
+
+static lki_vectors apart(int64_t heads, int64_t places, int64_t d)
+{
+    return {heads * places * d, places * d, d};
+}
+
+static lk_status ask_cudnn(plan_state *p, const lk_opspec *s, lki_type t)
+{
+    const lki_heads *h = &p->h;
+    const lki_vectors q = {h->t * h->q_row, h->d, h->q_row}, kv = {h->s * h->kv_row, h->d, h->kv_row};
+    const bool rotary = s->attr.attention.rotary;
+    const lki_attention_sizes sizes = {h->batch, h->heads, h->kv_heads, h->t, h->s, h->d, p->a.causal, rotary ? apart(h->heads, h->t, h->d) : q, rotary ? apart(h->kv_heads, h->s, h->d) : kv, kv};
+
+    LK_TRY(lki_attention_cudnn_create(&sizes, t, s->training ? LKI_ATTENTION_FORWARD : LKI_ATTENTION_ALONE, &p->ahead));
+    return s->training ? lki_attention_cudnn_create(&sizes, t, LKI_ATTENTION_BACKWARD, &p->back) : LK_OK;
+}
+
 static lk_status plan_fill(plan_state *p, const lk_opspec *s, lki_type t)
 {
     LK_TRY(size_make(p, s, lki_type_size(t)));
     if (s->attr.attention.rotary)
         LK_TRY(turns_make(&p->h, &p->turns));
     p->fused = fused_fits(p->a) && small(s);
-    return p->fused ? LK_OK : products_make(p, t, s->training);
+    if (p->fused)
+        return LK_OK;
+    if (cudnn_fits(p, s))
+        LK_TRY(ask_cudnn(p, s, t));
+    return p->ahead != NULL && (p->back != NULL || !s->training) ? LK_OK : products_make(p, t, s->training);
+}
+
+static size_t scratch_of(const plan_state *p, size_t size, bool back)
+{
+    if (p->fused)
+        return back ? fused_scratch(p->a) : 0;
+    return (back ? p->back : p->ahead) != NULL ? cudnn_room_make(p, size, back, NULL).bytes : room_make(p, p->run, size, back, NULL).bytes;
 }
 
 template <class T> static lk_status plan(const lk_opspec *s, lk_kern_plan *out)
@@ -221,8 +293,8 @@ template <class T> static lk_status plan(const lk_opspec *s, lk_kern_plan *out)
     *out = {};
     out->state = p;
     out->saved_bytes = s->training ? (size_t)(p->h.batch * p->h.heads * p->h.t) * sizeof(float) : 0;
-    out->scratch_forward = p->fused ? 0 : room_make(p, p->run, sizeof(T), false, NULL).bytes;
-    out->scratch_backward = !s->training ? 0 : p->fused ? fused_scratch(p->a) : room_make(p, p->run, sizeof(T), true, NULL).bytes;
+    out->scratch_forward = scratch_of(p, sizeof(T), false);
+    out->scratch_backward = s->training ? scratch_of(p, sizeof(T), true) : 0;
     return LK_OK;
 }
 
@@ -358,35 +430,28 @@ static __global__ void gradient_rows(score_rows r, const float *lse, const float
     }
 }
 
-/* ---- passes ---- */
-template <class T> struct pass {
+/* ---- rows of their own ---- */
+/* Brings vectors of a run of units there, turned if rotary, and takes them back. */
+template <class T> struct moves {
     const lk_call *c;
     const plan_state *p;
-    room r;
     row_lengths rows;
-    attention_drop drop;
     rotary_table table;
-    int first; /* unit of the run */
-
-    pass(const lk_call *call, bool back) : c(call), p((const plan_state *)call->state), table{}, first(0)
-    {
-        r = room_make(p, p->run, sizeof(T), back, c->scratch);
-        rows = attention_keys_of(c, p->h);
-        drop = attention_drop_of(c);
-        table = rotary_table_of(p->h, p->turns);
-    }
+    int run, queries, blocks, all_keys, width; /* as in plan_state */
+    int filled; /* keys that are taken; zeros behind them */
+    int first;  /* unit of the run */
 
     own_rows of_queries() const
     {
-        return {first, p->blocks, p->queries, p->width};
+        return {first, blocks, queries, width};
     }
     own_rows of_keys() const
     {
-        return {first, 1, p->keys, p->width};
+        return {first, 1, all_keys, width};
     }
     int64_t vectors(bool keys) const
     {
-        return (int64_t)p->run * (keys ? p->keys : p->a.group * p->blocks * p->queries) * p->width;
+        return (int64_t)run * (keys ? all_keys : p->a.group * blocks * queries) * width;
     }
     /* Elements a thread that all rows of `at` allow. */
     bool wide(const void *at, bool turns) const
@@ -410,20 +475,35 @@ template <class T> struct pass {
         const packed_heads<T> packed = {(T *)to, row, at, keys ? p->a.s : p->a.t, keys ? 1 : p->a.group};
         const own_rows own = keys ? of_keys() : of_queries();
         const rotary_table by = turns ? table : rotary_table{};
-        const int filled = keys ? keys_of_length(p, p->lengths - 1) : p->a.t;
 
         if (wide(to, by.cosine != NULL))
-            return each(vectors(keys) / vec<T>::n, take_heads<F, T, vec<T>::n>{p->a, filled, from, own, by, packed});
-        return each(vectors(keys), take_heads<F, T, 1>{p->a, filled, from, own, by, packed});
+            return each(vectors(keys) / vec<T>::n, take_heads<F, T, vec<T>::n>{p->a, keys ? filled : p->a.t, from, own, by, packed});
+        return each(vectors(keys), take_heads<F, T, 1>{p->a, keys ? filled : p->a.t, from, own, by, packed});
+    }
+};
+
+/* ---- passes by products ---- */
+template <class T> struct pass {
+    const lk_call *c;
+    const plan_state *p;
+    room r;
+    attention_drop drop;
+    moves<T> m;
+
+    pass(const lk_call *call, bool back) : c(call), p((const plan_state *)call->state)
+    {
+        r = room_make(p, p->run, sizeof(T), back, c->scratch);
+        drop = attention_drop_of(c);
+        m = {c, p, attention_keys_of(c, p->h), rotary_table_of(p->h, p->turns), p->run, p->queries, p->blocks, p->keys, p->width, keys_of_length(p, p->lengths - 1), 0};
     }
 
     /* Queries, keys and values of the run. */
     lk_status bring_inputs() const
     {
         const lki_heads *h = &p->h;
-        LK_TRY(bring(false, c->x[0], h->q_row, 0, true, r.q));
-        LK_TRY(bring(true, c->x[h->kv_in], h->kv_row, h->k_at, true, r.k));
-        return bring(true, c->x[h->kv_in], h->kv_row, h->v_at, false, r.v);
+        LK_TRY(m.bring(false, c->x[0], h->q_row, 0, true, r.q));
+        LK_TRY(m.bring(true, c->x[h->kv_in], h->kv_row, h->k_at, true, r.k));
+        return m.bring(true, c->x[h->kv_in], h->kv_row, h->v_at, false, r.v);
     }
 
     T *block_of(void *queries, int block) const
@@ -432,7 +512,7 @@ template <class T> struct pass {
     }
     score_rows rows_of(int block) const
     {
-        return {p->a, rows, drop, first, p->run, p->queries, block, keys_of_length(p, length_of(p, block))};
+        return {p->a, m.rows, drop, m.first, p->run, p->queries, block, keys_of_length(p, length_of(p, block))};
     }
     dim3 row_blocks() const
     {
@@ -473,11 +553,11 @@ template <class T> static lk_status forward_products(const lk_call *c)
     const plan_state *p = a.p;
     const int units = p->a.batch * p->a.kv_heads;
 
-    for (; a.first < units; a.first += p->run) {
+    for (; a.m.first < units; a.m.first += p->run) {
         LK_TRY(a.bring_inputs());
         for (int block = 0; block < p->blocks; block++)
             LK_TRY(a.forward_block(block));
-        LK_TRY(a.take(false, (const T *)a.r.q, p->h.heads * p->h.d, 0, false, c->y));
+        LK_TRY(a.m.take(false, (const T *)a.r.q, p->h.heads * p->h.d, 0, false, c->y));
     }
     return LK_OK;
 }
@@ -490,25 +570,100 @@ template <class T> static lk_status backward_products(const lk_call *c)
     const int units = p->a.batch * p->a.kv_heads;
     void *const dq = c->dx[0], *const dkv = c->dx[h->kv_in];
 
-    for (; a.first < units; a.first += p->run) {
+    for (; a.m.first < units; a.m.first += p->run) {
         LK_TRY(a.bring_inputs());
-        LK_TRY(a.bring(false, c->dy, h->heads * h->d, 0, false, a.r.dy));
+        LK_TRY(a.m.bring(false, c->dy, h->heads * h->d, 0, false, a.r.dy));
         for (int block = p->blocks - 1; block >= 0; block--)
             LK_TRY(a.backward_block(block, dq != NULL, dkv != NULL));
         if (dq != NULL)
-            LK_TRY(a.take(false, (const T *)a.r.q, h->q_row, 0, true, dq));
+            LK_TRY(a.m.take(false, (const T *)a.r.q, h->q_row, 0, true, dq));
         if (dkv != NULL) {
-            LK_TRY(a.take(true, (const float *)a.r.dk, h->kv_row, h->k_at, true, dkv));
-            LK_TRY(a.take(true, (const float *)a.r.dv, h->kv_row, h->v_at, false, dkv));
+            LK_TRY(a.m.take(true, (const float *)a.r.dk, h->kv_row, h->k_at, true, dkv));
+            LK_TRY(a.m.take(true, (const float *)a.r.dv, h->kv_row, h->v_at, false, dkv));
         }
     }
     return LK_OK;
 }
 
+/* ---- passes by cuDNN, which takes padding rows for samples ---- */
+enum { ZERO_BLOCKS = 8 }; /* a sample */
+
+template <class T> static __global__ void zero_padding(const lk_live *live, int64_t row, T *x)
+{
+    const int64_t b = blockIdx.x / ZERO_BLOCKS;
+
+    if (b < live->valid)
+        return;
+    for (int64_t i = (int64_t)(blockIdx.x % ZERO_BLOCKS) * blockDim.x + threadIdx.x; i < row; i += (int64_t)ZERO_BLOCKS * blockDim.x)
+        x[b * row + i] = from_float<T>(0);
+}
+
+template <class T> static lk_status without_padding(const lk_call *c, const lk_shape *s, void *x)
+{
+    return x == NULL ? LK_OK : launch(zero_padding<T>, dim3(grid_of(s->dim[0] * ZERO_BLOCKS)), dim3(LKI_BLOCK), 0, c->live, lk_shape_row(s), (T *)x);
+}
+
+/* Queries, keys and values, where cuDNN reads them. */
+template <class T> struct cudnn_pass {
+    const lk_call *c;
+    const plan_state *p;
+    cudnn_room r;
+    moves<T> m;
+    const T *q, *k, *v;
+
+    cudnn_pass(const lk_call *call, bool back) : c(call), p((const plan_state *)call->state)
+    {
+        const lki_heads *h = &p->h;
+        const T *const kv = (const T *)c->x[h->kv_in];
+
+        r = cudnn_room_make(p, sizeof(T), back, c->scratch);
+        m = {c, p, attention_keys_of(c, p->h), rotary_table_of(p->h, p->turns), p->a.batch * p->a.kv_heads, p->a.t, 1, p->a.s, p->a.d, p->a.s, 0};
+        q = p->turns != NULL ? (const T *)r.q : (const T *)c->x[0];
+        k = p->turns != NULL ? (const T *)r.k : kv + h->k_at;
+        v = kv + h->v_at;
+    }
+
+    lk_status turn() const
+    {
+        if (p->turns == NULL)
+            return LK_OK;
+        LK_TRY(m.bring(false, c->x[0], p->h.q_row, 0, true, r.q));
+        return m.bring(true, c->x[p->h.kv_in], p->h.kv_row, p->h.k_at, true, r.k);
+    }
+};
+
+template <class T> static lk_status forward_cudnn(const lk_call *c)
+{
+    const cudnn_pass<T> a(c, false);
+
+    LK_TRY(a.turn());
+    LK_TRY(lki_attention_cudnn_forward(a.p->ahead, (float)a.p->h.scale, a.q, a.k, a.v, c->y, (float *)c->saved, a.r.work));
+    return without_padding<T>(c, &c->spec->out, c->y);
+}
+
+template <class T> static lk_status backward_cudnn(const lk_call *c)
+{
+    const cudnn_pass<T> a(c, true);
+    const lki_heads *h = &a.p->h;
+    const bool turned = a.p->turns != NULL;
+    T *const dq = (T *)(c->dx[0] != NULL ? c->dx[0] : a.r.spare_q), *const dkv = (T *)(c->dx[h->kv_in] != NULL ? c->dx[h->kv_in] : a.r.spare_kv);
+
+    LK_TRY(a.turn());
+    LK_TRY(lki_attention_cudnn_backward(a.p->back, (float)h->scale, a.q, a.k, a.v, c->y, (const float *)c->saved, c->dy, turned ? a.r.dq : dq, turned ? a.r.dk : dkv + h->k_at, dkv + h->v_at, a.r.work));
+    if (turned) {
+        LK_TRY(a.m.take(false, (const T *)a.r.dq, h->q_row, 0, true, dq));
+        LK_TRY(a.m.take(true, (const T *)a.r.dk, h->kv_row, h->k_at, true, dkv));
+    }
+    for (int i = 0; i <= h->kv_in; i++)
+        LK_TRY(without_padding<T>(c, &c->spec->in[i], c->dx[i]));
+    return LK_OK;
+}
+
+/* ---- the operation ---- */
 template <class T> static lk_status forward(const lk_call *c)
 {
     const plan_state *p = (const plan_state *)c->state;
-    return p->fused ? fused_run<T>(c, p->h, p->turns, false) : forward_products<T>(c);
+    return p->fused ? fused_run<T>(c, p->h, p->turns, false) : p->ahead != NULL ? forward_cudnn<T>(c) : forward_products<T>(c);
 }
 
 template <class T> static lk_status backward(const lk_call *c)
@@ -516,7 +671,7 @@ template <class T> static lk_status backward(const lk_call *c)
     const plan_state *p = (const plan_state *)c->state;
     if (c->dx[0] == NULL && c->dx[p->h.kv_in] == NULL)
         return LK_OK;
-    return p->fused ? fused_run<T>(c, p->h, p->turns, true) : backward_products<T>(c);
+    return p->fused ? fused_run<T>(c, p->h, p->turns, true) : p->back != NULL ? backward_cudnn<T>(c) : backward_products<T>(c);
 }
 
 template <class T>

@@ -244,11 +244,6 @@ void lki_conv_cudnn_destroy(lki_conv_cudnn **pp)
         lk_free(p);
 }
 
-int lki_cudnn_version(void)
-{
-    return (int)cudnnGetVersion();
-}
-
 #else
 
 lk_status lki_conv_cudnn_create(const lki_cudnn_sizes *s, lki_type t, lki_conv_part part, bool bias, lki_conv_cudnn **out)
@@ -279,11 +274,6 @@ size_t lki_conv_cudnn_scratch(const lki_conv_cudnn *p)
 void lki_conv_cudnn_destroy(lki_conv_cudnn **p)
 {
     (void)p;
-}
-
-int lki_cudnn_version(void)
-{
-    return 0;
 }
 
 #endif

@@ -39,8 +39,6 @@ size_t lki_conv_cudnn_scratch(const lki_conv_cudnn *p);
 LK_MUST_USE lk_status lki_conv_cudnn_run(const lki_conv_cudnn *p, const void *x, const void *w, const void *y, const float *bias, void *workspace);
 /* NULL in *p is fine; sets NULL. */
 void lki_conv_cudnn_destroy(lki_conv_cudnn **p);
-/* As cudnnGetVersion: 91900 for 9.19.0; 0: none. */
-int lki_cudnn_version(void);
 
 #ifdef __cplusplus
 }

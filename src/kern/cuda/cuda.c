@@ -3,7 +3,6 @@
 
 #include "base/mem.h"
 #include "base/thread.h"
-#include "kern/cuda/conv_cudnn.h"
 #include "kern/cuda/device.h"
 
 #include <inttypes.h>

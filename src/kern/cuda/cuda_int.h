@@ -74,6 +74,12 @@ extern const lk_space lki_space_cuda;
 const lk_backend *lki_cuda_backend(lki_type t);
 lk_status lki_cuda_sum(lk_sum_form form, int64_t n, float *to, const float *const from[4]);
 
+/* ---- cudnn_graph.c ---- */
+/* As cudnnGetVersion: 91900 for 9.19.0; 0: the module was built without it. */
+int lki_cudnn_version(void);
+/* Not with LOCKSTEP_CUDNN=0 in the environment, or where there is none. */
+bool lki_cudnn_wanted(void);
+
 /* ---- products ---- */
 /* Row-major: C [m,n] = op(A) [m,k] op(B) [k,n], then + C with `add`, + bias [n], then relu; `batch` of them, so many elements apart. Sums in
  * float. A is [m,k] with lda elements a row, or [k,m] where ta; B [k,n], or [n,k] where tb; C and what it is added to [m,n]. */

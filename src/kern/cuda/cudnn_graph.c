@@ -29,6 +29,11 @@ lk_status lki_cudnn_status(cudnnStatus_t e, const char *what, const char *file, 
         lki_cuda_device.device, (int)strcspn(what, "("), what, cudnnGetErrorString(e), message[0] != '\0' ? ": " : "", message);
 }
 
+int lki_cudnn_version(void)
+{
+    return (int)cudnnGetVersion();
+}
+
 bool lki_cudnn_wanted(void)
 {
     const char *const wish = getenv("LOCKSTEP_CUDNN");
@@ -105,21 +110,104 @@ lk_status lki_cudnn_tensor_make(lki_cudnn_graph *g, const lki_cudnn_tensor *t, c
     return LK_CUDNN(cudnnBackendFinalize(*out));
 }
 
-lk_status lki_cudnn_pointwise(lki_cudnn_graph *g, cudnnPointwiseMode_t mode, cudnnBackendDescriptor_t x, cudnnBackendDescriptor_t b, cudnnBackendDescriptor_t y)
+/* Filled but for its operands. */
+static lk_status pointwise(lki_cudnn_graph *g, cudnnPointwiseMode_t mode, cudnnDataType_t compute, int64_t dimension, cudnnBackendDescriptor_t *op)
 {
-    const cudnnDataType_t compute = CUDNN_DATA_FLOAT;
-    cudnnBackendDescriptor_t what, op;
+    cudnnBackendDescriptor_t what;
 
     LK_TRY(lki_cudnn_make(g, CUDNN_BACKEND_POINTWISE_DESCRIPTOR, &what));
     LK_TRY(lki_cudnn_set(what, CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode));
     LK_TRY(lki_cudnn_set(what, CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &compute));
+    if (mode == CUDNN_POINTWISE_GEN_INDEX)
+        LK_TRY(lki_cudnn_set(what, CUDNN_ATTR_POINTWISE_AXIS, CUDNN_TYPE_INT64, 1, &dimension));
     LK_TRY(LK_CUDNN(cudnnBackendFinalize(what)));
-    LK_TRY(lki_cudnn_make(g, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, &op));
-    LK_TRY(lki_cudnn_set_descriptor(op, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, what));
+    LK_TRY(lki_cudnn_make(g, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, op));
+    return lki_cudnn_set_descriptor(*op, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, what);
+}
+
+/* b and `which` NULL where there is none. */
+static lk_status operands(lki_cudnn_graph *g, cudnnBackendDescriptor_t op, cudnnBackendDescriptor_t x, cudnnBackendDescriptor_t b, cudnnBackendDescriptor_t which, cudnnBackendDescriptor_t y)
+{
     LK_TRY(lki_cudnn_set_descriptor(op, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x));
     if (b != NULL)
         LK_TRY(lki_cudnn_set_descriptor(op, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, b));
+    if (which != NULL)
+        LK_TRY(lki_cudnn_set_descriptor(op, CUDNN_ATTR_OPERATION_POINTWISE_TDESC, which));
     LK_TRY(lki_cudnn_set_descriptor(op, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y));
+    return lki_cudnn_add(g, op);
+}
+
+lk_status lki_cudnn_pointwise(lki_cudnn_graph *g, cudnnPointwiseMode_t mode, cudnnBackendDescriptor_t x, cudnnBackendDescriptor_t b, cudnnBackendDescriptor_t y)
+{
+    cudnnBackendDescriptor_t op;
+
+    LK_TRY(pointwise(g, mode, CUDNN_DATA_FLOAT, 0, &op));
+    return operands(g, op, x, b, NULL, y);
+}
+
+lk_status lki_cudnn_places(lki_cudnn_graph *g, int dimension, cudnnBackendDescriptor_t x, cudnnBackendDescriptor_t y)
+{
+    cudnnBackendDescriptor_t op;
+
+    LK_TRY(pointwise(g, CUDNN_POINTWISE_GEN_INDEX, CUDNN_DATA_INT32, dimension, &op));
+    return operands(g, op, x, NULL, NULL, y);
+}
+
+lk_status lki_cudnn_not_less(lki_cudnn_graph *g, cudnnBackendDescriptor_t a, cudnnBackendDescriptor_t b, cudnnBackendDescriptor_t y)
+{
+    cudnnBackendDescriptor_t op;
+
+    LK_TRY(pointwise(g, CUDNN_POINTWISE_CMP_GE, CUDNN_DATA_BOOLEAN, 0, &op));
+    return operands(g, op, a, b, NULL, y);
+}
+
+lk_status lki_cudnn_select(lki_cudnn_graph *g, cudnnBackendDescriptor_t which, cudnnBackendDescriptor_t x, cudnnBackendDescriptor_t b, cudnnBackendDescriptor_t y)
+{
+    cudnnBackendDescriptor_t op;
+
+    LK_TRY(pointwise(g, CUDNN_POINTWISE_BINARY_SELECT, CUDNN_DATA_FLOAT, 0, &op));
+    return operands(g, op, x, b, which, y);
+}
+
+lk_status lki_cudnn_product(lki_cudnn_graph *g, cudnnBackendDescriptor_t a, cudnnBackendDescriptor_t b, cudnnBackendDescriptor_t c)
+{
+    const cudnnDataType_t compute = CUDNN_DATA_FLOAT;
+    cudnnBackendDescriptor_t what, op;
+
+    LK_TRY(lki_cudnn_make(g, CUDNN_BACKEND_MATMUL_DESCRIPTOR, &what));
+    LK_TRY(lki_cudnn_set(what, CUDNN_ATTR_MATMUL_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &compute));
+    LK_TRY(LK_CUDNN(cudnnBackendFinalize(what)));
+    LK_TRY(lki_cudnn_make(g, CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR, &op));
+    LK_TRY(lki_cudnn_set_descriptor(op, CUDNN_ATTR_OPERATION_MATMUL_DESC, what));
+    LK_TRY(lki_cudnn_set_descriptor(op, CUDNN_ATTR_OPERATION_MATMUL_ADESC, a));
+    LK_TRY(lki_cudnn_set_descriptor(op, CUDNN_ATTR_OPERATION_MATMUL_BDESC, b));
+    LK_TRY(lki_cudnn_set_descriptor(op, CUDNN_ATTR_OPERATION_MATMUL_CDESC, c));
+    return lki_cudnn_add(g, op);
+}
+
+lk_status lki_cudnn_reduce(lki_cudnn_graph *g, cudnnReduceTensorOp_t how, cudnnBackendDescriptor_t x, cudnnBackendDescriptor_t y)
+{
+    const cudnnDataType_t compute = CUDNN_DATA_FLOAT;
+    cudnnBackendDescriptor_t what, op;
+
+    LK_TRY(lki_cudnn_make(g, CUDNN_BACKEND_REDUCTION_DESCRIPTOR, &what));
+    LK_TRY(lki_cudnn_set(what, CUDNN_ATTR_REDUCTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &compute));
+    LK_TRY(lki_cudnn_set(what, CUDNN_ATTR_REDUCTION_OPERATOR, CUDNN_TYPE_REDUCTION_OPERATOR_TYPE, 1, &how));
+    LK_TRY(LK_CUDNN(cudnnBackendFinalize(what)));
+    LK_TRY(lki_cudnn_make(g, CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR, &op));
+    LK_TRY(lki_cudnn_set_descriptor(op, CUDNN_ATTR_OPERATION_REDUCTION_DESC, what));
+    LK_TRY(lki_cudnn_set_descriptor(op, CUDNN_ATTR_OPERATION_REDUCTION_XDESC, x));
+    LK_TRY(lki_cudnn_set_descriptor(op, CUDNN_ATTR_OPERATION_REDUCTION_YDESC, y));
+    return lki_cudnn_add(g, op);
+}
+
+lk_status lki_cudnn_reshape(lki_cudnn_graph *g, cudnnBackendDescriptor_t x, cudnnBackendDescriptor_t y)
+{
+    cudnnBackendDescriptor_t op;
+
+    LK_TRY(lki_cudnn_make(g, CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR, &op));
+    LK_TRY(lki_cudnn_set_descriptor(op, CUDNN_ATTR_OPERATION_RESHAPE_XDESC, x));
+    LK_TRY(lki_cudnn_set_descriptor(op, CUDNN_ATTR_OPERATION_RESHAPE_YDESC, y));
     return lki_cudnn_add(g, op);
 }
 
@@ -265,6 +353,20 @@ bool lki_cudnn_leave(lki_cudnn_graph *g)
     *at = g->next;
     lki_cudnn_graph_fini(g);
     return true;
+}
+
+#else
+
+#include "kern/cuda/cuda_int.h"
+
+int lki_cudnn_version(void)
+{
+    return 0;
+}
+
+bool lki_cudnn_wanted(void)
+{
+    return false;
 }
 
 #endif

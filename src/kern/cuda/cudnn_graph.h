@@ -12,9 +12,6 @@
 lk_status lki_cudnn_status(cudnnStatus_t e, const char *what, const char *file, int line, const char *func);
 #define LK_CUDNN(call) lki_cudnn_status((call), #call, __FILE__, __LINE__, __func__)
 
-/* Not with LOCKSTEP_CUDNN=0 in the environment. */
-bool lki_cudnn_wanted(void);
-
 enum { LKI_CUDNN_DIMS = 4, LKI_CUDNN_OPS = 32, LKI_CUDNN_OWN = 192, LKI_CUDNN_KEY = 24 };
 
 /* A graph while it is made, then a plan with all descriptors that it was made of. All zero: empty. */
@@ -61,6 +58,18 @@ LK_MUST_USE lk_status lki_cudnn_set_descriptor(cudnnBackendDescriptor_t d, cudnn
 LK_MUST_USE lk_status lki_cudnn_add(lki_cudnn_graph *g, cudnnBackendDescriptor_t op);
 /* y = what `mode` makes of x (and b, NULL where the mode has none), in float. */
 LK_MUST_USE lk_status lki_cudnn_pointwise(lki_cudnn_graph *g, cudnnPointwiseMode_t mode, cudnnBackendDescriptor_t x, cudnnBackendDescriptor_t b, cudnnBackendDescriptor_t y);
+/* y = the place of each element of x along a dimension, an int32. */
+LK_MUST_USE lk_status lki_cudnn_places(lki_cudnn_graph *g, int dimension, cudnnBackendDescriptor_t x, cudnnBackendDescriptor_t y);
+/* y = a >= b, a boolean. */
+LK_MUST_USE lk_status lki_cudnn_not_less(lki_cudnn_graph *g, cudnnBackendDescriptor_t a, cudnnBackendDescriptor_t b, cudnnBackendDescriptor_t y);
+/* y = which ? x : b */
+LK_MUST_USE lk_status lki_cudnn_select(lki_cudnn_graph *g, cudnnBackendDescriptor_t which, cudnnBackendDescriptor_t x, cudnnBackendDescriptor_t b, cudnnBackendDescriptor_t y);
+/* c = a b of the last two dimensions, summed in float. The second dimension of b may be a fraction of the others': each of it serves so many neighbours. */
+LK_MUST_USE lk_status lki_cudnn_product(lki_cudnn_graph *g, cudnnBackendDescriptor_t a, cudnnBackendDescriptor_t b, cudnnBackendDescriptor_t c);
+/* Over what y has fewer of than x: of a dimension of which it has several, so many neighbours each. */
+LK_MUST_USE lk_status lki_cudnn_reduce(lki_cudnn_graph *g, cudnnReduceTensorOp_t how, cudnnBackendDescriptor_t x, cudnnBackendDescriptor_t y);
+/* The same numbers, their dimensions in another order. */
+LK_MUST_USE lk_status lki_cudnn_reshape(lki_cudnn_graph *g, cudnnBackendDescriptor_t x, cudnnBackendDescriptor_t y);
 
 /* ---- plans ---- */
 
@@ -70,7 +79,7 @@ typedef bool (*lki_cudnn_accept)(int64_t n, const cudnnBackendNumericalNote_t *n
  * the same for the same graph on the same device and library. g->plan stays NULL where there is none. Errors: LK_E_NOMEM; LK_E_LIBRARY where cuDNN does
  * not work. */
 LK_MUST_USE lk_status lki_cudnn_plan(lki_cudnn_graph *g, size_t most_workspace, lki_cudnn_accept accept, const void *arg);
-/* Queues the plan: tensor id[i] is at at[i], aligned to 16 bytes. */
+/* Queues the plan: tensor id[i] is at at[i], aligned to 16 bytes; a number by value on the host, all else on the device. */
 LK_MUST_USE lk_status lki_cudnn_run(const lki_cudnn_graph *g, int64_t n, const int64_t *id, const void *const *at, void *workspace);
 
 #endif
