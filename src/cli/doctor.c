@@ -279,7 +279,7 @@ static void add_missing(const json_t *o, lk_buf *b)
     static const struct {
         const char *key, *what;
     } all[] = {
-        {"cudnn", "cuDNN is not there: convolutions run through cuBLAS, slower (NVIDIA's package cudnn9-cuda-13, then build again)"},
+        {"cudnn", "cuDNN is not there: convolutions and attention run through cuBLAS, slower (NVIDIA's package cudnn9-cuda-13, then build again)"},
         {"nccl", "NCCL is not there: gradients travel over MPI (NVIDIA's packages libnccl2 libnccl-dev, then build again)"},
     };
     const json_t *versions = json_object_get(o, "cuda_versions");

@@ -1,6 +1,7 @@
 /* What a run computes on, and what its gradients travel over: decided once, the same on all ranks. */
 #include "train/run_int.h"
 
+#include "base/mem.h"
 #include "cuda/cuda.h"
 
 #include <stdio.h>
@@ -54,6 +55,38 @@ static lk_status open_wire(lk_run *r, const lk_cuda_module *module)
     return lk_comm_create_staged(r->comm, r->backend->space, direct, &r->wire);
 }
 
+static void print_cudnn(int version, char *out, size_t size)
+{
+    if (version == 0)
+        snprintf(out, size, "without cuDNN");
+    else
+        snprintf(out, size, "with cuDNN %d.%d.%d", version / 10000, version % 10000 / 100, version % 100);
+}
+
+/* What convolutions and attention go through decides how they are rounded, so it is the same on all ranks: a version of cuDNN, or 0. Collective. */
+static lk_status check_cudnn(const lk_run *r, const lk_cuda_module *module)
+{
+    lk_cuda_versions v = {0};
+    char text[2][32];
+    int *all = NULL, other = 0;
+    lk_status st;
+
+    module->versions(&v);
+    const int own = v.without_cudnn ? 0 : v.cudnn;
+    LK_TRY(lk_comm_agree(r->comm, lk_alloc_array(r->nranks, sizeof *all, "versions of all ranks", &all)));
+    st = lk_comm_allgather(r->comm, &own, sizeof own, all);
+    while (st == LK_OK && other < r->nranks && all[other] == all[0])
+        other++;
+    if (st == LK_OK && other < r->nranks) {
+        print_cudnn(all[0], text[0], sizeof text[0]);
+        print_cudnn(all[other], text[1], sizeof text[1]);
+        st = LK_FAIL(LK_E_CONFIG, "rank 0 on %s computes %s, rank %d on %s %s, which rounds otherwise: they need the same module and libraries, and LOCKSTEP_CUDNN set alike (0: without cuDNN)",
+            lk_comm_host(r->comm, 0), text[0], other, lk_comm_host(r->comm, other), text[1]);
+    }
+    lk_free(all);
+    return st;
+}
+
 lk_status lki_device_open(lk_run *r)
 {
     const int device = r->config->run.device;
@@ -84,6 +117,7 @@ lk_status lki_device_open(lk_run *r)
         return LK_OK;
     }
     r->on_gpu = true;
+    LK_TRY(check_cudnn(r, module));
     return open_wire(r, module);
 }
 

@@ -782,6 +782,12 @@ static const kern_case cases_attention[] = {
     {.attr.attention = {.heads = 1, .rotary = true, .rate = 0.1}, .in = {S(2, 34, 120)}, .large = true},
     {.attr.attention = {.heads = 2, .kv_heads = 1, .causal = true}, .in = {S(1, 37, 172)}, .large = true},
     {.attr.attention = {.heads = 1, .causal = true}, .in = {S(2, 19, 216)}, .large = true},
+    /* Widths that cuDNN takes. */
+    {.attr.attention = {.heads = 2, .kv_heads = 1, .causal = true}, .in = {S(3, 9, 32)}, .padding = 1},
+    {.attr.attention = {.heads = 2, .kv_heads = 1, .causal = true, .rotary = true}, .in = {S(3, 6, 32)}, .padding = 1},
+    {.attr.attention = {.heads = 2, .scale = 0.3}, .in = {S(3, 5, 16), S(3, 7, 32)}, .padding = 1},
+    {.attr.attention = {.heads = 4, .kv_heads = 2, .rotary = true}, .in = {S(2, 3, 32), S(2, 9, 32)}},
+    {.attr.attention = {.heads = 2, .causal = true}, .in = {S(2, 5, 16), S(2, 20, 32)}},
 };
 
 static const kern_case cases_reorder[] = {

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import struct
+import subprocess
 import unittest
 
 import lockstep
@@ -378,6 +379,15 @@ class Trouble(Gpu):
             self.assertIn("cudaErrorLaunchFailure", result.err)
             resumed = self.train("mlp", ranks, "run-%d" % ranks)
             self.assertEqual(self.digest(resumed), self.digest(self.train("mlp", 1, "whole-%d" % ranks)))
+
+    def test_cudnn_on_some_ranks_only(self):
+        self.write("run.yaml", MODELS["mlp"])
+        each = 'test "$OMPI_COMM_WORLD_RANK" = 0 || export LOCKSTEP_CUDNN=0; exec "$0" "$@"'
+        run = subprocess.run(["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n", "2", "sh", "-c", each, lockstep.BIN, "train", "run.yaml", "--run-dir", "run"],
+                             cwd=self.dir, env=self.environment(self.env(), True), text=True, capture_output=True, timeout=120)
+        self.assertEqual(run.returncode, lockstep.INPUT, run.stderr)
+        self.assertRegex(run.stderr, r"rank 0 on \S+ computes with cuDNN 9\.\d+\.\d+, rank 1 on \S+ without cuDNN, which rounds otherwise: .*LOCKSTEP_CUDNN set alike")
+        self.assertFalse(os.path.exists(self.path("run")))
 
     def test_without_a_device(self):
         if REAL:

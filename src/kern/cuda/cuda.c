@@ -310,7 +310,7 @@ bool lk_cuda_peer(int a, int b)
 
 void lk_cuda_library_versions(lk_cuda_versions *out)
 {
-    *out = (lk_cuda_versions){.cublas = (int)cublasLtGetVersion(), .cudnn = lki_cudnn_version()};
+    *out = (lk_cuda_versions){.cublas = (int)cublasLtGetVersion(), .cudnn = lki_cudnn_version(), .without_cudnn = !lki_cudnn_wanted()};
     if (cudaDriverGetVersion(&out->driver) != cudaSuccess)
         out->driver = 0;
     if (cudaRuntimeGetVersion(&out->runtime) != cudaSuccess)

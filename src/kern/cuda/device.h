@@ -19,6 +19,7 @@ typedef struct lk_cuda_gpu {
 /* Versions as their libraries write them: 13000, 2.28.3 -> 22803; 0: not there. */
 typedef struct lk_cuda_versions {
     int driver, runtime, cublas, cudnn, nccl;
+    bool without_cudnn; /* it is not there, or LOCKSTEP_CUDNN=0 says not to use it */
 } lk_cuda_versions;
 
 /* Number of GPUs, at least 1. Errors: LK_E_UNSUPPORTED with CUDA's reason (no driver, too old a driver, no device). Local. */
@@ -26,7 +27,7 @@ LK_MUST_USE lk_status lk_cuda_count(int *n);
 LK_MUST_USE lk_status lk_cuda_describe(int i, lk_cuda_gpu *out);
 /* Whether GPU a reads GPU b's memory directly. */
 bool lk_cuda_peer(int a, int b);
-/* Of driver, runtime, cuBLAS, cuDNN. */
+/* All but NCCL's. */
 void lk_cuda_library_versions(lk_cuda_versions *out);
 /* This process computes on GPU i from now on; once. Errors: LK_E_UNSUPPORTED (an architecture that the module was not built for), LK_E_DEVICE,
  * LK_E_NOMEM. */
