@@ -7,7 +7,7 @@
 #include "kern/cuda/device.h"
 
 /* What the module exports as `lk_cuda_module_table`; the functions are those of kern/cuda/device.h. Anything that changes here changes LK_CUDA_ABI. */
-#define LK_CUDA_ABI 2
+#define LK_CUDA_ABI 3
 typedef struct lk_cuda_module {
     int abi;
     const char *version; /* LK_VERSION */
