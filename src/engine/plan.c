@@ -11,6 +11,7 @@ typedef struct value_info {
     lk_shape shape;
     lk_dtype dtype;
     lk_layout layout;
+    int64_t pitch; /* lk_opspec.out_pitch of the producer */
     int producer; /* plan node, or -1 */
     int input;    /* number among the graph inputs, or -1 */
     bool needs_grad;
@@ -68,7 +69,7 @@ static size_t dtype_size(const compiler *c, lk_dtype t)
 
 static int64_t value_bytes(const compiler *c, int v)
 {
-    return lk_shape_count(&c->value[v].shape) * (int64_t)dtype_size(c, c->value[v].dtype);
+    return lk_shape_pitched(&c->value[v].shape, c->value[v].pitch) * (int64_t)dtype_size(c, c->value[v].dtype);
 }
 
 static lk_status new_value(compiler *c, lk_shape shape, lk_dtype dtype, lk_layout layout, int producer, int *out)
@@ -267,6 +268,31 @@ static lk_status find_output(compiler *c)
     return LK_OK;
 }
 
+static int readers(const compiler *c, int v)
+{
+    int n = 0;
+
+    for (int i = 0; i < c->plan->n_nodes; i++)
+        for (int k = 0; k < c->plan->node[i].spec.n_in; k++)
+            n += c->plan->node[i].in[k] == v;
+    return n;
+}
+
+/* Rows apart from each other, where the one that writes them likes that and the only one that reads them takes it. Predictions lie close. */
+static void set_pitches(compiler *c)
+{
+    for (int i = 0; i < c->plan->n_nodes; i++) {
+        lk_plan_node *to = &c->plan->node[i];
+
+        if (to->kernel->in_pitch == NULL || c->value[to->in[0]].producer < 0 || !to->kernel->in_pitch(&to->spec))
+            continue;
+        lk_plan_node *from = &c->plan->node[c->value[to->in[0]].producer];
+        if (from->kernel->out_pitch == NULL || readers(c, from->out) != 1 || (!c->plan->training && from->out == c->output))
+            continue;
+        c->value[from->out].pitch = from->spec.out_pitch = to->spec.in_pitch = from->kernel->out_pitch(&from->spec);
+    }
+}
+
 static lk_status compile_nodes(compiler *c)
 {
     const lk_graph *g = c->graph;
@@ -283,6 +309,7 @@ static lk_status compile_nodes(compiler *c)
     for (int i = 0; i < g->n_nodes; i++)
         LK_TRY(compile_node(c, &g->node[i]));
     LK_TRY(find_output(c));
+    set_pitches(c);
     for (int i = 0; i < c->plan->n_nodes; i++) {
         lk_plan_node *n = &c->plan->node[i];
 
@@ -672,6 +699,8 @@ static void share_places(compiler *c)
                 share_place(c, t, c->use[t].x[k], c->use[t].y);
         if (kind == LK_INSTR_BACKWARD && kernel->in_place_dx && !share_place(c, t, c->use[t].dsum, c->use[t].dx[0]))
             share_place(c, t, c->use[t].dy, c->use[t].dx[0]);
+        if (kind == LK_INSTR_BACKWARD && kernel->in_place_x)
+            share_place(c, t, c->use[t].x[0], c->use[t].dx[0]);
     }
 }
 

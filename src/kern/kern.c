@@ -80,6 +80,11 @@ int64_t lk_shape_row(const lk_shape *s)
     return n;
 }
 
+int64_t lk_shape_pitched(const lk_shape *s, int64_t pitch)
+{
+    return pitch == 0 ? lk_shape_count(s) : lk_shape_count(s) / s->dim[s->ndim - 1] * pitch;
+}
+
 bool lk_shape_equal(const lk_shape *a, const lk_shape *b)
 {
     if (a->ndim != b->ndim)

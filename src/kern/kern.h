@@ -251,6 +251,9 @@ typedef struct lk_opspec {
     lk_shape out;        /* by infer; losses: {1,{1}}, the mean loss's place holder, no memory */
     lk_layout out_layout;
     lk_dtype out_dtype;  /* by infer; REAL if it says nothing */
+    /* Elements from one row of the last dimension to the next, of input 0 and of the output, above the size of that dimension; 0: rows lie one behind the
+     * other. What lies between rows says nothing in a value, and is 0 in its gradient. */
+    int64_t in_pitch, out_pitch;
     int n_params;
     lk_param_info param[LK_MAX_PARAMS]; /* by infer */
 } lk_opspec;
@@ -354,8 +357,13 @@ typedef struct lk_kernel {
     lk_layout_rule in_rule, out_rule;
     bool in_place;    /* forward may be given y == x[0] */
     bool in_place_dx; /* backward may be given dx[0] == dy */
+    bool in_place_x;  /* backward, which reads x[0], may be given dx[0] == x[0] */
     /* Takes two inputs, of which it writes the sum too, and adds lk_call.dsum; in_place: y and sum may be inputs, not the same; in_place_dx: dx[0] == dsum */
     bool residual;
+    /* Optional: the pitch that rows of the output had best have, 0: none. It gets that where the only one that reads them takes it. */
+    int64_t (*out_pitch)(const lk_opspec *s);
+    /* Optional: whether input 0 may have a pitch. */
+    bool (*in_pitch)(const lk_opspec *s);
     /* Optional (NULL: all sizes 0, no state). Setup time: may allocate. */
     lk_status (*plan)(const lk_opspec *s, lk_kern_plan *out);
     /* Optional: parameters (in call->param) -> call->packed (cast to writable), after each update; `scratch` as in forward. */
@@ -490,6 +498,8 @@ const char *lk_act_name(lk_act act);
 /* Product of all dimensions, or of all but the first. Dimensions are checked by infer, so products cannot overflow. */
 int64_t lk_shape_count(const lk_shape *s);
 int64_t lk_shape_row(const lk_shape *s);
+/* Elements that a value takes whose rows of the last dimension begin `pitch` elements apart (lk_opspec.in_pitch). */
+int64_t lk_shape_pitched(const lk_shape *s, int64_t pitch);
 bool lk_shape_equal(const lk_shape *a, const lk_shape *b);
 /* [B,C,L], [B,C,H,W] or [B,C,D,H,W]: such values may lie channels last. */
 bool lk_shape_spatial(const lk_shape *s);

@@ -529,6 +529,87 @@ Test(plan, keeps_a_sum_that_no_norm_can_take)
     }
 }
 
+static const lk_instr *backward_of(const lk_plan *p, const char *name)
+{
+    for (int t = p->n_forward; t < p->n_instr; t++)
+        if (p->instr[t].kind == LK_INSTR_BACKWARD && strcmp(p->node[p->instr[t].node].name, name) == 0)
+            return &p->instr[t];
+    return NULL;
+}
+
+/* The logits of a large vocabulary are the largest of all values: their gradient takes their place, where nobody reads them later. */
+Test(plan, a_loss_writes_over_what_it_read)
+{
+    const lk_plan_opts opts = {.training = true, .bucket_bytes = 1};
+
+    for (int losses = 1; losses <= 2; losses++) {
+        lk_graph *g = NULL;
+        lk_plan *p = NULL;
+        int x, t, h;
+
+        OK(lk_graph_create(2, &g));
+        OK(lk_graph_input(g, "input", &(lk_shape){1, {3}}, LK_DT_REAL, &x));
+        OK(lk_graph_input(g, "target", &(lk_shape){0}, LK_DT_I64, &t));
+        h = net_add(g, "linear1", LK_OP_LINEAR, LINEAR(100), x, 0);
+        for (int i = 0; i < losses; i++)
+            net_add(g, i == 0 ? "first" : "second", LK_OP_CROSS_ENTROPY, NO_ATTR, h, t);
+        OK(lk_plan_create(g, &lk_backend_cpu, &opts, &p));
+        const lk_instr *first = backward_of(p, "first"), *second = backward_of(p, "second");
+        cr_assert_eq(first->dx[0].kind, LK_PLACE_ARENA);
+        cr_assert_eq(first->dx[0].at, first->x[0].at, "the last that reads the logits");
+        if (losses == 2)
+            cr_assert_neq(second->dx[0].at, second->x[0].at);
+        lk_plan_destroy(&p);
+        lk_graph_destroy(&g);
+    }
+}
+
+static int64_t pitch_of_eight(const lk_opspec *s)
+{
+    return (s->attr.linear.units + 7) / 8 * 8;
+}
+
+static bool takes_a_pitch(const lk_opspec *s)
+{
+    return s->in_dtype[1] == LK_DT_I64;
+}
+
+/* Between one that likes it and one that takes it, if nobody else reads; predictions lie close. */
+Test(plan, rows_have_a_pitch_where_both_sides_know_it)
+{
+    static lk_kernel linear, loss;
+    lk_backend b = lk_backend_ref;
+
+    linear = *b.kernel[LK_OP_LINEAR];
+    linear.out_pitch = pitch_of_eight;
+    loss = *b.kernel[LK_OP_CROSS_ENTROPY];
+    loss.in_pitch = takes_a_pitch;
+    b.kernel[LK_OP_LINEAR] = &linear;
+    b.kernel[LK_OP_CROSS_ENTROPY] = &loss;
+    for (int training = 0; training < 2; training++)
+        for (int readers = 1; readers <= 2; readers++) {
+            const lk_plan_opts opts = {.training = training != 0, .bucket_bytes = 1};
+            const int64_t want = training != 0 && readers == 1 ? 8 : 0;
+            lk_graph *g = NULL;
+            lk_plan *p = NULL;
+            int x, t, h;
+
+            OK(lk_graph_create(2, &g));
+            OK(lk_graph_input(g, "input", &(lk_shape){1, {3}}, LK_DT_REAL, &x));
+            OK(lk_graph_input(g, "target", &(lk_shape){0}, LK_DT_I64, &t));
+            h = net_add(g, "linear1", LK_OP_LINEAR, LINEAR(11), x, 0);
+            h = net_add(g, "linear2", LK_OP_LINEAR, LINEAR(5), h, 0);
+            for (int i = 0; i < readers; i++)
+                net_add(g, i == 0 ? "first" : "second", LK_OP_CROSS_ENTROPY, NO_ATTR, h, t);
+            OK(lk_plan_create(g, &b, &opts, &p));
+            cr_assert_eq(find(p, "linear1")->spec.out_pitch, 0, "another linear layer does not take it");
+            cr_assert_eq(find(p, "linear2")->spec.out_pitch, want);
+            cr_assert_eq(find(p, "first")->spec.in_pitch, want);
+            lk_plan_destroy(&p);
+            lk_graph_destroy(&g);
+        }
+}
+
 Test(plan, drops_dropout_when_not_training)
 {
     lk_graph *g = net_mlp(2);

@@ -135,9 +135,11 @@ static inline void kern_buf_fini(kern_buf *b)
 }
 
 /* ---- plain doubles <-> a backend's numbers in a layout ---- */
-/* Place in a [B,C,...] array of that layout of the element that is the i-th in plain order. */
-static inline int64_t kern_place(const lk_shape *s, lk_layout layout, int64_t i)
+/* Place in a [B,C,...] array of that layout, or of rows `pitch` apart, of the element that is the i-th in plain order. */
+static inline int64_t kern_place(const lk_shape *s, lk_layout layout, int64_t pitch, int64_t i)
 {
+    if (pitch)
+        return i / s->dim[s->ndim - 1] * pitch + i % s->dim[s->ndim - 1];
     if (!lk_shape_spatial(s) || layout == LK_LAYOUT_PLAIN)
         return i;
     const int64_t channels = s->dim[1], area = lk_shape_row(s) / channels;
@@ -224,22 +226,40 @@ static inline double kern_load(kern_type t, const void *from, int64_t i)
     return h & 0x8000 ? -a : a;
 }
 
-static inline void kern_put(kern_type t, const lk_shape *s, lk_layout layout, const double *from, kern_buf *to)
+static inline void kern_put_rows(kern_type t, const lk_shape *s, lk_layout layout, int64_t pitch, const double *from, kern_buf *to)
 {
     const int64_t n = lk_shape_count(s);
     for (int64_t i = 0; i < n; i++)
-        kern_store(t, from[i], kern_view(to), kern_place(s, layout, i));
+        kern_store(t, from[i], kern_view(to), kern_place(s, layout, pitch, i));
     kern_unguard(to);
     kern_bring_in(to);
 }
 
-static inline void kern_get(kern_type t, const lk_shape *s, lk_layout layout, kern_buf *from, double *to)
+static inline void kern_put(kern_type t, const lk_shape *s, lk_layout layout, const double *from, kern_buf *to)
+{
+    kern_put_rows(t, s, layout, 0, from, to);
+}
+
+static inline void kern_get_rows(kern_type t, const lk_shape *s, lk_layout layout, int64_t pitch, kern_buf *from, double *to)
 {
     const int64_t n = lk_shape_count(s);
     kern_unguard(from);
     kern_bring_out(from);
     for (int64_t i = 0; i < n; i++)
-        to[i] = kern_load(t, kern_view(from), kern_place(s, layout, i));
+        to[i] = kern_load(t, kern_view(from), kern_place(s, layout, pitch, i));
+}
+
+static inline void kern_get(kern_type t, const lk_shape *s, lk_layout layout, kern_buf *from, double *to)
+{
+    kern_get_rows(t, s, layout, 0, from, to);
+}
+
+/* What lies between rows of a gradient is 0. */
+static inline void kern_check_between(kern_type t, const lk_shape *s, int64_t pitch, const kern_buf *of, const char *label)
+{
+    const int64_t row = s->dim[s->ndim - 1];
+    for (int64_t i = 0; pitch && i < lk_shape_pitched(s, pitch); i++)
+        cr_assert(i % pitch < row || kern_load(t, kern_view(of), i) == 0, "%s: %g between rows of a gradient", label, kern_load(t, kern_view(of), i));
 }
 
 /* ---- data of a case ---- */
@@ -273,6 +293,7 @@ typedef struct kern_opts {
     bool in_place_other; /* with a sum: that over x[1], y over x[0] */
     bool in_place_dx; /* dx[0] over dy */
     bool in_place_dsum; /* dx[0] over dsum */
+    bool in_place_x; /* dx[0] over x[0] */
     unsigned skip_dx; /* bit i: dx[i] is not asked for */
     bool frozen; /* no gradient of a weight is asked for */
     bool no_carry; /* the kernel is given none: it starts from zero */
@@ -534,7 +555,8 @@ static inline lk_status kern_run(
         lk_free(state);
     }
     for (int i = 0; i < spec->n_in; i++) {
-        const size_t n = (size_t)lk_shape_count(&spec->in[i]);
+        const int64_t pitch = i == 0 ? spec->in_pitch : 0;
+        const size_t n = (size_t)lk_shape_pitched(&spec->in[i], pitch);
         if (spec->in_dtype[i] == LK_DT_I64) {
             kern_buf_init(&x[i], be, n * sizeof(int64_t), o->poison);
             memcpy(kern_view(&x[i]), d->id[i], n * sizeof(int64_t));
@@ -542,7 +564,7 @@ static inline lk_status kern_run(
             kern_bring_in(&x[i]);
         } else {
             kern_buf_init(&x[i], be, n * value_size, o->poison);
-            kern_put(value, &spec->in[i], spec->in_layout, d->x[i], &x[i]);
+            kern_put_rows(value, &spec->in[i], spec->in_layout, pitch, d->x[i], &x[i]);
         }
         kern_freeze(&x[i]);
     }
@@ -553,13 +575,13 @@ static inline lk_status kern_run(
         kern_put(real, &spec->param[i].shape, LK_LAYOUT_PLAIN, d->param[i], &param[i]);
         kern_freeze(&param[i]);
     }
-    const int64_t n_out = info->loss ? 0 : lk_shape_count(&spec->out);
+    const int64_t n_out = info->loss ? 0 : lk_shape_count(&spec->out), out_bytes = info->loss ? 0 : lk_shape_pitched(&spec->out, spec->out_pitch) * (int64_t)value_size;
     const bool sums = needs & LK_NEEDS_SUM;
     const bool in_place = (o->in_place || (sums && o->in_place_other)) && k->in_place;
     kern_buf *const y_at = !in_place ? &y : sums && !o->in_place_other ? &x[1] : &x[0];
     kern_buf *const sum_at = !in_place ? &sum : o->in_place_other ? &x[1] : &x[0];
     if (n_out && !in_place)
-        kern_buf_init(&y, be, (size_t)n_out * value_size, o->poison);
+        kern_buf_init(&y, be, (size_t)out_bytes, o->poison);
     if (sums && !in_place)
         kern_buf_init(&sum, be, (size_t)n_out * value_size, o->poison);
     for (int i = 0; in_place && i < (sums ? 2 : 1); i++) {
@@ -604,7 +626,7 @@ static inline lk_status kern_run(
 
     if (st == LK_OK && n_out) {
         KERN_OK(lk_alloc_array(n_out, sizeof(double), "test result", &r->y));
-        kern_get(value, &spec->out, spec->out_layout, y_at, r->y);
+        kern_get_rows(value, &spec->out, spec->out_layout, spec->out_pitch, y_at, r->y);
     }
     if (st == LK_OK && sums) {
         KERN_OK(lk_alloc_array(n_out, sizeof(double), "test result", &r->sum));
@@ -619,12 +641,18 @@ static inline lk_status kern_run(
     if (st == LK_OK && spec->training && !o->forward_only) {
         lk_call b = base;
         const bool in_dsum = o->in_place_dsum && k->in_place_dx && d->dsum;
+        const bool over_x = o->in_place_x && k->in_place_x && !(o->skip_dx & 1);
+        if (over_x) {
+            lk_free(x[0].frozen);
+            x[0].frozen = NULL;
+            b.dx[0] = kern_ptr(&x[0]);
+        }
         /* The gradient of a sum is that of both inputs, and asked for if either is. */
         const unsigned skip_dx = !sums ? o->skip_dx : (o->skip_dx & 3) == 3 ? 3 : 2;
         for (int i = 0; i < spec->n_in; i++) {
             b.x[i] = needs & LK_NEEDS_IN(i) ? kern_ptr(&x[i]) : NULL;
             if (spec->in_dtype[i] == LK_DT_REAL && !(skip_dx >> i & 1)) {
-                if (i == 0 && ((o->in_place_dx && k->in_place_dx && n_out) || in_dsum))
+                if (i == 0 && (over_x || (o->in_place_dx && k->in_place_dx && n_out) || in_dsum))
                     continue;
                 kern_buf_init(&dx[i], be, x[i].bytes, o->poison);
                 b.dx[i] = kern_ptr(&dx[i]);
@@ -635,8 +663,8 @@ static inline lk_status kern_run(
         if (y.bytes)
             kern_freeze(&y);
         if (n_out) {
-            kern_buf_init(&dy, be, (size_t)n_out * value_size, o->poison);
-            kern_put(value, &spec->out, spec->out_layout, d->dy, &dy);
+            kern_buf_init(&dy, be, (size_t)out_bytes, spec->out_pitch ? 0 : o->poison);
+            kern_put_rows(value, &spec->out, spec->out_layout, spec->out_pitch, d->dy, &dy);
             b.dy = kern_ptr(&dy);
             if (o->in_place_dx && k->in_place_dx && !(skip_dx & 1))
                 b.dx[0] = kern_ptr(&dy);
@@ -668,9 +696,12 @@ static inline lk_status kern_run(
                 if (b.dx[sums ? 0 : i]) {
                     kern_buf *const at = b.dx[0] && b.dx[0] == kern_ptr(&dy)     ? &dy
                                          : b.dx[0] && b.dx[0] == kern_ptr(&dsum) ? &dsum
+                                         : b.dx[0] && b.dx[0] == kern_ptr(&x[0]) ? &x[0]
                                                                                  : &dx[0];
                     KERN_OK(lk_alloc_array(lk_shape_count(&spec->in[i]), sizeof(double), "test result", &r->dx[i]));
-                    kern_get(value, &spec->in[i], spec->in_layout, i == 0 || sums ? at : &dx[i], r->dx[i]);
+                    const int64_t pitch = i == 0 ? spec->in_pitch : 0;
+                    kern_get_rows(value, &spec->in[i], spec->in_layout, pitch, i == 0 || sums ? at : &dx[i], r->dx[i]);
+                    kern_check_between(value, &spec->in[i], pitch, i == 0 || sums ? at : &dx[i], label);
                 }
     }
     for (int i = 0; st == LK_OK && spec->training && i < spec->n_params; i++) {

@@ -45,11 +45,12 @@ static void check_spec(const kern_data *d, const lk_opspec *s)
     const lk_opinfo *const info = lk_op_info(s->op);
     const unsigned needs = info->needs(s);
     char label[400];
-    snprintf(label, sizeof label, "%s%s%s%s%s", d->label, s->training ? "" : " eval", d->dsum ? " beside others" : "",
-        s->in_layout == LK_LAYOUT_NHWC ? " from NHWC" : "", s->out_layout == LK_LAYOUT_NHWC ? " to NHWC" : "");
+    snprintf(label, sizeof label, "%s%s%s%s%s%s%s", d->label, s->training ? "" : " eval", d->dsum ? " beside others" : "",
+        s->in_layout == LK_LAYOUT_NHWC ? " from NHWC" : "", s->out_layout == LK_LAYOUT_NHWC ? " to NHWC" : "", s->in_pitch ? " from rows with a pitch" : "", s->out_pitch ? " to rows with a pitch" : "");
 
     lk_opspec plain = *s;
     plain.in_layout = plain.out_layout = LK_LAYOUT_PLAIN;
+    plain.in_pitch = plain.out_pitch = 0;
     kern_result want, got;
     KERN_OK(kern_run(&lk_backend_ref, &plain, d, &(kern_opts){.poison = 0xFF}, &want));
     KERN_OK(kern_run(tested, s, d, &(kern_opts){.poison = 0xFF}, &got));
@@ -99,6 +100,8 @@ static void check_spec(const kern_data *d, const lk_opspec *s)
         {.poison = 0xFF, .in_place_other = true},
         {.poison = 0xFF, .in_place_dx = true},
         {.poison = 0xFF, .in_place_dsum = true},
+        {.poison = 0xFF, .in_place_x = true},
+        {.poison = 0xFF, .in_place_x = true, .skip_dx = 2},
         {.poison = 0xFF, .skip_dx = 1},
         {.poison = 0xFF, .skip_dx = 2},
         {.poison = 0xFF, .skip_dx = 3},
@@ -138,6 +141,18 @@ static void check_layouts(const kern_data *d, lk_opspec s)
                        : k->out_rule == LK_LAYOUTS_NHWC  ? LK_LAYOUT_NHWC
                                                          : s.in_layout;
         check_spec(d, &s);
+        if (k->in_pitch && k->in_pitch(&s)) {
+            lk_opspec apart = s;
+            apart.in_pitch = s.in[0].dim[s.in[0].ndim - 1] + 11;
+            check_spec(d, &apart);
+            apart.in_pitch = (apart.in_pitch + 7) / 8 * 8;
+            check_spec(d, &apart);
+        }
+        if (k->out_pitch && k->out_pitch(&s)) {
+            lk_opspec apart = s;
+            apart.out_pitch = k->out_pitch(&s);
+            check_spec(d, &apart);
+        }
         if (s.op == LK_OP_REORDER) {
             s.out_layout = in == LK_LAYOUT_PLAIN ? LK_LAYOUT_NHWC : LK_LAYOUT_PLAIN;
             check_spec(d, &s);

@@ -221,16 +221,21 @@ static lk_status forward(const lk_call *c)
     return LK_OK;
 }
 
-/* dx[k] = exp(x[k] - top) scale - w[k] (rest + most q[k]) */
+/* dx[k] = exp(x[k] - top) scale - w[k] (rest + most q[k]); dx may be x. */
 LK_CLONES static void slopes(int64_t n, float top, float scale, float rest, float most, const double *w, const float *q,
-    const float *x, float *restrict dx)
+    const float *x, float *dx)
 {
+    if (w) {
+#pragma GCC ivdep
+        for (int64_t i = 0; i < n; i++)
+            dx[i] = lki_exp(x[i] - top) * scale - (float)w[i] * (rest + (q ? most * q[i] : 0));
+        return;
+    }
+#pragma GCC ivdep
     for (int64_t i = 0; i < n; i++)
         dx[i] = lki_exp(x[i] - top) * scale - rest;
     for (int64_t i = 0; q && i < n; i++)
         dx[i] -= most * q[i];
-    for (int64_t i = 0; w && i < n; i++)
-        dx[i] = lki_exp(x[i] - top) * scale - (float)w[i] * (rest + (q ? most * q[i] : 0));
 }
 
 /* dq[k] = most w[k] (log_sum + (top - x[k])) */
@@ -284,7 +289,7 @@ static lk_status backward(const lk_call *c)
     const backward_job j = {
         c, a, a->n_weights > 0 ? a->weight : NULL, k, row / k, lki_or_one(a->scale) * c->micro->grad_scale};
     float *const beside = (float *)((char *)c->scratch + 2 * lki_floats(row));
-    for (int i = 0; i < 2; i++) {
+    for (int i = 1; i >= 0; i--) { /* dx[0] last: it may be x[0] */
         float *const d = c->dx[i];
         for (int64_t b = 0; d && b < valid; b++) {
             if (!is_plain_image(c->spec)) {
@@ -300,4 +305,4 @@ static lk_status backward(const lk_call *c)
     return LK_OK;
 }
 
-const lk_kernel lk_kern_cpu_cross_entropy = {.plan = plan, .forward = forward, .backward = backward};
+const lk_kernel lk_kern_cpu_cross_entropy = {.in_place_x = true, .plan = plan, .forward = forward, .backward = backward};

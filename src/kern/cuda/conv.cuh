@@ -874,7 +874,7 @@ template <class T, bool transposed> struct conv_operation {
         if (c->dparam[0] != NULL)
             LK_TRY(conv_weights<T>(v, transposed ? dz : x, transposed ? x : dz, (float *)c->dparam[0], scratch));
         if (a->bias && c->dparam[1] != NULL)
-            LK_TRY(lki_column_sums_cuda(v->type, n / a->filters, a->filters, dz, (float *)c->dparam[1], scratch));
+            LK_TRY(lki_column_sums_cuda(v->type, n / a->filters, a->filters, a->filters, dz, (float *)c->dparam[1], scratch));
         if (c->dx[0] != NULL)
             LK_TRY((transposed ? conv_down<T> : conv_up<T>)(v, dz, weights(c), NULL, false, (T *)c->dx[0], scratch));
         return LK_OK;

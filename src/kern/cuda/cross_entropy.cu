@@ -24,6 +24,7 @@ template <class T> struct place_job {
     const lk_live *live;
     int node;
     int64_t classes, places, count; /* places of a sample, and of all */
+    int64_t pitch;                  /* from the classes of a place to those of the next, where they lie side by side */
     bool aligned;                   /* the arrays are */
     const T *x, *share;             /* share NULL: class ids */
     const int64_t *id;
@@ -53,22 +54,22 @@ template <class T> struct place_job {
     }
 };
 
-/* Calls f.take<W>(k, at) for a thread's classes k of place p: W of them, which lie behind one another from place `at` of the arrays. */
-template <int group, class T, class F> static __device__ inline void walk(const place_job<T> &j, int64_t p, F &f)
+/* Calls f.take<W>(k, at) for a thread's classes k of place p below n: W of them, which lie behind one another from place `at` of the arrays. */
+template <int group, class T, class F> static __device__ inline void walk(const place_job<T> &j, int64_t p, int64_t n, F &f)
 {
     if constexpr (group == 1) {
         const int64_t base = p / j.places * j.places * j.classes + p % j.places;
-        for (int64_t k = 0; k < j.classes; k++)
+        for (int64_t k = 0; k < n; k++)
             f.template take<1>(k, base + k * j.places);
     } else {
         constexpr int W = vec<T>::n;
-        const int64_t base = p * j.classes, ahead = (W - base % W) % W;
-        const int64_t head = j.aligned ? min(ahead, j.classes) : j.classes, body = (j.classes - head) / W * W;
+        const int64_t base = p * j.pitch, ahead = (W - base % W) % W;
+        const int64_t head = j.aligned ? min(ahead, n) : n, body = (n - head) / W * W;
         for (int64_t k = lane_number<group>(); k < head; k += group)
             f.template take<1>(k, base + k);
         for (int64_t k = head + lane_number<group>() * W; k < head + body; k += group * W)
             f.template take<W>(k, base + k);
-        for (int64_t k = head + body + lane_number<group>(); k < j.classes; k += group)
+        for (int64_t k = head + body + lane_number<group>(); k < n; k += group)
             f.template take<1>(k, base + k);
     }
 }
@@ -133,13 +134,13 @@ static __device__ inline loss_sums place_sums(const place_job<T> &j, int64_t p, 
     double terms = 0, total = 0, weight = 1;
     int64_t right = id;
 
-    walk<group>(j, p, z);
+    walk<group>(j, p, j.classes, z);
     float top = z.top;
     group_first_largest<group>(&top, &z.first, shared, shared_place);
     const double sum = group_sum<group>((double)(z.sum * expf(z.top - top)), shared_sum), log_sum = log(sum);
     if (j.share || j.rest > 0) {
         place_spread<T> all = {&j, top, (float)log_sum, 0, 0, -FLT_MAX, 0};
-        walk<group>(j, p, all);
+        walk<group>(j, p, j.classes, all);
         terms = group_sum<group>((double)all.term, shared_sum);
         total = group_sum<group>((double)all.sum, shared_sum);
         if (j.share) {
@@ -148,7 +149,7 @@ static __device__ inline loss_sums place_sums(const place_job<T> &j, int64_t p, 
         }
     }
     if (!j.share) {
-        const int64_t at = group == 1 ? p / j.places * j.places * j.classes + p % j.places + id * j.places : p * j.classes + id;
+        const int64_t at = group == 1 ? p / j.places * j.places * j.classes + p % j.places + id * j.places : p * j.pitch + id;
         weight = (double)j.weight(id);
         const double c = (double)j.most * weight;
         if (c != 0)
@@ -175,7 +176,8 @@ template <int group, class T> static __global__ void forward_kernel(place_job<T>
 
 /* ---- backward ---- */
 
-/* dx[k] = factor (exp(x[k] - top) share - c[k]); dq[k] = factor most w[k] (log_sum + (top - x[k])). */
+/* dx[k] = factor (exp(x[k] - top) share - c[k]); dq[k] = factor most w[k] (log_sum + (top - x[k])). Behind the last class, zeros. dx may be x: each
+ * place is read, then written, by one thread. */
 template <class T> struct place_slopes {
     const place_job<T> *j;
     bool counts;
@@ -192,6 +194,8 @@ template <class T> struct place_slopes {
             if (j->share)
                 load_run(j->share + at, q);
             for (int i = 0; i < W; i++) {
+                if (k + i >= j->classes)
+                    continue;
                 const float w = j->weight(k + i), own = j->share ? q[i] : k + i == id ? 1 : 0;
                 to_x[i] = factor * (expf(v[i] - s.top) * s.share - w * (j->rest + j->most * own));
                 to_q[i] = factor * j->most * w * (s.log_sum + (s.top - v[i]));
@@ -213,7 +217,7 @@ template <int group, class T> static __global__ void backward_kernel(place_job<T
     f.counts = j.counts(p, &f.id);
     if (f.counts)
         f.s = saved[p];
-    walk<group>(j, p, f);
+    walk<group>(j, p, group == 1 ? j.classes : j.pitch, f);
 }
 
 /* ---- the table ---- */
@@ -239,6 +243,7 @@ template <class T> static place_job<T> job_of(const lk_call *c)
     const bool ids = s->in_dtype[1] == LK_DT_I64;
     place_job<T> j = {*a, c->live, c->node, k, lk_shape_row(&s->in[0]) / k, lk_shape_count(&s->in[0]) / k};
 
+    j.pitch = s->in_pitch != 0 ? s->in_pitch : k;
     j.x = (const T *)c->x[0];
     j.share = ids ? NULL : (const T *)c->x[1];
     j.id = ids ? (const int64_t *)c->x[1] : NULL;
@@ -291,6 +296,12 @@ template <class T> static lk_status backward(const lk_call *c)
     return launch_rows<ROW_BLOCK>(backward_kernel<ROW_BLOCK, T>, j.count, j, saved, dx, dq);
 }
 
-template <class T> static constexpr lk_kernel kernel = {.plan = plan, .forward = forward<T>, .backward = backward<T>};
+/* Shares of classes would lie in other places than the logits. */
+static bool in_pitch(const lk_opspec *s)
+{
+    return s->in_dtype[1] == LK_DT_I64 && group_of(s) > 1 && s->in_layout == LK_LAYOUT_PLAIN;
+}
+
+template <class T> static constexpr lk_kernel kernel = {.in_place_x = true, .in_pitch = in_pitch, .plan = plan, .forward = forward<T>, .backward = backward<T>};
 
 LKI_KERNELS(cross_entropy, kernel);

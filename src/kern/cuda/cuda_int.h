@@ -116,9 +116,10 @@ LK_MUST_USE lk_status lki_act_backward_cuda(lki_type t, lk_act act, double alpha
 LK_MUST_USE lk_status lki_copy_cuda(size_t element, int64_t n, const void *from, void *to);
 
 /* ---- sums.cu ---- */
-/* out[c] = sum over rows of x [rows,cols], in an order fixed by the shape; `scratch` [lki_column_sums_scratch] in the space. */
+/* out[c] = sum over rows of x [rows,cols], whose rows begin `step` elements apart, in an order fixed by the shape; `scratch` [lki_column_sums_scratch] in
+ * the space. */
 size_t lki_column_sums_scratch(int64_t rows, int64_t cols);
-LK_MUST_USE lk_status lki_column_sums_cuda(lki_type t, int64_t rows, int64_t cols, const void *x, float *out, void *scratch);
+LK_MUST_USE lk_status lki_column_sums_cuda(lki_type t, int64_t rows, int64_t cols, int64_t step, const void *x, float *out, void *scratch);
 /* to [n] = from [n], in other types. */
 LK_MUST_USE lk_status lki_convert(int64_t n, lki_type from_type, const void *from, lki_type to_type, void *to);
 

@@ -67,7 +67,7 @@ template <class T> static lk_status backward(const lk_call *c)
 
     if (dw != NULL) {
         const int64_t unused = lk_shape_count(&c->spec->param[0].shape) - n;
-        LK_TRY(lki_column_sums_cuda(lki_type_of<T>::value, in->dim[0], n, c->dy, dw, c->scratch));
+        LK_TRY(lki_column_sums_cuda(lki_type_of<T>::value, in->dim[0], n, n, c->dy, dw, c->scratch));
         if (unused > 0)
             LK_TRY(lk_space_zero(&lki_space_cuda, dw + n, (size_t)unused * sizeof *dw));
     }

@@ -397,7 +397,7 @@ template <class T, class Cell> static lk_status recurrent_weight_gradients(const
         LK_TRY(lki_gemm_run(p->dw_hh, 1, r.dgates + r.first_hh, r.before, dw_hh, NULL));
     if (db_ih == NULL && db_hh == NULL)
         return LK_OK;
-    LK_TRY(lki_column_sums_cuda(lki_type_of<T>::value, r.rows * r.steps, r.cols, r.dgates, r.sums, r.sums_scratch));
+    LK_TRY(lki_column_sums_cuda(lki_type_of<T>::value, r.rows * r.steps, r.cols, r.cols, r.dgates, r.sums, r.sums_scratch));
     for (int i = 0; db_ih != NULL && i < Cell::gates;) {
         const column_run<Cell> run = column_run_at<Cell>(i);
         LK_TRY(lki_copy_cuda(sizeof(float), run.count * r.units, r.sums + run.first * r.units, db_ih + run.block * r.units));

@@ -13,12 +13,12 @@ template <class T> struct column_element {
 };
 template <class T> struct sum_column {
     typedef one_sum gathered;
-    int64_t cols;
+    int64_t step;
     const T *x;
     float *out;
-    __device__ one_sum gather(int64_t, int64_t col, int64_t first, int64_t end, int64_t step) const
+    __device__ one_sum gather(int64_t, int64_t col, int64_t first, int64_t end, int64_t stride) const
     {
-        return sum_values(column_element<T>{x + col, cols}, first, end, step);
+        return sum_values(column_element<T>{x + col, step}, first, end, stride);
     }
     __device__ void store(int64_t, int64_t col, const one_sum &v) const
     {
@@ -31,14 +31,14 @@ size_t lki_column_sums_scratch(int64_t rows, int64_t cols)
     return columns_scratch<one_sum>(1, rows, cols);
 }
 
-template <class T> static lk_status column_sums(int64_t rows, int64_t cols, const void *x, float *out, void *scratch)
+template <class T> static lk_status column_sums(int64_t rows, int64_t cols, int64_t step, const void *x, float *out, void *scratch)
 {
-    return cols > 0 ? columns(1, rows, cols, sum_column<T>{cols, (const T *)x, out}, scratch) : LK_OK;
+    return cols > 0 ? columns(1, rows, cols, sum_column<T>{step, (const T *)x, out}, scratch) : LK_OK;
 }
 
-lk_status lki_column_sums_cuda(lki_type t, int64_t rows, int64_t cols, const void *x, float *out, void *scratch)
+lk_status lki_column_sums_cuda(lki_type t, int64_t rows, int64_t cols, int64_t step, const void *x, float *out, void *scratch)
 {
-    return (t == LKI_BF16 ? column_sums<bf16> : t == LKI_F16 ? column_sums<f16> : column_sums<float>)(rows, cols, x, out, scratch);
+    return (t == LKI_BF16 ? column_sums<bf16> : t == LKI_F16 ? column_sums<f16> : column_sums<float>)(rows, cols, step, x, out, scratch);
 }
 
 /* ---- conversions ---- */
