@@ -136,6 +136,10 @@ template <class T> static inline T __ldg(const T *p)
 {
     return *p;
 }
+template <class T> static inline void __stwb(T *p, T v)
+{
+    *p = v;
+}
 template <class T> static inline T __ldcs(const T *p)
 {
     return *p;

@@ -119,7 +119,7 @@ static __global__ void columns_normalize(column_grid g, column_values v, column_
             if (relu)
                 a[k] = lki_formula_relu(a[k]);
         }
-        store_run(y + v.at(p.batch, r, c), a);
+        store_run_whole(y + v.at(p.batch, r, c), a);
     }
 }
 
@@ -150,7 +150,7 @@ static __global__ void columns_gradient(column_grid g, column_values v, column_f
                 d[k] = scale[k] * d[k] - constant[k] - (a[k] - mean[k]) * slope[k];
             }
         }
-        store_run(dx + v.at(p.batch, r, c), d);
+        store_run_whole(dx + v.at(p.batch, r, c), d);
     }
 }
 

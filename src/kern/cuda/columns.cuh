@@ -13,6 +13,8 @@
 
 /* Rows that a thread takes one after the other before the block's threads are joined, and chunks at most. */
 enum { COLUMN_RUN = 32, COLUMN_CHUNKS = 256 };
+/* Rows that it reads before it adds the first: a run is a whole number of such. */
+enum { COLUMN_AHEAD = 8 };
 
 /* How threads lie over a matrix, for these sums and for passes over all elements: `across` columns (or pieces of neighbouring ones) by `down` rows a
  * block. */
@@ -122,13 +124,22 @@ struct one_sum {
         sum += o.sum;
     }
 };
-/* Of f.value(row): in runs of floats, the runs in double. */
+/* Of f.value(row): in runs of floats, the runs in double; a thread has COLUMN_AHEAD of them on their way at once. */
 template <class F> static __device__ inline one_sum sum_values(const F &f, int64_t first, int64_t end, int64_t step)
 {
     one_sum all = one_sum::none();
     for (int64_t r = first; r < end;) {
         const int64_t stop = min(end, r + COLUMN_RUN * step);
         float sum = 0;
+        for (; r + (COLUMN_AHEAD - 1) * step < stop; r += COLUMN_AHEAD * step) {
+            float v[COLUMN_AHEAD];
+            LKI_UNROLL
+            for (int k = 0; k < COLUMN_AHEAD; k++)
+                v[k] = f.value(r + k * step);
+            LKI_UNROLL
+            for (int k = 0; k < COLUMN_AHEAD; k++)
+                sum += v[k];
+        }
         for (; r < stop; r += step)
             sum += f.value(r);
         all.sum += (double)sum;
@@ -149,13 +160,24 @@ struct two_sums {
         b += o.b;
     }
 };
-/* Of f.pair(row), a float2: in runs of floats, the runs in double. */
+/* Of f.pair(row), a float2: in the same way. */
 template <class F> static __device__ inline two_sums sum_pairs(const F &f, int64_t first, int64_t end, int64_t step)
 {
     two_sums sum = two_sums::none();
     for (int64_t r = first; r < end;) {
         const int64_t stop = min(end, r + COLUMN_RUN * step);
         float a = 0, b = 0;
+        for (; r + (COLUMN_AHEAD - 1) * step < stop; r += COLUMN_AHEAD * step) {
+            float2 v[COLUMN_AHEAD];
+            LKI_UNROLL
+            for (int k = 0; k < COLUMN_AHEAD; k++)
+                v[k] = f.pair(r + k * step);
+            LKI_UNROLL
+            for (int k = 0; k < COLUMN_AHEAD; k++) {
+                a += v[k].x;
+                b += v[k].y;
+            }
+        }
         for (; r < stop; r += step) {
             const float2 v = f.pair(r);
             a += v.x;

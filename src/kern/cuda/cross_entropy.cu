@@ -202,9 +202,9 @@ template <class T> struct place_slopes {
             }
         }
         if (dx)
-            store_run(dx + at, to_x);
+            store_run_whole(dx + at, to_x);
         if (dq)
-            store_run(dq + at, to_q);
+            store_run_whole(dq + at, to_q);
     }
 };
 

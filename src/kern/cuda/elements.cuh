@@ -40,6 +40,23 @@ template <int w, class T> static __device__ inline void store_run(T *to, const f
     }
 }
 
+/* The same as store_run, whole vectors in one access each whatever stands around it: nvcc makes four of some of those in loops. Of global memory. */
+template <int w, class T> static __device__ inline void store_run_whole(T *to, const float (&v)[w])
+{
+    if constexpr (w == 1) {
+        store_run(to, v);
+    } else {
+        for (int k = 0; k < w; k += vec<T>::n) {
+            vec<T> part;
+            uint4 words;
+            for (int j = 0; j < vec<T>::n; j++)
+                part.at[j] = from_float<T>(v[k + j]);
+            memcpy(&words, &part, sizeof words);
+            __stwb(vec_at<uint4>(to + k), words);
+        }
+    }
+}
+
 /* ---- arrays. Others may be made like these: the type of their elements; on the host, whether a run of w elements from a multiple of w on lies
  * in whole vectors; on the device, to take such a run, or one element, and to give it back. ---- */
 template <class T> struct read_array {
@@ -136,6 +153,7 @@ template <int w, class A> struct held_run {
 };
 template <int w, class F, class... H> static __device__ inline void work_run(int64_t i, F &f, H... held)
 {
+    LKI_UNROLL
     for (int k = 0; k < w; k++)
         f(i + k, held.v[k]...);
     (held.a.store(i, held.v), ...);
