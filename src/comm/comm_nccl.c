@@ -20,7 +20,7 @@
 #include <cuda_runtime_api.h>
 #include <nccl.h>
 
-#define LK_CUDA(call) cuda_status((call), #call, __FILE__, __LINE__, __func__)
+#define LK_CUDA(m, call) cuda_status((m), (call), #call, __FILE__, __LINE__, __func__)
 #define LK_NCCL(m, call) nccl_status((m), (call), #call, __FILE__, __LINE__, __func__)
 
 /* A wait for NCCL that has lasted longer than this sleeps between looks. */
@@ -41,6 +41,7 @@ typedef struct comm_nccl {
     lk_comm base;
     lk_comm *inner;
     ncclComm_t nccl; /* NULL: not there yet, or aborted */
+    int device;
     cudaStream_t compute, stream; /* stream: of the exchanges */
     lk_comm_set_watch *set_watch; /* NULL: nobody was told to ask */
     lk_comm_req *all, *idle;
@@ -61,11 +62,12 @@ static cudaError_t query(cudaEvent_t event)
     return e;
 }
 
-static lk_status cuda_status(cudaError_t e, const char *call, const char *file, int line, const char *func)
+static lk_status cuda_status(
+    const comm_nccl *m, cudaError_t e, const char *call, const char *file, int line, const char *func)
 {
     if (e == cudaSuccess)
         return LK_OK;
-    return lk_err_set(LK_E_DEVICE, file, line, func, "%.*s: %s (%s)", (int)strcspn(call, "("), call,
+    return lk_err_set(LK_E_DEVICE, file, line, func, "GPU %d: %.*s: %s (%s)", m->device, (int)strcspn(call, "("), call,
         cudaGetErrorString(e), cudaGetErrorName(e));
 }
 
@@ -101,18 +103,33 @@ static void rest(double waited)
         sched_yield();
 }
 
+/* What NCCL says of its work. Where the GPU is lost it may go on for ever, or says what only followed from that: the GPU's own error comes first. */
+static lk_status answer(comm_nccl *m, ncclResult_t *state)
+{
+    *state = ncclSuccess;
+    LK_TRY(LK_NCCL(m, ncclCommGetAsyncError(m->nccl, state)));
+    if (*state == ncclSuccess)
+        return LK_OK;
+    const cudaError_t e = cudaStreamQuery(m->compute);
+    if (e == cudaErrorNotReady)
+        (void)cudaGetLastError();
+    else
+        LK_TRY(cuda_status(m, e, "a kernel or copy that was queued", __FILE__, __LINE__, __func__));
+    return nccl_status(m, *state, "NCCL", __FILE__, __LINE__, __func__);
+}
+
 /* Until NCCL has done on the host what it was asked for: only then has it queued its work on the GPU. *over: it took
  * longer than `deadline` (0: for ever). */
-static lk_status finish_call(const comm_nccl *m, double deadline, bool *over)
+static lk_status finish_call(comm_nccl *m, double deadline, bool *over)
 {
     const double start = lk_now();
 
     *over = false;
     for (double waited = 0;; waited = lk_now() - start) {
-        ncclResult_t state = ncclSuccess;
-        LK_TRY(LK_NCCL(m, ncclCommGetAsyncError(m->nccl, &state)));
+        ncclResult_t state;
+        LK_TRY(answer(m, &state));
         if (state != ncclInProgress)
-            return nccl_status(m, state, "NCCL", __FILE__, __LINE__, __func__);
+            return LK_OK;
         if (deadline > 0 && waited > deadline) {
             *over = true;
             return LK_OK;
@@ -158,8 +175,8 @@ static lk_status req_add(comm_nccl *m)
     lk_status st;
 
     LK_TRY(lk_alloc(sizeof *q, "request", &q));
-    LK_TRY_TO(st, fail, LK_CUDA(cudaEventCreateWithFlags(&q->ready, cudaEventDisableTiming)));
-    LK_TRY_TO(st, fail, LK_CUDA(cudaEventCreateWithFlags(&q->done, cudaEventDisableTiming)));
+    LK_TRY_TO(st, fail, LK_CUDA(m, cudaEventCreateWithFlags(&q->ready, cudaEventDisableTiming)));
+    LK_TRY_TO(st, fail, LK_CUDA(m, cudaEventCreateWithFlags(&q->done, cudaEventDisableTiming)));
     q->next_all = m->all;
     m->all = q;
     q->next_idle = m->idle;
@@ -187,7 +204,7 @@ static lk_status sweep(comm_nccl *m)
         const cudaError_t e = query(q->done);
         if (e == cudaErrorNotReady)
             return LK_OK;
-        LK_TRY(cuda_status(e, "work of NCCL", __FILE__, __LINE__, __func__));
+        LK_TRY(cuda_status(m, e, "work of NCCL", __FILE__, __LINE__, __func__));
         m->first = q->next_flying;
         if (m->first == NULL)
             m->last = &m->first;
@@ -232,8 +249,8 @@ static lk_status begin(comm_nccl *m, int tag, lk_comm_req **out)
     q->bytes = 0;
     q->held = true;
     *out = q;
-    LK_TRY(LK_CUDA(cudaEventRecord(q->ready, m->compute)));
-    return LK_CUDA(cudaStreamWaitEvent(m->stream, q->ready, 0));
+    LK_TRY(LK_CUDA(m, cudaEventRecord(q->ready, m->compute)));
+    return LK_CUDA(m, cudaStreamWaitEvent(m->stream, q->ready, 0));
 }
 
 /* All of it is on the stream. */
@@ -244,7 +261,7 @@ static lk_status launched(comm_nccl *m, lk_comm_req *q)
     LK_TRY(finish_call(m, m->base.deadline, &over));
     if (over)
         return no_answer(m, q);
-    LK_TRY(LK_CUDA(cudaEventRecord(q->done, m->stream)));
+    LK_TRY(LK_CUDA(m, cudaEventRecord(q->done, m->stream)));
     q->serial = ++m->n_started;
     q->flying = true;
     q->next_flying = NULL;
@@ -256,7 +273,7 @@ static lk_status launched(comm_nccl *m, lk_comm_req *q)
 /* What is queued from now on waits for it. */
 static lk_status ended(comm_nccl *m, lk_comm_req *q)
 {
-    LK_TRY(LK_CUDA(cudaStreamWaitEvent(m->compute, q->done, 0)));
+    LK_TRY(LK_CUDA(m, cudaStreamWaitEvent(m->compute, q->done, 0)));
     q->held = false;
     put_if_over(m, q);
     return LK_OK;
@@ -293,7 +310,7 @@ static lk_status exchange(comm_nccl *m, lk_comm_req *q, const char *send, const 
     const int me = m->base.rank;
 
     if (scount[me] > 0)
-        LK_TRY(LK_CUDA(cudaMemcpyAsync(
+        LK_TRY(LK_CUDA(m, cudaMemcpyAsync(
             recv + rdispl[me], send + sdispl[me], (size_t)scount[me], cudaMemcpyDeviceToDevice, m->stream)));
     LK_TRY(send_and_receive(m, q, send, scount, sdispl, recv, rcount, rdispl));
     return launched(m, q);
@@ -341,10 +358,9 @@ static lk_status allreduce_nccl(lk_comm *c, void *data, int64_t count, lk_comm_t
 
 static lk_status look(comm_nccl *m)
 {
-    ncclResult_t state = ncclSuccess;
+    ncclResult_t state;
 
-    LK_TRY(LK_NCCL(m, ncclCommGetAsyncError(m->nccl, &state)));
-    LK_TRY(nccl_status(m, state, "NCCL", __FILE__, __LINE__, __func__));
+    LK_TRY(answer(m, &state));
     LK_TRY(sweep(m));
     if (m->base.deadline <= 0 || m->first == NULL)
         return LK_OK;
@@ -361,7 +377,7 @@ static lk_status look(comm_nccl *m)
     if (e == cudaSuccess)
         m->since = now;
     return e == cudaErrorNotReady ? LK_OK
-                                  : cuda_status(e, "a kernel or copy that was queued", __FILE__, __LINE__, __func__);
+                                  : cuda_status(m, e, "a kernel or copy that was queued", __FILE__, __LINE__, __func__);
 }
 
 lk_status lk_comm_nccl_watch(void *comm)
@@ -385,7 +401,7 @@ static lk_status test_nccl(lk_comm *c, lk_comm_req **req, bool *done)
         *done = false;
         return LK_OK;
     }
-    LK_TRY(lost(m, cuda_status(e, "work of NCCL", __FILE__, __LINE__, __func__)));
+    LK_TRY(lost(m, cuda_status(m, e, "work of NCCL", __FILE__, __LINE__, __func__)));
     LK_TRY(lost(m, ended(m, *req)));
     *req = NULL;
     *done = true;
@@ -483,12 +499,12 @@ static const lk_comm_ops ops_nccl = {
 };
 
 /* A stream that the GPU prefers: an exchange that can start does not wait for the rest of the queue's kernels. */
-static lk_status create_stream(cudaStream_t *out)
+static lk_status create_stream(comm_nccl *m)
 {
     int least, greatest;
 
-    LK_TRY(LK_CUDA(cudaDeviceGetStreamPriorityRange(&least, &greatest)));
-    return LK_CUDA(cudaStreamCreateWithPriority(out, cudaStreamNonBlocking, greatest));
+    LK_TRY(LK_CUDA(m, cudaDeviceGetStreamPriorityRange(&least, &greatest)));
+    return LK_CUDA(m, cudaStreamCreateWithPriority(&m->stream, cudaStreamNonBlocking, greatest));
 }
 
 static lk_status create_local(
@@ -513,7 +529,8 @@ static lk_status create_local(
     m->compute = compute_stream;
     m->last = &m->first;
     *out = m; /* from here on the caller destroys it */
-    LK_TRY(create_stream(&m->stream));
+    LK_TRY(LK_CUDA(m, cudaGetDevice(&m->device)));
+    LK_TRY(create_stream(m));
     return inner->rank == 0 ? LK_NCCL(m, ncclGetUniqueId(id)) : LK_OK;
 }
 

@@ -20,9 +20,18 @@ typedef struct wave {
     bool last;
     int stat_count;      /* microbatches of the step, on all ranks, that have samples */
     int next_bucket;     /* the last wave sends buckets from the last to the first */
-    lk_status comm;      /* what the exchange said; only worker 0 touches it */
+    lk_status comm;      /* what the exchange said first, and why; only worker 0 touches them */
+    lk_err comm_why;
     _Atomic int *done;   /* [workers] last instruction each has finished */
 } wave;
+
+static void note_comm(wave *w, lk_status st)
+{
+    if (st == LK_OK || w->comm != LK_OK)
+        return;
+    w->comm = st;
+    lk_err_take(&w->comm_why);
+}
 
 /* Sends every bucket that all workers of the wave have finished. Worker 0 only: it alone talks to other ranks. */
 static void send_ready(wave *w)
@@ -34,7 +43,7 @@ static void send_ready(wave *w)
             if (atomic_load_explicit(&w->done[i], memory_order_acquire) < p->ready[w->next_bucket])
                 return;
         for (int i = 0; i < w->n && w->comm == LK_OK; i++)
-            w->comm = lk_reduce_ready(w->phase->reduce, w->r->first_lane + w->first + i, w->next_bucket);
+            note_comm(w, lk_reduce_ready(w->phase->reduce, w->r->first_lane + w->first + i, w->next_bucket));
         w->next_bucket--;
     }
 }
@@ -53,7 +62,7 @@ static void after_instr(void *arg, int instr)
         return;
     send_ready(h->w);
     if (h->w->comm == LK_OK)
-        h->w->comm = lk_reduce_poll(h->w->phase->reduce);
+        note_comm(h->w, lk_reduce_poll(h->w->phase->reduce));
 }
 
 static lk_micro lane_micro(lk_run *r, const lk_batch *batch, int lane)
@@ -99,7 +108,8 @@ static lk_status run_lane(void *arg, int worker, int i)
     return st;
 }
 
-/* Runs this rank's microbatches and brings every bucket on its way, also when a microbatch failed: other ranks wait for them. `local` and `why` get what
+/* Runs this rank's microbatches and brings every bucket on its way, also when a microbatch failed: other ranks wait for them, unless with it this
+ * rank's device is lost, which ends them all. `local` and `why` get what
  * failed here first; the result is that of the exchange. */
 static lk_status run_lanes(lk_run *r, lki_phase *p, const lk_batch *b, lk_status *local, lk_err *why)
 {
@@ -117,10 +127,12 @@ static lk_status run_lanes(lk_run *r, lki_phase *p, const lk_batch *b, lk_status
             *local = st;
             lk_err_take(why);
         }
+        if (w.comm == LK_OK && lk_status_damage(*local) >= LK_DAMAGE_COMM)
+            return lk_err_give(why);
         if (w.last) {
-            LK_TRY(w.comm);
-            send_ready(&w); /* all are done: sends what is left */
-            LK_TRY(w.comm);
+            if (w.comm == LK_OK)
+                send_ready(&w); /* all are done: sends what is left */
+            LK_TRY(w.comm == LK_OK ? LK_OK : lk_err_give(&w.comm_why));
         } else {
             for (int bucket = p->trainer.plan->n_buckets - 1; bucket >= 0; bucket--)
                 for (int i = 0; i < w.n; i++)

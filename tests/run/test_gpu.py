@@ -389,6 +389,36 @@ class Trouble(Gpu):
         self.assertRegex(run.stderr, r"rank 0 on \S+ computes with cuDNN 9\.\d+\.\d+, rank 1 on \S+ without cuDNN, which rounds otherwise: .*LOCKSTEP_CUDNN set alike")
         self.assertFalse(os.path.exists(self.path("run")))
 
+    def test_a_lost_gpu_ends_all_ranks(self):
+        """From some call on every call of rank 1 fails. Both ranks end, in one line, and the run goes on from the last checkpoint as if nothing had been."""
+        if REAL:
+            self.skipTest("a real GPU is not lost on request")
+        whole = self.digest(self.train("mlp", 1, "whole"))
+        nccl, host = ("nccl", {"STANDIN_DEVICES": "2"}), ("mpi", {})
+        for k, (way, call, said) in enumerate([
+            (host, "cudaGraphLaunch:25", "GPU 0: cudaGraphLaunch: "), (host, "cudaStreamWaitEvent:30", "GPU 0: cudaStreamWaitEvent: "), (host, "cudaEventQuery:60", "GPU 0: "),
+            (nccl, "cudaGraphLaunch:25", "GPU 1: cudaGraphLaunch: "), (nccl, "cudaEventRecord:60", "GPU 1: cudaEventRecord: "), (nccl, "cudaStreamQuery:100", "GPU 1: "),
+        ]):
+            with self.subTest(call=call, transport=way[0]):
+                name = "lost-%d" % k
+                words = ["--set", "run.transport=" + way[0]]
+                result = self.train("mlp", 2, name, *words, STANDIN_FAIL=call + ":214", STANDIN_FAIL_RANK="1", STANDIN_FAIL_LOSES="1", **way[1])
+                self.check_code(result, lockstep.FAILED)
+                lines = [line for line in result.err.splitlines() if "cudaErrorECCUncorrectable)" in line]
+                self.assertEqual(len(lines), 1, str(result))
+                self.assertRegex(lines[0], "^lockstep: rank 1 on [^ ]+ failed in phase .*" + said)
+                self.check_nothing_left(name)
+                self.assertGreater(len(self.events(result, "checkpoint")), 0, "lost too early to say anything: " + str(result))
+                self.check_code(self.run_it("checkpoint", "verify", name), lockstep.OK)
+                self.assertEqual(self.digest(self.train("mlp", 2, name, *words, **way[1])), whole)
+
+    def test_a_failing_kernel_is_found_in_its_layer(self):
+        if REAL:
+            self.skipTest("a real GPU does not fail on request")
+        result = self.train("mlp", 2, "run", STANDIN_FAIL="launch:10:719", STANDIN_FAIL_RANK="1", LOCKSTEP_CUDA_WAIT="1")
+        self.check_code(result, lockstep.FAILED)
+        self.assertRegex(result.err, r"lockstep: rank 1 on [^ ]+ failed in phase \w+ at step \d+: layer \w+: GPU 0: .*cudaErrorLaunchFailure")
+
     def test_without_a_device(self):
         if REAL:
             self.skipTest("there is a device")

@@ -126,7 +126,7 @@ struct standin {
     bool ready = false;
     int devices = 1;
     size_t bytes = default_bytes;
-    bool eager = false;
+    bool eager = false, fail_loses = false;
     size_t ahead = 0;
     uint64_t waits = 0;
     size_t guard = 1;
@@ -340,6 +340,7 @@ void setup()
     G.eager = number("STANDIN_EAGER", 0) != 0;
     G.ahead = number("STANDIN_AHEAD", 0);
     G.guard = number("STANDIN_GUARD", 1);
+    G.fail_loses = number("STANDIN_FAIL_LOSES", 0) != 0;
     G.closed = G.guard > 0;
     if (const char *const path = getenv("STANDIN_POOL"); path != nullptr && *path != 0)
         G.used = pool(path);
@@ -373,6 +374,9 @@ void setup()
 void read_failures()
 {
     const char *text = getenv("STANDIN_FAIL");
+    const char *const rank = getenv("STANDIN_FAIL_RANK"), *const own = getenv("OMPI_COMM_WORLD_RANK");
+    if (rank != nullptr && (own == nullptr || strcmp(own, rank) != 0))
+        text = nullptr;
     if (G.fail_text == (text ? text : ""))
         return;
     G.fail_text = text ? text : "";
@@ -400,10 +404,12 @@ struct call {
         if (!G.ready)
             setup();
         int number = -1;
-        if (standin_fails(name, &number))
+        if (standin_fails(name, &number)) {
             error = number >= 0 ? (cudaError_t)number
                                 : (strstr(name, "lloc") ? cudaErrorMemoryAllocation : cudaErrorLaunchFailure);
-        else if (G.devices == 0)
+            if (G.fail_loses)
+                standin_lose(error, "%s was to fail", name);
+        } else if (G.devices == 0)
             error = cudaErrorNoDevice;
         else if (G.lost != cudaSuccess)
             error = G.lost;
