@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* What a stream is used for: the first part of every key. Numbers are part of the promise: never renumber. */
-typedef enum lk_rng_use { LK_RNG_INIT = 1, LK_RNG_DROPOUT = 2, LK_RNG_ORDER = 3, LK_RNG_SYNTHETIC = 4, LK_RNG_TEST = 5, LK_RNG_AUGMENT = 6, LK_RNG_NOISE = 7, LK_RNG_GRADIENT = 8 } lk_rng_use;
+typedef enum lk_rng_use { LK_RNG_INIT = 1, LK_RNG_DROPOUT = 2, LK_RNG_ORDER = 3, LK_RNG_SYNTHETIC = 4, LK_RNG_TEST = 5, LK_RNG_AUGMENT = 6, LK_RNG_NOISE = 7, LK_RNG_GRADIENT = 8, LK_RNG_ROUNDING = 9 } lk_rng_use;
 
 typedef struct lk_rng {
     uint32_t key[2];

@@ -1,5 +1,6 @@
 #include "engine/plan.h"
 
+#include "base/hash.h"
 #include "base/mem.h"
 
 #include <inttypes.h>
@@ -1361,7 +1362,7 @@ lk_status lk_plan_create(const lk_graph *g, const lk_backend *backend, const lk_
     return *out != NULL ? LK_OK : create(g, backend, o, true, out);
 }
 
-lk_status lk_plan_pack(const lk_plan *p, const void *weights, void *packed, void *arena, int part, int parts)
+lk_status lk_plan_pack(const lk_plan *p, const void *weights, void *packed, void *arena, const lk_plan_rounding *rounding, int part, int parts)
 {
     for (int i = part; i < p->n_nodes; i += parts) {
         const lk_plan_node *n = &p->node[i];
@@ -1369,8 +1370,15 @@ lk_status lk_plan_pack(const lk_plan *p, const void *weights, void *packed, void
 
         if (n->kernel->pack == NULL)
             continue;
-        for (int k = 0; k < n->spec.n_params; k++)
-            call.param[k] = (const char *)weights + (size_t)p->graph->param[n->param[k]].first * p->backend->real_size;
+        lk_rounding by[LK_MAX_PARAMS];
+        for (int k = 0; k < n->spec.n_params; k++) {
+            const lk_param *q = &p->graph->param[n->param[k]];
+
+            call.param[k] = (const char *)weights + (size_t)q->first * p->backend->real_size;
+            if (rounding != NULL)
+                by[k] = (lk_rounding){.rng = lk_rng_make(rounding->seed, LK_RNG_ROUNDING, lk_hash64(q->name, strlen(q->name))), .row = rounding->update};
+        }
+        call.rounding = rounding != NULL ? by : NULL;
         if (p->instr[i].scratch.kind == LK_PLACE_ARENA)
             call.scratch = (char *)arena + p->instr[i].scratch.at;
         LK_TRY(n->kernel->pack(&call));

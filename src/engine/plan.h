@@ -74,8 +74,13 @@ typedef struct lk_plan {
 /* Local. Keeps `g` until destroy. Errors: LK_E_CONFIG with layer and place (also where activation_bytes cannot be reached: with
  * the smallest arena that was found and the layer that needs it), LK_E_UNSUPPORTED, LK_E_NOMEM. */
 LK_MUST_USE lk_status lk_plan_create(const lk_graph *g, const lk_backend *backend, const lk_plan_opts *o, lk_plan **out);
-/* Packs weights (flat vector of the backend's real type) for all kernels into packed [packed_bytes]; call i of n shares the work by nodes. Scratch is taken from `arena` [arena_bytes]. */
-LK_MUST_USE lk_status lk_plan_pack(const lk_plan *p, const void *weights, void *packed, void *arena, int part, int parts);
+/* How packed weights are rounded at random where values have fewer bits than weights: a draw is a function of seed, the parameter's name, `update` and the element. */
+typedef struct lk_plan_rounding {
+    uint64_t seed, update;
+} lk_plan_rounding;
+/* Packs weights (flat vector of the backend's real type) for all kernels into packed [packed_bytes]; call i of n shares the work by nodes. Scratch is taken from `arena` [arena_bytes]. `rounding` NULL:
+ * to nearest. */
+LK_MUST_USE lk_status lk_plan_pack(const lk_plan *p, const void *weights, void *packed, void *arena, const lk_plan_rounding *rounding, int part, int parts);
 void lk_plan_destroy(lk_plan **p);
 
 #endif

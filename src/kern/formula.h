@@ -8,6 +8,7 @@
 #define LK_KERN_FORMULA_H
 
 #include <math.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -311,6 +312,47 @@ static inline LK_HD void lki_formula_lars(const lki_formula_opt *k, float rate, 
 static inline LK_HD float lki_formula_lamb_direction(const lki_formula_opt *k, float p, float m, float v)
 {
     return fmaf(k->decay, p, k->part1 * m / fmaf(sqrtf(v), k->root2, k->eps));
+}
+
+/* ---- rounding to 16 bits at random ---- */
+/* The neighbour that is farther from 0 is taken with probability (|x| - near) / (far - near), by a word that is evenly distributed, so that the mean is x
+ * (Gupta et al. 2015, "Deep learning with limited numerical precision", section 3). What is returned is a number of the narrow type; x itself where that has it,
+ * and where far is no finite number: infinities, NaN, and what is beyond the largest, which rounds to nearest then. */
+
+/* The last `dropped` bits of x (of 1 to 31), as a share of 2^dropped, are the probability. */
+static inline LK_HD float lki_formula_round_bits(float x, int dropped, uint32_t word)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits += word >> (32 - dropped);
+    bits &= ~(((uint32_t)1 << dropped) - 1);
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static inline LK_HD uint32_t lki_formula_size_bits(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits & 0x7FFFFFFFu;
+}
+
+/* 8 bits, among them one that is not stored; the exponents of a float. */
+static inline LK_HD float lki_formula_round_bf16(float x, uint32_t word)
+{
+    return lki_formula_size_bits(x) > 0x7F7F0000u ? x : lki_formula_round_bits(x, 16, word);
+}
+
+/* 11 bits down to 2^-14, below that multiples of 2^-24, where 24 bits of the word decide. */
+static inline LK_HD float lki_formula_round_fp16(float x, uint32_t word)
+{
+    const uint32_t size = lki_formula_size_bits(x);
+    if (size > 0x477FE000u) /* 65504 */
+        return x;
+    if (size >= 0x38800000u) /* 2^-14 */
+        return lki_formula_round_bits(x, 13, word);
+    const float multiple = fabsf(x) * 0x1p24f, whole = floorf(multiple), part = multiple - whole;
+    return copysignf(whole + ((float)(word >> 8) * 0x1p-24f < part ? 1.0f : 0.0f), x) * 0x1p-24f;
 }
 
 /* ---- division of many numbers by one ---- */

@@ -320,6 +320,13 @@ typedef struct lk_opinfo {
 } lk_opinfo;
 
 /* ---- calls ---- */
+/* How a parameter is rounded to fewer bits at random, so that the mean of it is the number itself: element e, in the order of its shape, by word e
+ * of row `row`. */
+typedef struct lk_rounding {
+    lk_rng rng;
+    uint64_t row;
+} lk_rounding;
+
 typedef struct lk_call {
     const lk_opspec *spec;
     const lk_micro *micro;
@@ -341,6 +348,7 @@ typedef struct lk_call {
     const lk_live *live;
     const uint32_t *key; /* [2] of the operation's stream, if it has one */
     int node;            /* its number, for notes of bad data */
+    const lk_rounding *rounding; /* pack: [LK_MAX_PARAMS], on the host, how a parameter is rounded where values have fewer bits; NULL: to nearest */
     void *carry;               /* [carry_bytes] state of the rows from one step to the next (recurrent layers): zero at the start, read and written by forward; NULL: start from zero, keep nothing */
 } lk_call;
 

@@ -285,6 +285,10 @@ static const lk_field train_rows[] = {
         .help = "Numbers that a GPU computes with: of activations and products. Weights, gradients of weights and the optimizer's state "
                 "stay fp32. tf32: products round their factors to 10 bits; fp16: the loss is scaled so that gradients do not vanish, "
                 "and a step whose gradient is not finite is left out. The CPU computes in fp32."),
+    LK_FIELD(lk_train_opts, rounding, LK_T_ENUM, .def = "nearest", .choices = "nearest|stochastic",
+        .help = "How weights are rounded to the 16 bits of precision bf16 and fp16 for the products of a step. stochastic: up or down at "
+                "random, so that the mean is the weight; the draws are a function of seed, parameter, update and element, and evaluation and "
+                "predictions round to nearest."),
     LK_FIELD(lk_train_opts, reduction, LK_T_ENUM, .def = "exact", .choices = "exact|fast",
         .help = "exact: gradients are summed in an order that the number of ranks does not change; fast: as the "
                 "library likes."),
@@ -582,6 +586,8 @@ static lk_status check_train(const lk_config *c)
     if (t->class_weights.n > LK_MAX_CLASS_WEIGHTS)
         return key_fail(c, "train.class_weights", "%d weights; at most %d are possible", t->class_weights.n, LK_MAX_CLASS_WEIGHTS);
     LK_TRY(check_loss(c));
+    if (t->rounding == LK_ROUNDING_STOCHASTIC && t->precision != LK_PRECISION_BF16 && t->precision != LK_PRECISION_FP16)
+        return key_fail(c, "train.rounding", "stochastic is for weights that are rounded to 16 bits, and train.precision is %s: set that to bf16 or fp16, on a GPU", lk_precision_name((lk_precision)t->precision));
     if (t->nesterov && t->optimizer != LK_OPT_SGD && t->optimizer != LK_OPT_MUON)
         return key_fail(c, "train.nesterov", "has a meaning with optimizers sgd and muon only");
     if (t->nesterov && t->momentum == 0)

@@ -104,6 +104,7 @@ typedef struct lk_train_opts {
     lk_init_from_opts init_from;
     lk_lr_opts lr;
     int precision; /* fp32|tf32|bf16|fp16, in the order of lk_precision */
+    int rounding;  /* nearest|stochastic */
     int reduction; /* exact|fast */
     int64_t bucket_bytes;
     int64_t activation_memory; /* 0: no limit */
@@ -132,6 +133,7 @@ bool lk_objective_of_input(int objective);
 enum { LK_LOSS_AUTO, LK_LOSS_CROSS_ENTROPY, LK_LOSS_HINGE, LK_LOSS_MSE, LK_LOSS_MAE, LK_LOSS_HUBER, LK_LOSS_BCE };
 #define LK_LOSS_CHOICES "auto|cross_entropy|hinge|mse|mae|huber|bce"
 enum { LK_REDUCTION_EXACT, LK_REDUCTION_FAST };
+enum { LK_ROUNDING_NEAREST, LK_ROUNDING_STOCHASTIC };
 
 #define LK_MAX_BEST_CHECKPOINTS 32
 typedef struct lk_checkpoint_opts {

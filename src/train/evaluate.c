@@ -63,7 +63,7 @@ lk_status lki_evaluate_begin(lk_run *r, const float *weights)
 {
     if (r->eval_carry != NULL)
         LK_TRY(lk_space_zero(r->backend->space, r->eval_carry, (size_t)(r->n_lanes * r->evaluator.plan->carry_bytes)));
-    return lki_engine_pack(r, &r->evaluator, weights);
+    return lki_engine_pack(r, &r->evaluator, weights, NULL);
 }
 
 lk_status lki_evaluate_batch(lk_run *r, const lki_eval_batch *e)

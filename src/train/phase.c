@@ -43,18 +43,19 @@ void lki_engine_destroy(lki_engine *e)
 typedef struct pack_job {
     lki_engine *e;
     const float *weights;
+    const lk_plan_rounding *rounding;
 } pack_job;
 
 static lk_status pack_part(void *arg, int worker, int i)
 {
     const pack_job *j = arg;
 
-    return lk_plan_pack(j->e->plan, j->weights, j->e->packed, lk_exec_arena(j->e->exec[worker]), i, j->e->workers);
+    return lk_plan_pack(j->e->plan, j->weights, j->e->packed, lk_exec_arena(j->e->exec[worker]), j->rounding, i, j->e->workers);
 }
 
-lk_status lki_engine_pack(lk_run *r, lki_engine *e, const float *weights)
+lk_status lki_engine_pack(lk_run *r, lki_engine *e, const float *weights, const lk_plan_rounding *rounding)
 {
-    pack_job j = {e, weights};
+    pack_job j = {e, weights, rounding};
 
     if (!e->stale)
         return LK_OK;

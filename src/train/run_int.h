@@ -207,7 +207,8 @@ lk_optim lki_optim_of(const lk_run *r, const lki_phase *p);
 /* How the gradients of a phase are reduced, where `workers` leaves are written at a time; *bucket is the caller's to free. Local. */
 LK_MUST_USE lk_status lki_reduce_opts(const lk_run *r, const lki_phase *p, int workers, int64_t **bucket, lk_reduce_opts *out);
 void lki_engine_destroy(lki_engine *e);
-LK_MUST_USE lk_status lki_engine_pack(lk_run *r, lki_engine *e, const float *weights);
+/* `rounding` as of lk_plan_pack. Does nothing where the weights are what they were when they were packed. */
+LK_MUST_USE lk_status lki_engine_pack(lk_run *r, lki_engine *e, const float *weights, const lk_plan_rounding *rounding);
 /* Allocates what the steps of all phases need: reduction, optimizer state, scratch. Collective. */
 LK_MUST_USE lk_status lki_phases_prepare(lk_run *r);
 void lki_phase_destroy(lki_phase *p);

@@ -193,13 +193,15 @@ static lk_status send_unfilled(lk_run *r, lki_phase *p)
 /* Forward, backward and reduction of one phase: `sum` gets the sums of its losses and the flags. */
 static lk_status run_phase(lk_run *r, lki_phase *p, const lk_batch *b, lk_status loaded, double sum[LKI_COLS])
 {
+    /* The number of updates: after one that was left out the weights are as they were packed. */
+    const lk_plan_rounding rounding = {.seed = (uint64_t)r->config->run.seed, .update = (uint64_t)(r->cursor.step - r->watch.left_out)};
     lk_status local = loaded;
     lk_err why;
 
     lk_record_note(r->record, LK_PHASE_FORWARD, r->cursor.epoch, r->cursor.step + 1);
     memset(r->rows_sent, 0, (size_t)r->n_lanes * LKI_COLS * sizeof *r->rows_sent);
     if (local == LK_OK)
-        local = lki_engine_pack(r, &p->trainer, r->weights);
+        local = lki_engine_pack(r, &p->trainer, r->weights, r->config->train.rounding == LK_ROUNDING_STOCHASTIC ? &rounding : NULL);
     lk_err_take(&why);
     LK_TRY(local == LK_OK ? run_lanes(r, p, b, &local, &why) : send_unfilled(r, p));
     lk_record_note(r->record, LK_PHASE_REDUCE, r->cursor.epoch, r->cursor.step + 1);

@@ -39,7 +39,7 @@ static double loss_on(const lk_backend *b, lk_graph *g, const float *start, cons
     const lk_micro micro = {.rows = ROWS, .valid = ROWS, .sample = sample, .seed = 5, .step = 3, .grad_scale = 1.0 / ROWS, .metrics = metrics};
     const lk_exec_run_args a = {.micro = &micro, .input = {input[0], input[1]}, .weights = weights, .packed = packed, .grads = grads, .stat_count = 1};
     OK(lk_exec_create(plan, 1, &exec));
-    OK(lk_plan_pack(plan, weights, packed, lk_exec_arena(exec), 0, 1));
+    OK(lk_plan_pack(plan, weights, packed, lk_exec_arena(exec), NULL, 0, 1));
     OK(lk_exec_run(exec, &a));
     OK(lk_exec_finish(exec, 0, &micro));
 

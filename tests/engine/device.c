@@ -39,7 +39,7 @@ Test(device, bad_class_in_a_step)
     OK(lk_space_alloc_pinned(space, ROWS * FEATURES * sizeof *input, "inputs", &input));
     OK(lk_space_alloc_pinned(space, ROWS * sizeof *target, "targets", &target));
     OK(lk_space_copy(space, weights, host, flat, LK_COPY_IN));
-    OK(lk_plan_pack(p, weights, packed, lk_exec_arena(e), 0, 1));
+    OK(lk_plan_pack(p, weights, packed, lk_exec_arena(e), NULL, 0, 1));
     for (int i = 0; i < ROWS * FEATURES; i++)
         input[i] = 0.1f * (float)(i % 11 - 5);
 

@@ -100,7 +100,7 @@ static double run(machine *m)
     const lk_micro micro = {.rows = m->rows, .valid = m->valid, .sample = m->sample, .seed = 5, .step = 3, .grad_scale = 1.0 / (double)m->valid, .metrics = m->metrics};
     const lk_exec_run_args a = {.micro = &micro, .input = {m->input, m->target}, .weights = m->weights, .packed = m->packed, .grads = m->plan->training ? m->grads : NULL, .carry = m->carry, .stat_count = 1};
 
-    OK(lk_plan_pack(m->plan, m->weights, m->packed, lk_exec_arena(m->exec), 0, 1));
+    OK(lk_plan_pack(m->plan, m->weights, m->packed, lk_exec_arena(m->exec), NULL, 0, 1));
     OK(lk_exec_run(m->exec, &a));
     return m->metrics[LK_METRIC_LOSS] / (double)m->valid;
 }

@@ -319,6 +319,114 @@ Test(formula, optimizers_keep_nan)
     }
 }
 
+/* ---- rounding at random ---- */
+static const struct narrow {
+    const char *name;
+    float (*round)(float x, uint32_t word);
+    kern_type type;
+    float largest, least; /* above 0 */
+} narrow[] = {{"bf16", lki_formula_round_bf16, KERN_BF16, 0x1.fep127f, 0x1p-133f}, {"fp16", lki_formula_round_fp16, KERN_F16, 65504, 0x1p-24f}};
+
+static bool is_narrow(const struct narrow *n, float x)
+{
+    return (float)kern_quantize(n->type, (double)x) == x;
+}
+
+/* Neighbours of |x| among the narrow numbers, by what the words 0 and all ones give. */
+static void neighbours(const struct narrow *n, float x, double *near, double *far)
+{
+    *near = fabs((double)n->round(x, UINT32_MAX));
+    *far = fabs((double)n->round(x, 0));
+    if (*near > *far) {
+        const double t = *near;
+        *near = *far;
+        *far = t;
+    }
+}
+
+/* Numbers of all sizes and both signs: one of two neighbours that have no narrow number between them, the nearer one more often, so that the mean is x. */
+Test(formula, rounding_at_random_keeps_the_mean)
+{
+    enum { DRAWS = 4096 };
+    const lk_rng rng = lk_rng_make(3, LK_RNG_TEST, 0);
+
+    for (size_t t = 0; t < sizeof narrow / sizeof narrow[0]; t++) {
+        const struct narrow *const n = &narrow[t];
+
+        for (int i = 0; i < 600; i++) {
+            const int least = ilogbf(n->least), most = ilogbf(n->largest);
+            const float size = ldexpf(1 + lk_rng_unit(lk_rng_word(rng, (uint64_t)i)), least - 3 + i % (most - least + 2)); /* up to below the largest */
+            const float x = i & 1 ? -size : size;
+            double near, far, sum = 0;
+            int64_t ups = 0;
+
+            neighbours(n, x, &near, &far);
+            cr_assert(near <= (double)size && (double)size <= far && is_narrow(n, (float)near) && is_narrow(n, (float)far), "%s: %a between %a and %a", n->name, (double)x, near, far);
+            cr_assert(near == far || (float)kern_quantize(n->type, near + (far - near) * 0.25) == (float)near, "%s: %a and %a are no neighbours", n->name, near, far);
+            for (int k = 0; k < DRAWS; k++) {
+                const double got = (double)n->round(x, lk_rng_word(lk_rng_make(3, LK_RNG_TEST, 1), (uint64_t)(i * DRAWS + k)));
+
+                cr_assert(!signbit(got) == !signbit(x) && (fabs(got) == near || fabs(got) == far), "%s: %a became %a", n->name, (double)x, got);
+                ups += fabs(got) == far && near != far;
+                sum += got;
+            }
+            const double share = near == far ? 0 : ((double)size - near) / (far - near), deviation = sqrt(share * (1 - share) / DRAWS);
+            cr_assert(fabs((double)ups / DRAWS - share) <= 5.5 * deviation + 1e-12, "%s: %a was rounded up %d times of %d, share %g", n->name, (double)x, (int)ups, DRAWS, share);
+            cr_assert(fabs(sum / DRAWS - (double)x) <= 5.5 * deviation * (far - near) + 1e-12 * far);
+        }
+    }
+}
+
+/* Over all words the share of those that round up is exact: 2^32 of them in steps of the last bit that counts. */
+Test(formula, rounding_at_random_is_without_bias)
+{
+    const uint32_t dropped[] = {0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF};
+
+    for (size_t i = 0; i < sizeof dropped / sizeof dropped[0]; i++) {
+        const uint32_t bits = 0x3F920000u | dropped[i];
+        float x;
+        memcpy(&x, &bits, sizeof x);
+        int64_t ups = 0;
+        for (uint32_t w = 0; w <= 0xFFFF; w++)
+            ups += lki_formula_round_bf16(x, w << 16 | 0x1234) > x || lki_formula_round_bf16(-x, w << 16) < -x;
+        cr_assert_eq(ups, dropped[i]);
+    }
+    for (uint32_t low = 0; low <= 0x1FFF; low += 0x3FF) {
+        const uint32_t bits = 0x3F922000u | low;
+        float x;
+        memcpy(&x, &bits, sizeof x);
+        int64_t ups = 0;
+        for (uint32_t w = 0; w <= 0x1FFF; w++)
+            ups += lki_formula_round_fp16(x, w << 19) > x;
+        cr_assert_eq(ups, low);
+    }
+}
+
+Test(formula, rounding_at_random_leaves_what_is_narrow)
+{
+    const uint32_t words[] = {0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFF0000, UINT32_MAX};
+
+    for (size_t t = 0; t < sizeof narrow / sizeof narrow[0]; t++) {
+        const struct narrow *const n = &narrow[t];
+        const float fixed[] = {0, n->least, 3 * n->least, 1, 1.5f, 0x1p-14f, 0x1p-15f, n->largest, INFINITY};
+
+        for (size_t w = 0; w < sizeof words / sizeof words[0]; w++) {
+            for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
+                for (int sign = -1; sign <= 1; sign += 2) {
+                    const float x = (float)sign * fixed[i], got = n->round(x, words[w]);
+
+                    cr_assert(memcmp(&x, &got, sizeof x) == 0, "%s: %a became %a", n->name, (double)x, (double)got);
+                }
+            cr_assert(isnan(n->round(NAN, words[w])));
+            /* Beyond the largest the draw has nothing to say: what is made of it is as it is to nearest. */
+            const float beyond = nextafterf(n->largest, INFINITY);
+            cr_assert_eq(n->round(beyond, words[w]), beyond);
+            cr_assert_eq(n->round(-beyond, words[w]), -beyond);
+            cr_assert_eq(n->round(FLT_MAX, words[w]), FLT_MAX);
+        }
+    }
+}
+
 /* ---- division ---- */
 Test(formula, quotients)
 {

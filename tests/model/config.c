@@ -207,6 +207,10 @@ Test(config, errors)
             "run.yaml:3:37: train.optimizer: expected one of sgd, adamw, adam, rmsprop, adagrad, lion, lars, lamb, muon, got \"adamm\" (did you mean \"adamw\"?)"},
         {DATA MODEL "train: {batch: 8, lr: 1, precision: fp8}\n",
             "run.yaml:3:37: train.precision: expected one of fp32, tf32, bf16, fp16, got \"fp8\" (did you mean \"fp32\"?)"},
+        {DATA MODEL "train: {batch: 8, lr: 1, rounding: up}\n",
+            "run.yaml:3:36: train.rounding: expected one of nearest, stochastic, got \"up\""},
+        {DATA MODEL "train: {batch: 8, lr: 1, precision: tf32, rounding: stochastic}\n",
+            "run.yaml:3:53: train.rounding: stochastic is for weights that are rounded to 16 bits, and train.precision is tf32: set that to bf16 or fp16, on a GPU"},
         {DATA MODEL "train: {batch: 8, lr: 1, nesterov: 1}\n",
             "run.yaml:3:36: train.nesterov: expected true or false, got \"1\""},
         {DATA MODEL "train: {batch: 8, lr: 1, eval_every: 3 days}\n",
@@ -575,6 +579,7 @@ Test(config, print_shows_every_key)
                                  "    patience: 5\n"
                                  "    threshold: 0.0001\n"
                                  "  precision: fp32\n"
+                                 "  rounding: nearest\n"
                                  "  reduction: exact\n"
                                  "  bucket_bytes: 4194304\n"
                                  "  activation_memory: 0\n"

@@ -110,6 +110,9 @@ class Config(BadInput):
         # There is no GPU where the tests run: no module, or no driver.
         self.check(self.train("--set", "run.device=cuda"), "run.device is cuda, but")
         self.check(self.train("--set", "train.precision=bf16", "--set", "run.device=cpu"), "train.precision is bf16", "fp32")
+        rounding = ["--set", "train.rounding=stochastic"]
+        self.check(self.train(*rounding), "train.rounding", "train.precision is fp32: set that to bf16 or fp16, on a GPU")
+        self.check(self.train(*rounding, "--set", "train.precision=bf16", "--set", "run.device=cpu"), "train.precision is bf16", "fp32")
         self.check(self.train("--set", "run.device=cuda", env={"LOCKSTEP_CUDA_MODULE": "/nowhere.so"}), "run.device is cuda, but the CUDA module cannot be loaded: /nowhere.so")
 
 

@@ -208,6 +208,23 @@ class Digest(Gpu):
         alone = self.train("mlp", 1, "fp16-1", "--set", "train.precision=fp16")
         self.assertEqual(self.digest(self.train("mlp", 2, "fp16-2", "--set", "train.precision=fp16")), self.digest(alone))
 
+    def test_weights_rounded_at_random(self):
+        for model, precision in [("cnn", "bf16"), ("lstm", "bf16"), ("mlp", "fp16")]:
+            with self.subTest(model):
+                words = ["--set", "train.precision=" + precision, "--set", "train.rounding=stochastic", "--set", "train.log_every=1 step"]
+                alone = self.train(model, 1, model + "-1", *words)
+                many = self.train(model, 3, model + "-3", *words)
+                self.assertEqual(self.digest(many), self.digest(alone), str(many))
+                self.assertEqual(self.losses(many), self.losses(alone))
+                self.check_code(self.train(model, 3, model + "-cut", *words, "--set", "train.steps=3"), lockstep.OK)
+                rest = self.train(model, 2, model + "-cut", *words, "--set", "train.steps=%d" % self.events(alone, "end")[-1]["step"])
+                self.assertEqual(self.digest(rest), self.digest(alone), str(rest))
+                nearest = self.train(model, 1, model + "-nearest", *words, "--set", "train.rounding=nearest")
+                self.assertNotEqual(self.digest(nearest), self.digest(alone))
+                self.assertNotEqual(self.digest(self.train(model, 1, model + "-seed", *words, "--set", "run.seed=8")), self.digest(alone))
+                for a, b in zip(self.losses(alone), self.losses(nearest), strict=True):
+                    self.assertLess(abs(a - b), 2e-2 * b, "%s and %s" % (alone, nearest))
+
 
 class Losses(Gpu):
     def test_beside_the_cpu(self):

@@ -15,6 +15,7 @@
 #define LK_KERN_CUDA_CONV_CUH
 
 #include "kern/cuda/conv_cudnn.h"
+#include "kern/cuda/rounding.cuh"
 #include "kern/formula.h"
 
 #include <inttypes.h>
@@ -287,10 +288,11 @@ template <class T> struct pack_weights {
     int64_t part, taps, cols;
     const float *w;
     T *out;
+    rounder<T> round;
     __device__ void operator()(int64_t i) const
     {
-        const int64_t f = i / cols, at = i % cols, tap = at / part, k = at % part;
-        out[i] = from_float<T>(tap < taps ? w[(f * part + k) * taps + tap] : 0);
+        const int64_t f = i / cols, at = i % cols, tap = at / part, k = at % part, from = (f * part + k) * taps + tap;
+        out[i] = tap < taps ? round(from, w[from]) : from_float<T>(0);
     }
 };
 struct unpack_weights {
@@ -670,16 +672,18 @@ template <class T> static bool all_by_16(const window *v, const void *a, const v
     return v->c % vec<T>::n == 0 && aligned16(a) && aligned16(b);
 }
 
-template <class T> static lk_status conv_pack(const convolution *v, const float *w, const float *bias, int64_t n_bias, void *packed)
+template <class T> static lk_status conv_pack(const lk_call *c, const convolution *v, int64_t n_bias)
 {
+    const float *const w = (const float *)c->param[0];
+    void *const packed = (void *)c->packed;
     const int64_t part = v->v.c / v->v.groups;
 
     if (v->depthwise)
-        return each(v->v.c * v->taps, pack_weights<float>{v->v.c, v->taps, v->v.c * v->taps, w, (float *)packed});
+        return each(v->v.c * v->taps, pack_weights<float>{v->v.c, v->taps, v->v.c * v->taps, w, (float *)packed, rounder<float>(NULL)});
     if (!v->plain)
-        LK_TRY(each(v->v.f * v->cols, pack_weights<T>{part, v->taps, v->cols, w, (T *)packed}));
+        LK_TRY(each(v->v.f * v->cols, pack_weights<T>{part, v->taps, v->cols, w, (T *)packed, rounder<T>(rounding_of(c, 0))}));
     if (v->fused_bias && v->type != LKI_F32)
-        LK_TRY(lki_convert(n_bias, LKI_F32, bias, v->type, (char *)packed + v->bias_at));
+        LK_TRY(lki_convert_param(rounding_of(c, 1), 0, n_bias, c->param[1], v->type, (char *)packed + v->bias_at));
     return LK_OK;
 }
 
@@ -839,9 +843,7 @@ template <class T, bool transposed> struct conv_operation {
 
     static lk_status pack(const lk_call *c)
     {
-        const lk_attr_conv *a = &c->spec->attr.conv;
-
-        return conv_pack<T>((const convolution *)c->state, (const float *)c->param[0], (const float *)c->param[1], a->filters, (void *)c->packed);
+        return conv_pack<T>(c, (const convolution *)c->state, c->spec->attr.conv.filters);
     }
 
     static const void *weights(const lk_call *c)

@@ -122,6 +122,8 @@ size_t lki_column_sums_scratch(int64_t rows, int64_t cols);
 LK_MUST_USE lk_status lki_column_sums_cuda(lki_type t, int64_t rows, int64_t cols, int64_t step, const void *x, float *out, void *scratch);
 /* to [n] = from [n], in other types. */
 LK_MUST_USE lk_status lki_convert(int64_t n, lki_type from_type, const void *from, lki_type to_type, void *to);
+/* Elements [first, first + n) of a parameter, which begins at `from`, as values; `rounding` NULL: to nearest. */
+LK_MUST_USE lk_status lki_convert_param(const lk_rounding *rounding, int64_t first, int64_t n, const void *from, lki_type to_type, void *to);
 
 #ifdef __cplusplus
 } /* extern "C" */

@@ -6,7 +6,7 @@
  * The library's fast kernels take rows that begin at multiples of 16 bytes, and counts of 16 bytes, which 50,257 classes are not. So rows of y may have a
  * pitch: W packed in 16 bits has rows of zeros up to it, and the products compute what lies between rows, too. dW, which has no room for that, is
  * computed in two parts. */
-#include "kern/cuda/cuda_int.h"
+#include "kern/cuda/rounding.cuh"
 
 #include <type_traits>
 
@@ -124,10 +124,10 @@ template <class T> static const void *bias_of(const lk_call *c)
     return std::is_same_v<T, float> ? c->param[1] : (const char *)c->packed + packed_weight_bytes<T>(&z);
 }
 
-/* n numbers, and zeros up to `all` of them. */
-template <class T> static lk_status pack_numbers(int64_t n, int64_t all, const void *from, void *to)
+/* The n numbers of a parameter, and zeros up to `all` of them. */
+template <class T> static lk_status pack_numbers(const lk_call *c, int param, int64_t n, int64_t all, void *to)
 {
-    LK_TRY(lki_convert(n, LKI_F32, from, lki_type_of<T>::value, to));
+    LK_TRY(lki_convert_param(rounding_of(c, param), 0, n, c->param[param], lki_type_of<T>::value, to));
     return all > n ? LK_CUDA(cudaMemsetAsync((T *)to + n, 0, (size_t)(all - n) * sizeof(T), lki_cuda_device.queue)) : LK_OK;
 }
 
@@ -135,8 +135,8 @@ template <class T> static lk_status pack(const lk_call *c)
 {
     const linear_sizes z = sizes_of<T>(c->spec);
 
-    LK_TRY(pack_numbers<T>(z.units * z.features, z.computed * z.features, c->param[0], (void *)weight_of<T>(c)));
-    return c->spec->attr.linear.bias ? pack_numbers<T>(z.units, z.computed, c->param[1], (void *)bias_of<T>(c)) : LK_OK;
+    LK_TRY(pack_numbers<T>(c, 0, z.units * z.features, z.computed * z.features, (void *)weight_of<T>(c)));
+    return c->spec->attr.linear.bias ? pack_numbers<T>(c, 1, z.units, z.computed, (void *)bias_of<T>(c)) : LK_OK;
 }
 
 /* ---- passes ---- */

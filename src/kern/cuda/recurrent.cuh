@@ -26,6 +26,7 @@
 
 #include "kern/cuda/elements.cuh"
 #include "kern/cuda/lengths.cuh"
+#include "kern/cuda/rounding.cuh"
 
 #include <type_traits>
 
@@ -248,11 +249,11 @@ template <class T, class Cell> static lk_status recurrent_pack(const lk_call *c)
 
     for (int i = 0; r.packs_ih && i < Cell::gates;) {
         const column_run<Cell> run = column_run_at<Cell>(i);
-        LK_TRY(lki_convert(run.count * block, LKI_F32, (const float *)c->param[0] + run.block * block, t, r.ih + run.first * block));
+        LK_TRY(lki_convert_param(rounding_of(c, 0), run.block * block, run.count * block, c->param[0], t, r.ih + run.first * block));
         i += run.count;
     }
     if (r.packs_hh)
-        LK_TRY(lki_convert(r.in_gates * r.units, LKI_F32, c->param[1], t, r.hh));
+        LK_TRY(lki_convert_param(rounding_of(c, 1), 0, r.in_gates * r.units, c->param[1], t, r.hh));
     return each(r.cols, pack_bias<Cell>{r.units, (const float *)c->param[2], (const float *)c->param[3], r.bias});
 }
 

@@ -1,6 +1,7 @@
-/* Sums over the rows of a matrix, for gradients of biases and the like; and conversions between types. */
+/* Sums over the rows of a matrix, for gradients of biases and the like; and conversions between types, of weights to nearest or at random. */
 #include "kern/cuda/columns.cuh"
 #include "kern/cuda/elements.cuh"
+#include "kern/cuda/rounding.cuh"
 
 /* ---- sums ---- */
 template <class T> struct column_element {
@@ -66,4 +67,38 @@ template <class A> static lk_status convert_from(int64_t n, const void *from, lk
 lk_status lki_convert(int64_t n, lki_type from_type, const void *from, lki_type to_type, void *to)
 {
     return (from_type == LKI_BF16 ? convert_from<bf16> : from_type == LKI_F16 ? convert_from<f16> : convert_from<float>)(n, from, to_type, to);
+}
+
+/* ---- weights, rounded at random ---- */
+template <class T> struct round_weight {
+    lk_rounding how;
+    int64_t first;
+    /* The block of words that the last element found. */
+    int64_t block = -1;
+    words4 words = {};
+
+    __device__ void operator()(int64_t i, float from, float &to)
+    {
+        const int64_t e = first + i;
+        if (e / 4 != block) {
+            block = e / 4;
+            words = random_block(how.rng.key, how.row, (uint64_t)block);
+        }
+        const uint32_t low = e & 1 ? words.at[1] : words.at[0], high = e & 1 ? words.at[3] : words.at[2];
+        to = round_by<T>(from, e & 2 ? high : low);
+    }
+};
+
+template <class T> static lk_status round_weights(const lk_rounding *how, int64_t first, int64_t n, const float *from, void *to)
+{
+    return elements(n, round_weight<T>{.how = *how, .first = first}, reads(from), writes((T *)to));
+}
+
+lk_status lki_convert_param(const lk_rounding *rounding, int64_t first, int64_t n, const void *from, lki_type to_type, void *to)
+{
+    const float *const own = (const float *)from + first;
+
+    if (rounding == NULL || to_type == LKI_F32)
+        return lki_convert(n, LKI_F32, own, to_type, to);
+    return (to_type == LKI_BF16 ? round_weights<bf16> : round_weights<f16>)(rounding, first, n, own, to);
 }
