@@ -66,6 +66,7 @@ static void print_cudnn(int version, char *out, size_t size)
 /* What convolutions and attention go through decides how they are rounded, so it is the same on all ranks: a version of cuDNN, or 0. Collective. */
 static lk_status check_cudnn(const lk_run *r, const lk_cuda_module *module)
 {
+    const int n = lk_comm_nranks(r->comm); /* a plan may be for more */
     lk_cuda_versions v = {0};
     char text[2][32];
     int *all = NULL, other = 0;
@@ -73,11 +74,11 @@ static lk_status check_cudnn(const lk_run *r, const lk_cuda_module *module)
 
     module->versions(&v);
     const int own = v.without_cudnn ? 0 : v.cudnn;
-    LK_TRY(lk_comm_agree(r->comm, lk_alloc_array(r->nranks, sizeof *all, "versions of all ranks", &all)));
+    LK_TRY(lk_comm_agree(r->comm, lk_alloc_array(n, sizeof *all, "versions of all ranks", &all)));
     st = lk_comm_allgather(r->comm, &own, sizeof own, all);
-    while (st == LK_OK && other < r->nranks && all[other] == all[0])
+    while (st == LK_OK && other < n && all[other] == all[0])
         other++;
-    if (st == LK_OK && other < r->nranks) {
+    if (st == LK_OK && other < n) {
         print_cudnn(all[0], text[0], sizeof text[0]);
         print_cudnn(all[other], text[1], sizeof text[1]);
         st = LK_FAIL(LK_E_CONFIG, "rank 0 on %s computes %s, rank %d on %s %s, which rounds otherwise: they need the same module and libraries, and LOCKSTEP_CUDNN set alike (0: without cuDNN)",
