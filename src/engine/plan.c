@@ -269,16 +269,6 @@ static lk_status find_output(compiler *c)
     return LK_OK;
 }
 
-static int readers(const compiler *c, int v)
-{
-    int n = 0;
-
-    for (int i = 0; i < c->plan->n_nodes; i++)
-        for (int k = 0; k < c->plan->node[i].spec.n_in; k++)
-            n += c->plan->node[i].in[k] == v;
-    return n;
-}
-
 /* Rows apart from each other, where the one that writes them likes that and the only one that reads them takes it. Predictions lie close. */
 static void set_pitches(compiler *c)
 {
@@ -288,7 +278,7 @@ static void set_pitches(compiler *c)
         if (to->kernel->in_pitch == NULL || c->value[to->in[0]].producer < 0 || !to->kernel->in_pitch(&to->spec))
             continue;
         lk_plan_node *from = &c->plan->node[c->value[to->in[0]].producer];
-        if (from->kernel->out_pitch == NULL || readers(c, from->out) != 1 || (!c->plan->training && from->out == c->output))
+        if (from->kernel->out_pitch == NULL || c->value[from->out].consumers != 1 || (!c->plan->training && from->out == c->output))
             continue;
         c->value[from->out].pitch = from->spec.out_pitch = to->spec.in_pitch = from->kernel->out_pitch(&from->spec);
     }
