@@ -113,6 +113,9 @@ static cudaError_t answer(cudaError_t e)
     return e;
 }
 
+/* Questions before the core is offered to others: what is nearly done is not worth a turn of theirs. */
+enum { PROMPT = 4 };
+
 /* Asks in place of sleeping in the driver, so that a failure elsewhere ends the wait. Yields: other ranks may share the core. */
 static lk_status wait_for(cudaError_t (*query)(void *what), void *what)
 {
@@ -124,9 +127,10 @@ static lk_status wait_for(cudaError_t (*query)(void *what), void *what)
         const cudaError_t e = query(what);
         if (e != cudaErrorNotReady)
             return lki_cuda_status(e, "a kernel or copy that was queued", __FILE__, __LINE__, __func__);
-        if (d->watch != NULL && ++asked % 256 == 0)
+        if (++asked % 256 == 0 && d->watch != NULL)
             LK_TRY(d->watch(d->watch_arg));
-        sched_yield();
+        if (asked > PROMPT)
+            sched_yield();
     }
 }
 
