@@ -40,6 +40,7 @@ template <class T> struct device {
             x[i] = (T)(first + (T)i * step);
         CUDA(cudaMalloc((void **)&at, n * sizeof(T)));
         CUDA(cudaMemcpyAsync(at, x.data(), n * sizeof(T), cudaMemcpyHostToDevice, stream));
+        CUDA(cudaStreamSynchronize(stream)); /* x goes, and is not pinned */
     }
     std::vector<T> get() const
     {
