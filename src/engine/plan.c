@@ -1,10 +1,10 @@
+#include "engine/place.h"
 #include "engine/plan.h"
 
 #include "base/hash.h"
 #include "base/mem.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* What the compiler knows of a value while it works. */
@@ -22,13 +22,6 @@ typedef struct value_info {
     int reordered;    /* the same in the other layout, or -1 */
 } value_info;
 
-/* A piece of the arena that is in use from instruction `first` to instruction `last`. */
-typedef struct buffer {
-    int64_t bytes, offset, best; /* best: the offset in the best placing so far */
-    int first, last;
-    int alias; /* shares the place of this buffer, or -1 */
-} buffer;
-
 typedef struct compiler {
     lk_plan *plan;
     const lk_graph *graph;
@@ -43,7 +36,7 @@ typedef struct compiler {
     bool *wanted;  /* [plan values] by the backward pass, or by what runs again */
     bool *written; /* [graph parameters] an instruction writes its gradient, or its fresh statistic */
     int output; /* plan value */
-    buffer *buf;
+    lki_buffer *buf;
     int n_bufs, cap_bufs;
     /* Buffers of each instruction's places, until offsets are known. */
     struct {
@@ -331,13 +324,13 @@ static lk_status new_buffer(compiler *c, int64_t bytes, int first, int last, int
     if (bytes == 0)
         return LK_OK;
     LK_TRY(grow(c->n_bufs, &c->cap_bufs, sizeof *c->buf, "plan buffers", &c->buf));
-    c->buf[c->n_bufs] = (buffer){(bytes + 63) / 64 * 64, -1, -1, first, last, -1};
+    c->buf[c->n_bufs] = (lki_buffer){(bytes + 63) / 64 * 64, -1, -1, first, last, -1};
     *out = c->n_bufs++;
     return LK_OK;
 }
 
 /* The buffer whose place this one has. */
-static const buffer *place_of(const compiler *c, int b)
+static const lki_buffer *place_of(const compiler *c, int b)
 {
     return &c->buf[c->buf[b].alias >= 0 ? c->buf[b].alias : b];
 }
@@ -695,242 +688,6 @@ static void share_places(compiler *c)
     }
 }
 
-/* The most bytes that are in use at a time, less than which no placing takes, and the node at work then. */
-static lk_status find_peak(const compiler *c, int64_t *bytes, int *node)
-{
-    const lk_plan *p = c->plan;
-    int64_t *change = NULL, now = 0, most = -1;
-    int last = 0;
-
-    LK_TRY(lk_alloc_array(p->n_instr + 2, sizeof *change, "bytes in use", &change));
-    for (int b = 0; b < c->n_bufs; b++)
-        if (c->buf[b].alias < 0) {
-            change[c->buf[b].first] += c->buf[b].bytes;
-            change[c->buf[b].last + 1] -= c->buf[b].bytes;
-        }
-    for (int t = 0; t < p->n_instr; t++) {
-        now += change[t];
-        if (p->instr[t].node >= 0)
-            last = p->instr[t].node;
-        if (now <= most)
-            continue;
-        most = now;
-        *node = last;
-    }
-    *bytes = most;
-    lk_free(change);
-    return LK_OK;
-}
-
-static int by_size(const void *a, const void *b)
-{
-    const buffer *x = *(buffer *const *)a, *y = *(buffer *const *)b;
-
-    if (x->bytes != y->bytes)
-        return x->bytes > y->bytes ? -1 : 1;
-    if (x->first != y->first)
-        return x->first < y->first ? -1 : 1;
-    return x < y ? -1 : x > y;
-}
-
-/* Those that stay longest first, then by size. */
-static int by_stay(const void *a, const void *b)
-{
-    const buffer *x = *(buffer *const *)a, *y = *(buffer *const *)b;
-    const int x_stay = x->last - x->first, y_stay = y->last - y->first;
-
-    return x_stay != y_stay ? (x_stay > y_stay ? -1 : 1) : by_size(a, b);
-}
-
-/* By bytes times instructions. */
-static int by_area(const void *a, const void *b)
-{
-    const buffer *x = *(buffer *const *)a, *y = *(buffer *const *)b;
-    const double x_area = (double)x->bytes * (x->last - x->first + 1), y_area = (double)y->bytes * (y->last - y->first + 1);
-
-    return x_area != y_area ? (x_area > y_area ? -1 : 1) : by_size(a, b);
-}
-
-/* One after the other in an order, each at the lowest offset where nothing alive at the same time lies; returns the bytes they take. `placed`: room
- * for n, by offset. */
-static int64_t place_one_by_one(buffer **order, int n, buffer **placed)
-{
-    int64_t bytes = 0;
-
-    for (int i = 0; i < n; i++) {
-        buffer *const o = order[i];
-        int64_t at = 0;
-        int j;
-
-        for (j = 0; j < i && placed[j]->offset < at + o->bytes; j++)
-            if (placed[j]->first <= o->last && o->first <= placed[j]->last && placed[j]->offset + placed[j]->bytes > at)
-                at = placed[j]->offset + placed[j]->bytes;
-        while (j > 0 && placed[j - 1]->offset > at)
-            j--;
-        memmove(placed + j + 1, placed + j, (size_t)(i - j) * sizeof *placed);
-        placed[j] = o;
-        o->offset = at;
-        if (at + o->bytes > bytes)
-            bytes = at + o->bytes;
-    }
-    return bytes;
-}
-
-/* Greedy by size (Pisarchyk & Lee 2020, "Efficient memory management for deep neural net inference", section 4.3); where that wastes something, by other
- * orders too, and the best is taken. Each buffer looks at all that were placed before. */
-static lk_status place_greedily(compiler *c)
-{
-    static int (*const orders[])(const void *, const void *) = {by_size, by_area, by_stay};
-    buffer **order = NULL, **placed = NULL;
-    int64_t least;
-    int n = 0, node;
-    lk_status st;
-
-    LK_TRY(find_peak(c, &least, &node));
-    LK_TRY(lk_alloc_array(c->n_bufs + 1, sizeof *order, "buffer order", &order));
-    LK_TRY_TO(st, done, lk_alloc_array(c->n_bufs + 1, sizeof *placed, "buffer order", &placed));
-    for (int b = 0; b < c->n_bufs; b++)
-        if (c->buf[b].alias < 0)
-            order[n++] = &c->buf[b];
-    for (size_t k = 0; k < sizeof orders / sizeof orders[0] && (k == 0 || c->plan->arena_bytes > least); k++) {
-        qsort(order, (size_t)n, sizeof *order, orders[k]);
-        const int64_t bytes = place_one_by_one(order, n, placed);
-        if (k > 0 && bytes >= c->plan->arena_bytes)
-            continue;
-        c->plan->arena_bytes = bytes;
-        for (int i = 0; i < n; i++)
-            order[i]->best = order[i]->offset;
-    }
-    for (int i = 0; i < n; i++)
-        order[i]->offset = order[i]->best;
-done:
-    lk_free(order);
-    lk_free(placed);
-    return st;
-}
-
-typedef struct block {
-    int64_t at, bytes;
-} block;
-
-/* Free places below `top`, by offset, no two of them side by side. */
-typedef struct free_list {
-    block *item;
-    int n;
-    int64_t top;
-} free_list;
-
-/* The first that is large enough. */
-static int64_t take_place(free_list *f, int64_t bytes)
-{
-    int i = 0;
-
-    while (i < f->n && f->item[i].bytes < bytes)
-        i++;
-    if (i == f->n) {
-        const bool last = i > 0 && f->item[i - 1].at + f->item[i - 1].bytes == f->top;
-        const int64_t at = last ? f->item[--f->n].at : f->top;
-
-        f->top = at + bytes;
-        return at;
-    }
-    block *b = &f->item[i];
-    const int64_t at = b->at;
-    b->at += bytes;
-    b->bytes -= bytes;
-    if (b->bytes == 0)
-        memmove(b, b + 1, (size_t)(--f->n - i) * sizeof *b);
-    return at;
-}
-
-static void give_place(free_list *f, int64_t at, int64_t bytes)
-{
-    int i = 0, end = f->n;
-
-    while (i < end) {
-        const int mid = (i + end) / 2;
-
-        if (f->item[mid].at < at)
-            i = mid + 1;
-        else
-            end = mid;
-    }
-    block *b = &f->item[i];
-    const bool below = i > 0 && b[-1].at + b[-1].bytes == at, above = i < f->n && at + bytes == b->at;
-    if (below && above) {
-        b[-1].bytes += bytes + b->bytes;
-        memmove(b, b + 1, (size_t)(--f->n - i) * sizeof *b);
-    } else if (below) {
-        b[-1].bytes += bytes;
-    } else if (above) {
-        b->at = at;
-        b->bytes += bytes;
-    } else {
-        memmove(b + 1, b, (size_t)(f->n++ - i) * sizeof *b);
-        *b = (block){at, bytes};
-    }
-}
-
-/* Those that stay longest first. */
-static int by_first(const void *a, const void *b)
-{
-    const buffer *x = *(buffer *const *)a, *y = *(buffer *const *)b;
-
-    if (x->first != y->first)
-        return x->first < y->first ? -1 : 1;
-    if (x->last != y->last)
-        return x->last > y->last ? -1 : 1;
-    return x < y ? -1 : x > y;
-}
-
-static int by_last(const void *a, const void *b)
-{
-    const buffer *x = *(buffer *const *)a, *y = *(buffer *const *)b;
-
-    if (x->last != y->last)
-        return x->last < y->last ? -1 : 1;
-    return x < y ? -1 : x > y;
-}
-
-/* In the order of the instructions, each at the lowest free place that is large enough. */
-static lk_status place_in_time(compiler *c)
-{
-    buffer **begin = NULL, **end = NULL;
-    free_list f = {0};
-    int n = 0, gone = 0;
-    lk_status st;
-
-    LK_TRY(lk_alloc_array(c->n_bufs + 1, sizeof *begin, "buffer order", &begin));
-    LK_TRY_TO(st, done, lk_alloc_array(c->n_bufs + 1, sizeof *end, "buffer order", &end));
-    LK_TRY_TO(st, done, lk_alloc_array(c->n_bufs + 1, sizeof *f.item, "free places", &f.item));
-    for (int b = 0; b < c->n_bufs; b++)
-        if (c->buf[b].alias < 0)
-            begin[n++] = &c->buf[b];
-    memcpy(end, begin, (size_t)n * sizeof *end);
-    qsort(begin, (size_t)n, sizeof *begin, by_first);
-    qsort(end, (size_t)n, sizeof *end, by_last);
-    for (int i = 0; i < n; i++) {
-        for (; end[gone]->last < begin[i]->first; gone++)
-            give_place(&f, end[gone]->offset, end[gone]->bytes);
-        begin[i]->offset = take_place(&f, begin[i]->bytes);
-    }
-    c->plan->arena_bytes = f.top;
-done:
-    lk_free(begin);
-    lk_free(end);
-    lk_free(f.item);
-    return st;
-}
-
-/* Up to so many buffers are placed greedily, the time of which grows with the square of their number. In networks that have more, what placing them in time
- * wastes is little beside what they keep. */
-enum { MAX_GREEDY = 4096 };
-
-static lk_status place_buffers(compiler *c)
-{
-    return c->n_bufs <= MAX_GREEDY ? place_greedily(c) : place_in_time(c);
-}
-
 static lk_place arena_place(compiler *c, int b)
 {
     if (b < 0)
@@ -1010,7 +767,7 @@ static lk_status schedule(compiler *c)
     if (p->training)
         LK_TRY(emit_backward(c));
     share_places(c);
-    return place_buffers(c);
+    return lki_place(c->buf, c->n_bufs, p->n_instr, &p->arena_bytes);
 }
 
 /* What a network keeps from its forward to its backward pass, node by node. */
@@ -1125,6 +882,19 @@ static lk_status fewest(compiler *c, int n, int64_t budget, int *out)
     }
     *out = high;
     return try_segments(c, high, budget, &fits);
+}
+
+/* The most bytes that are in use at a time, and the node at work then. */
+static lk_status find_peak(const compiler *c, int64_t *bytes, int *node)
+{
+    const lk_plan *p = c->plan;
+    int t;
+
+    LK_TRY(lki_place_peak(c->buf, c->n_bufs, p->n_instr, bytes, &t));
+    while (t > 0 && p->instr[t].node < 0)
+        t--;
+    *node = p->instr[t].node;
+    return LK_OK;
 }
 
 /* Finer and finer segments; of those that fit, the ones that run least again. Past twice the first number that fits there is little to gain. The number
