@@ -172,10 +172,10 @@ static bool fuse_activation(compiler *c, const lk_node *n)
 static const lk_plan_node *sum_before(const compiler *c, const lk_kernel *kernel, int n_in, int v)
 {
     const int last = c->plan->n_nodes - 1;
-    const lk_plan_node *n = &c->plan->node[last];
 
     if (c->sums_apart || !kernel->residual || n_in != 1 || last < 0 || c->value[v].producer != last)
         return NULL;
+    const lk_plan_node *n = &c->plan->node[last];
     return n->spec.op == LK_OP_ADD && n->spec.n_in == 2 && n->spec.attr.add.act == LK_ACT_NONE ? n : NULL;
 }
 
