@@ -127,6 +127,8 @@ struct standin {
     int devices = 1;
     size_t bytes = default_bytes;
     bool eager = false, fail_loses = false;
+    std::string fail_after; /* no failure on request counts until this call has come so often */
+    long fail_after_n = 0;
     size_t ahead = 0;
     uint64_t waits = 0;
     size_t guard = 1;
@@ -341,6 +343,10 @@ void setup()
     G.ahead = number("STANDIN_AHEAD", 0);
     G.guard = number("STANDIN_GUARD", 1);
     G.fail_loses = number("STANDIN_FAIL_LOSES", 0) != 0;
+    if (const char *const after = getenv("STANDIN_FAIL_AFTER"); after != nullptr && strchr(after, ':') != nullptr) {
+        G.fail_after.assign(after, strchr(after, ':'));
+        G.fail_after_n = atol(strchr(after, ':') + 1);
+    }
     G.closed = G.guard > 0;
     if (const char *const path = getenv("STANDIN_POOL"); path != nullptr && *path != 0)
         G.used = pool(path);
@@ -706,6 +712,10 @@ bool standin_fails(const char *name, int *error)
     const std::lock_guard held(G.lock);
     read_failures();
     bool hit = false;
+    if (G.fail_after_n > 0) {
+        G.fail_after_n -= G.fail_after == name;
+        return false;
+    }
     for (auto &f : G.failures)
         if (f.name == name && f.n > 0 && --f.n == 0) {
             hit = true;

@@ -20,6 +20,7 @@
  *                      allocations, cudaErrorLaunchFailure for "launch" (when the kernel runs) and all else. Counting starts when the
  *                      variable changes.
  *   STANDIN_FAIL_RANK=n  that is so on rank n of MPI alone
+ *   STANDIN_FAIL_AFTER=name:n  calls are counted against STANDIN_FAIL once `name` has come n times
  *   STANDIN_FAIL_LOSES=1  with the call that fails the device is lost: all calls behind it fail as well
  *
  * No thread_local variables in what is linked with this: a kernel's __shared__ arrays are the only ones, and are filled with NaN
